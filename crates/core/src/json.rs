@@ -1,0 +1,150 @@
+//! JSON as this protocol reads it: bounded before it is parsed, and strict (spec 6).
+
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+use std::fmt;
+
+/// How deeply values may be nested (spec 6).
+pub const MAX_DEPTH: usize = 32;
+
+/// Why bytes are not JSON as expected here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    /// More bytes than allowed.
+    #[error("{size} bytes; at most {limit} are allowed")]
+    TooLarge {
+        /// How many there are.
+        size: usize,
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// Nested more deeply than [`MAX_DEPTH`].
+    #[error("nested more than {MAX_DEPTH} levels deep")]
+    TooDeep,
+    /// Not JSON, or a member stands twice.
+    #[error("{0}")]
+    Syntax(String),
+}
+
+/// Parses one JSON value of at most `limit` bytes. A member that stands twice is an error (spec 6), and so is anything
+/// behind the value.
+pub fn parse(bytes: &[u8], limit: usize) -> Result<Value, JsonError> {
+    if bytes.len() > limit {
+        return Err(JsonError::TooLarge { size: bytes.len(), limit });
+    }
+    check_depth(bytes)?;
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = Strict.deserialize(&mut deserializer).map_err(|error| JsonError::Syntax(error.to_string()))?;
+    deserializer.end().map_err(|error| JsonError::Syntax(error.to_string()))?;
+    Ok(value)
+}
+
+/// Counts brackets outside strings, so that depth is bounded before anything is built.
+fn check_depth(bytes: &[u8]) -> Result<(), JsonError> {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in bytes {
+        match (in_string, byte) {
+            (true, _) if escaped => escaped = false,
+            (true, b'\\') => escaped = true,
+            (true, b'"') => in_string = false,
+            (false, b'"') => in_string = true,
+            (false, b'[' | b'{') => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return Err(JsonError::TooDeep);
+                }
+            }
+            (false, b']' | b'}') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+struct Strict;
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = Value;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("number out of range"))
+    }
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut array = Vec::new();
+        while let Some(item) = items.next_element_seed(Strict)? {
+            array.push(item);
+        }
+        Ok(Value::Array(array))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(name) = members.next_key::<String>()? {
+            let value = members.next_value_seed(Strict)?;
+            if object.contains_key(&name) {
+                return Err(serde::de::Error::custom(format_args!("the member {name:?} stands twice")));
+            }
+            object.insert(name, value);
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_value_is_read() {
+        let text = br#"{"a":[1,-2,1.5,"x\"]",null,true,{"a":1}]}"#;
+        assert_eq!(parse(text, 100).unwrap(), json!({"a":[1,-2,1.5,"x\"]",null,true,{"a":1}]}));
+    }
+
+    #[test]
+    fn a_member_that_stands_twice_is_refused_at_any_depth() {
+        let error = parse(br#"[{"a":{"b":1,"b":2}}]"#, 100).unwrap_err();
+        assert!(error.to_string().contains("\"b\" stands twice"), "{error}");
+    }
+
+    #[test]
+    fn size_and_depth_are_bounded_before_parsing() {
+        assert_eq!(parse(b"[1]", 2), Err(JsonError::TooLarge { size: 3, limit: 2 }));
+        let nested = |n| "[".repeat(n) + &"]".repeat(n);
+        assert!(parse(nested(32).as_bytes(), 1000).is_ok());
+        assert_eq!(parse(nested(33).as_bytes(), 1000), Err(JsonError::TooDeep));
+        assert_eq!(parse("[".repeat(100_000).as_bytes(), 1 << 20), Err(JsonError::TooDeep));
+    }
+
+    #[test]
+    fn what_follows_the_value_is_refused() {
+        assert!(parse(b"[] x", 100).is_err() && parse(b"", 100).is_err() && parse(b"[1,]", 100).is_err());
+    }
+}
