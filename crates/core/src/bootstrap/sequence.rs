@@ -268,7 +268,7 @@ impl Sequence {
         let origin = report.iccid.as_ref().map_or("unknown", |iccid| iccid.as_str()).to_owned();
         if !self.config.card_allow.allows(&origin, &self.book) {
             let sentence = format!("the card {origin} may not configure this device (card.allow)");
-            self.attempt(Method::Smartcard, Outcome::None, Some(Reason::CardNotAllowed), sentence, now);
+            self.skip(Method::Smartcard, Reason::CardNotAllowed, &sentence, now);
             return self.after_card(now);
         }
         let source = Source { method: Method::Smartcard, origin };
