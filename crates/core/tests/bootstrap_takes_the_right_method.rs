@@ -1,6 +1,8 @@
 //! Every combination of what a card, a factory file and a bootstrap server can be: the right method wins, every attempt
 //! has its reason, and something is always tried next (spec 2.1, 2.2, 2.4).
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use omadm_core::account::AccountBook;
 use omadm_core::backoff::Now;
 use omadm_core::bootstrap::sequence::{

@@ -2,8 +2,7 @@
 
 use super::{ClientSession, HttpAnswer, HttpFailure, Input, Output, UploadMethod};
 use crate::access::Principal;
-use crate::mo::ops::Upload;
-use crate::mo::tree::Tree;
+use crate::mo::{Tree, Upload};
 use crate::package::{Command, Status};
 use crate::status::StatusCode;
 use crate::uri::ClientUri;
