@@ -73,7 +73,11 @@ fn every_broken_rule_names_its_place() {
         ("Auth", json!({"Noti": {"Type": 2}}), "Auth/Noti/Type: must be 1"),
         ("Auth", json!({"Noti": {"Type": 1, "Secret": "AAE="}}), "Auth/Noti/Secret: at least 16"),
         ("Auth", json!({"Trps": {}}), "Auth/Trps: no such node"),
-        ("Auth", json!({"Bootstrap": {"ServerURI": "https://b/", "SecMode": "CQ=="}}), "Auth/Bootstrap/SecMode: one byte"),
+        (
+            "Auth",
+            json!({"Bootstrap": {"ServerURI": "https://b/", "SecMode": "CQ=="}}),
+            "Auth/Bootstrap/SecMode: one byte",
+        ),
         ("Ext", json!({"omadm": {"ServerCA": "x"}}), "Ext/omadm/ServerCA: certificates"),
         ("Ext", json!({"omadm": {"Origins": "https://a/b"}}), "Ext/omadm/Origins: at most 16"),
         ("SrvUri", json!("https://dm.example/dm"), "SrvUri: no such node"),

@@ -251,7 +251,9 @@ fn check(card: Card, factory: Factory, server: Server) {
 fn nothing_configured_is_still_tried_again() {
     let config = SequenceConfig { card: false, factory: None, server: None, ..config() };
     let run = play(config, AccountBook::default(), Card::None.report(), Factory::None, Server::Closed);
-    assert!(run.attempts.iter().all(|one| (one.outcome, one.reason) == (Outcome::Skipped, Some(Reason::NotConfigured))));
+    assert!(
+        run.attempts.iter().all(|one| (one.outcome, one.reason) == (Outcome::Skipped, Some(Reason::NotConfigured)))
+    );
     assert_eq!(run.attempts.len(), 3);
     assert!(Server::Damaged.wait().contains(&run.next.unwrap().at.since(NOW.time)));
 }

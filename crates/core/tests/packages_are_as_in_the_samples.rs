@@ -108,19 +108,19 @@ fn command() -> impl Strategy<Value = Command> {
 }
 
 fn alert() -> impl Strategy<Value = Alert> {
-    (text(), prop::option::of(text()), prop::option::of(0_i64..1000)).prop_map(|(alert_type, source_uri, number)| Alert {
-        alert_type,
-        source_uri,
-        data: number.and_then(|number| json!({ "NotificationID": number }).as_object().cloned()),
-        ..Alert::default()
+    (text(), prop::option::of(text()), prop::option::of(0_i64..1000)).prop_map(|(alert_type, source_uri, number)| {
+        Alert {
+            alert_type,
+            source_uri,
+            data: number.and_then(|number| json!({ "NotificationID": number }).as_object().cloned()),
+            ..Alert::default()
+        }
     })
 }
 
 fn status() -> impl Strategy<Value = Status> {
-    (100_u16..600, prop::collection::vec(text(), 0..3), prop::option::of(text())).prop_map(|(code, uris, data)| Status {
-        uris,
-        data: data.map(|value| json!([{ "MOData": { "x": value } }])),
-        ..StatusCode(code).into()
+    (100_u16..600, prop::collection::vec(text(), 0..3), prop::option::of(text())).prop_map(|(code, uris, data)| {
+        Status { uris, data: data.map(|value| json!([{ "MOData": { "x": value } }])), ..StatusCode(code).into() }
     })
 }
 
