@@ -121,10 +121,10 @@ fn any_uri() -> impl Strategy<Value = String> {
         "*/(z)",
         "Data/1/Date/More",
     ]);
-    let text = || prop::sample::select(vec!["p", "q", "1", "-1", "true", ""]);
+    let text = || prop::sample::select(vec!["p", "p", "q", "1", "true", ""]);
     let of_instance = prop::sample::select(vec!["ID", "Setting", "Number", "Flag", "Data/1/Date", "Hidden"]);
-    let of_path = prop::sample::select(vec!["Date", "Value", "1/Date", "2/Value", "Date/No"]);
-    (instance, below, (of_instance, text()), prop::collection::vec((of_path, text()), 2..4)).prop_map(
+    let of_path = prop::sample::select(vec!["Date", "Date", "Value", "1/Date", "2/Value", "Date/No"]);
+    (instance, below, (of_instance, text()), prop::collection::vec((of_path, text()), 2..=3)).prop_map(
         |(instance, below, (path, value), more)| {
             let mut fields = Vec::new();
             if instance == "(x)" {
@@ -144,18 +144,20 @@ fn any_uri() -> impl Strategy<Value = String> {
 
 /// Roots in which the same few texts stand everywhere, so that conditions hold now and then.
 fn small_root() -> impl Strategy<Value = Node> {
-    (any_root(), prop::collection::vec(prop::sample::select(vec!["p", "q", ""]), 12)).prop_map(|(mut root, texts)| {
-        fn fill(node: &mut Node, texts: &mut dyn Iterator<Item = &'static str>) {
-            match node {
-                Node::Leaf(Value::Chr(text)) => *text = texts.next().unwrap_or("p").to_owned(),
-                Node::Leaf(Value::Int(number)) => *number = number.signum(),
-                Node::Leaf(_) => {}
-                Node::Interior(children) => children.values_mut().for_each(|child| fill(child, texts)),
+    (any_root(), prop::collection::vec(prop::sample::select(vec!["p", "p", "q", ""]), 12)).prop_map(
+        |(mut root, texts)| {
+            fn fill(node: &mut Node, texts: &mut dyn Iterator<Item = &'static str>) {
+                match node {
+                    Node::Leaf(Value::Chr(text)) => *text = texts.next().unwrap_or("p").to_owned(),
+                    Node::Leaf(Value::Int(number)) => *number = number.signum(),
+                    Node::Leaf(_) => {}
+                    Node::Interior(children) => children.values_mut().for_each(|child| fill(child, texts)),
+                }
             }
-        }
-        fill(&mut root, &mut texts.into_iter());
-        root
-    })
+            fill(&mut root, &mut texts.into_iter());
+            root
+        },
+    )
 }
 
 fn device_of(roots: &[Node]) -> (Device, Server) {
