@@ -119,7 +119,15 @@ pub(super) fn directory(
         }
         Err(refusal) => Err(refusal),
     };
-    content.map_err(|Refusal(status)| CardError::status(place, "reading the file", status))
+    content.map_err(|refusal| unreadable(place, refusal))
+}
+
+/// A file that a directory names but that cannot be read; one that is not there means a damaged directory.
+fn unreadable(place: Place, Refusal(status): Refusal) -> CardError {
+    match status {
+        StatusWord::NOT_FOUND => CardError::malformed(place, "a directory names this file, but it is not there"),
+        _ => CardError::status(place, "reading the file", status),
+    }
 }
 
 fn read_object(
@@ -146,12 +154,7 @@ fn read_object(
     }
     match content {
         Ok(content) => content::check(content, place),
-        Err((Refusal(StatusWord::NOT_FOUND), _)) => Err(CardError::new(
-            CardErrorKind::NoDmObject,
-            place,
-            "the directory lists the bootstrap object, but its file is not there",
-        )),
-        Err((Refusal(status), _)) => Err(CardError::status(place, "reading the file", status)),
+        Err((refusal, _)) => Err(unreadable(place, refusal)),
     }
 }
 
