@@ -345,12 +345,7 @@ impl Raw {
             },
             factory: given(self.factory.file, base),
             bootstrap,
-            sim: SimConfig {
-                required: self.sim.required,
-                wait: self.sim.wait,
-                mcc: self.sim.mcc,
-                mnc: self.sim.mnc,
-            },
+            sim: SimConfig { required: self.sim.required, wait: self.sim.wait, mcc: self.sim.mcc, mnc: self.sim.mnc },
             session: SessionConfig { every: self.session.every, stale_after: self.session.stale_after },
             http: HttpConfig { connect_timeout: self.http.connect_timeout, timeout: self.http.timeout },
             access: self.access,
@@ -358,10 +353,7 @@ impl Raw {
     }
 }
 
-fn section_bootstrap(
-    section: Spanned<RawBootstrap>,
-    base: &Path,
-) -> Result<Option<BootstrapConfig>, (Span, String)> {
+fn section_bootstrap(section: Spanned<RawBootstrap>, base: &Path) -> Result<Option<BootstrapConfig>, (Span, String)> {
     let span = section.span();
     let raw = section.into_inner();
     for key in [&raw.cert, &raw.key].into_iter().flatten() {
@@ -389,3 +381,7 @@ fn section_bootstrap(
 fn given(path: PathBuf, base: &Path) -> Option<PathBuf> {
     (!path.as_os_str().is_empty()).then(|| base.join(path))
 }
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

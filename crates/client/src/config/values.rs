@@ -44,7 +44,9 @@ impl TryFrom<String> for CardLink {
         match text.split_once(':') {
             None if text == "auto" => Ok(Self::Auto),
             None if text == "pcsc" && cfg!(feature = "pcsc") => Ok(Self::Pcsc),
-            None if text == "pcsc" => Err("card.link \"pcsc\" needs a program built with the feature `pcsc`".to_owned()),
+            None if text == "pcsc" => {
+                Err("card.link \"pcsc\" needs a program built with the feature `pcsc`".to_owned())
+            }
             None if text == "off" => Ok(Self::Off),
             Some(("socket", path)) if !path.is_empty() => Ok(Self::Socket(path.into())),
             Some(("at" | "exec", _)) => Err(format!("card.link \"{text}\" is not supported yet")),

@@ -66,7 +66,9 @@ pub enum StateError {
         source: io::Error,
     },
     /// A newer program wrote it. It is left as it is.
-    #[error("the state file has version {found}; this program knows version {VERSION}: use the newer program, or `reset`")]
+    #[error(
+        "the state file has version {found}; this program knows version {VERSION}: use the newer program, or `reset`"
+    )]
     Newer {
         /// The version in the file.
         found: u32,
@@ -160,3 +162,7 @@ fn hex(version: u32, body: &[u8]) -> String {
     let digest = Sha256::new().chain_update(format!("omadm-state {version}\n")).chain_update(body).finalize();
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+#[path = "file_tests.rs"]
+mod tests;
