@@ -1,0 +1,1 @@
+//! A reader behind the PC/SC service.

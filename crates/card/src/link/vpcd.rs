@@ -1,0 +1,1 @@
+//! A socket with the framing of the vpcd virtual reader.
