@@ -2,6 +2,8 @@
 
 pub mod clock;
 pub mod config;
+pub mod control;
+pub mod exit;
 pub mod state;
 pub mod transport;
 pub mod wait;
