@@ -4,6 +4,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod exit;
+pub mod secret_file;
 pub mod state;
 pub mod transport;
 pub mod wait;

@@ -7,6 +7,8 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// The wish that the program ends, raised once by a signal or by [`Stop::raise`] and never taken back.
@@ -44,6 +46,20 @@ pub enum For {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("interrupted, because the program is to end")]
 pub struct Stopped;
+
+/// Why work in a thread of its own gave no result.
+#[derive(Debug, thiserror::Error)]
+pub enum ApartError {
+    /// Not within the limit. The thread goes on, and what it gives is thrown away.
+    #[error("it did not end in time")]
+    TimedOut,
+    /// The program is to end. The thread ends with it.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+    /// There is no thread, or it broke.
+    #[error("{0}")]
+    Failed(String),
+}
 
 impl Stop {
     /// A wish that nobody has yet.
@@ -89,6 +105,33 @@ impl Stop {
         self.wait(Some((fd.as_fd(), flags)), limit)
     }
 
+    /// Does work that cannot be interrupted in a thread of its own, and waits for it at most `limit`. When the program is
+    /// to end, `grace` more is waited.
+    pub fn apart<T: Send + 'static>(
+        &self,
+        name: &str,
+        limit: Duration,
+        grace: Duration,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApartError> {
+        let failed = |error: io::Error| ApartError::Failed(error.to_string());
+        let (sender, receiver) = sync_channel(1);
+        // Closed by the thread's end, however that comes: then its end of the pair is readable.
+        let (ended, running) = UnixStream::pair().map_err(failed)?;
+        let thread = move || {
+            let _running = running;
+            // Nobody may be waiting any more.
+            let _ = sender.send(work());
+        };
+        thread::Builder::new().name(name.to_owned()).spawn(thread).map_err(failed)?;
+        let result = || receiver.try_recv().map_err(|_| ApartError::Failed(format!("the thread {name} broke")));
+        match self.wait_for(&ended, For::Input, limit) {
+            Waited::Ready => result(),
+            Waited::TimedOut => Err(ApartError::TimedOut),
+            Waited::Stopped => receiver.recv_timeout(grace).map_err(|_| ApartError::Stopped(Stopped)),
+        }
+    }
+
     fn wait(&self, other: Option<(BorrowedFd<'_>, PollFlags)>, limit: Duration) -> Waited {
         let end = Instant::now().checked_add(limit);
         loop {
@@ -121,6 +164,21 @@ mod tests {
         stop.raise();
         assert_eq!(thread.join().unwrap(), Err(Stopped));
         assert!(stop.is_raised() && stop.is_raised());
+    }
+
+    #[test]
+    fn work_apart_is_waited_for_within_its_limit() {
+        let stop = Stop::new().unwrap();
+        let second = Duration::from_secs(1);
+        assert_eq!(stop.apart("ok", second, second, || 7).unwrap(), 7);
+        let slow = || thread::sleep(Duration::from_millis(300));
+        let broken = stop.apart("broken", second, second, || panic!("as expected by this test"));
+        assert!(matches!(broken, Err::<(), _>(ApartError::Failed(_))));
+        let short = Duration::from_millis(10);
+        assert!(matches!(stop.apart("slow", short, second, slow), Err(ApartError::TimedOut)));
+        stop.raise();
+        assert!(stop.apart("grace", second, second, slow).is_ok());
+        assert!(matches!(stop.apart("none", second, short, slow), Err(ApartError::Stopped(_))));
     }
 
     #[test]

@@ -83,8 +83,8 @@ impl Control {
         Ok(Self { listener, path: path.to_owned() })
     }
 
-    /// Serves until the program is to end.
-    pub fn serve(&self, stop: &Stop, board: &Board, work: &Sender<Ticket>) {
+    /// Serves until the program is to end; then whoever receives the tickets sees that no more come.
+    pub fn serve(&self, stop: &Stop, board: &Board, work: Sender<Ticket>) {
         let busy = Arc::new(AtomicUsize::new(0));
         while stop.wait_for(&self.listener, For::Input, Duration::from_secs(3600)) != Waited::Stopped {
             let stream = match self.listener.accept() {
@@ -105,7 +105,7 @@ impl Control {
             let spawned = thread::Builder::new().name("control".to_owned()).spawn({
                 let busy = busy.clone();
                 move || {
-                    serve_one(stream, &stop, &board, &work);
+                    serve_one(stream, &stop, &board, work);
                     busy.fetch_sub(1, Ordering::Relaxed);
                 }
             });
@@ -122,7 +122,7 @@ impl Drop for Control {
     }
 }
 
-fn serve_one(mut stream: UnixStream, stop: &Stop, board: &Board, work: &Sender<Ticket>) {
+fn serve_one(mut stream: UnixStream, stop: &Stop, board: &Board, work: Sender<Ticket>) {
     let reply = match read_line(&mut stream, MAX_ORDER, ORDER_LIMIT, stop) {
         Err(_) => return,
         Ok(line) => match serde_json::from_slice(&line) {
@@ -138,12 +138,13 @@ fn serve_one(mut stream: UnixStream, stop: &Stop, board: &Board, work: &Sender<T
     let _ = ready.and_then(|()| stream.write_all(&line));
 }
 
-fn carry_out(order: Order, stop: &Stop, work: &Sender<Ticket>) -> Reply {
+fn carry_out(order: Order, stop: &Stop, work: Sender<Ticket>) -> Reply {
     let (reply, replied): (_, Receiver<Reply>) = sync_channel(1);
     let ending = || Reply::failure(Exit::Failed, "the client is about to end");
     if work.send(Ticket { order, reply }).is_err() {
         return ending();
     }
+    drop(work);
     loop {
         match replied.recv_timeout(PATIENCE) {
             Ok(reply) => return reply,

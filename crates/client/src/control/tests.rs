@@ -20,7 +20,7 @@ fn served<T>(test: impl FnOnce(&Path, &Stop) -> T) -> T {
     let control = Control::bind(&path).unwrap();
     let (work, tickets) = mpsc::channel::<Ticket>();
     let result = thread::scope(|scope| {
-        scope.spawn(|| control.serve(&stop, &board, &work));
+        scope.spawn(|| control.serve(&stop, &board, work));
         let worker = stop.clone();
         scope.spawn(move || {
             while !worker.is_raised() {

@@ -1,14 +1,12 @@
 //! Looking up names without getting stuck in it.
 
 use super::failure::HttpError;
-use crate::wait::{For, Stop, Waited};
+use crate::wait::{ApartError, Stop};
 use std::collections::HashMap;
-use std::io::Write;
+use std::fmt::Display;
+use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::os::unix::net::UnixStream;
 use std::sync::Mutex;
-use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 use ureq::config::Config;
 use ureq::http::Uri;
@@ -50,26 +48,21 @@ impl Names {
 
     /// The system's look-up cannot be interrupted, so it has a thread of its own that may outlive the waiting.
     fn ask(&self, host: &str, port: u16, limit: Duration) -> Result<Vec<SocketAddr>, HttpError> {
-        let failed = |why: String| HttpError::Connect(format!("cannot look up {host}: {why}"));
-        let (mut done, waiting) = UnixStream::pair().map_err(|error| failed(error.to_string()))?;
-        let (sender, receiver) = mpsc::sync_channel(1);
         let target = (host.to_owned(), port);
         let look_up = move || {
-            let found = (target.0.as_str(), target.1).to_socket_addrs();
-            // Nobody may be waiting any more.
-            let _ = sender.send(found.map(|found| found.take(MAX_ADDRESSES).collect::<Vec<_>>()));
-            let _ = done.write(&[1]);
+            let found = (target.0.as_str(), target.1).to_socket_addrs()?;
+            Ok::<_, io::Error>(found.take(MAX_ADDRESSES).collect::<Vec<_>>())
         };
-        thread::Builder::new().name("look-up".to_owned()).spawn(look_up).map_err(|error| failed(error.to_string()))?;
-        match self.stop.wait_for(&waiting, For::Input, limit) {
-            Waited::Ready => match receiver.try_recv() {
-                Ok(Ok(addresses)) if addresses.is_empty() => Err(failed("it has no address".to_owned())),
-                Ok(Ok(addresses)) => Ok(addresses),
-                Ok(Err(error)) => Err(failed(error.to_string())),
-                Err(_) => Err(failed("the look-up ended without an answer".to_owned())),
-            },
-            Waited::TimedOut => Err(HttpError::Timeout(format!("the name service did not find {host} in time"))),
-            Waited::Stopped => Err(HttpError::Stopped),
+        let failed = |why: &dyn Display| HttpError::Connect(format!("cannot look up {host}: {why}"));
+        match self.stop.apart("look-up", limit, Duration::ZERO, look_up) {
+            Ok(Ok(addresses)) if addresses.is_empty() => Err(failed(&"it has no address")),
+            Ok(Ok(addresses)) => Ok(addresses),
+            Ok(Err(error)) => Err(failed(&error)),
+            Err(ApartError::TimedOut) => {
+                Err(HttpError::Timeout(format!("the name service did not find {host} in time")))
+            }
+            Err(ApartError::Stopped(_)) => Err(HttpError::Stopped),
+            Err(ApartError::Failed(why)) => Err(failed(&why)),
         }
     }
 }
