@@ -3,6 +3,7 @@
 mod values;
 
 use omadm_core::ids::{DevId, Mcc, Mnc, Moid};
+use omadm_core::web::Url;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs;
@@ -86,7 +87,7 @@ pub struct CardConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootstrapConfig {
     /// The DM Bootstrap Server's URL; its own query is kept.
-    pub url: String,
+    pub url: Url,
     /// PEM file with the only anchors for it; `None`: the device's trust store.
     pub ca: Option<PathBuf>,
     /// How the device authenticates.

@@ -1,6 +1,7 @@
 //! The forms that single values of the configuration have.
 
 use omadm_core::ids::InvalidName;
+use omadm_core::web::Url;
 use serde::{Deserialize, Deserializer};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -204,6 +205,7 @@ where
 }
 
 /// The URL of a DM Bootstrap Server: https, or http to loopback for tests.
-pub(super) fn secure_url(text: Spanned<Text>) -> Result<String, (Span, String)> {
-    Ok(text.into_inner().0)
+pub(super) fn secure_url(text: Spanned<Text>) -> Result<Url, (Span, String)> {
+    let url = text.get_ref().0.parse().and_then(Url::require_secure);
+    url.map_err(|error| (text.span(), format!("bootstrap.url: {error}")))
 }

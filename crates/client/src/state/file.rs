@@ -73,6 +73,15 @@ pub enum StateError {
         /// The version in the file.
         found: u32,
     },
+    /// It belongs to another profile than the one of this program. It is left as it is.
+    #[error("the state file is of the profile {found}; this program knows {}: use another program, or `reset`", omadm_core::PROFILE)]
+    OtherProfile {
+        /// The profile in the file.
+        found: String,
+    },
+    /// The state cannot be written as JSON.
+    #[error("the state cannot be written as JSON: {0}")]
+    Encode(String),
     /// The state is too large to be written.
     #[error("the state would have {size} bytes; at most {MAX_SIZE} are written")]
     TooLarge {

@@ -1,6 +1,6 @@
 //! The cookies of one session (RFC 6265, Profile P-5).
 
-use ureq::http::Uri;
+use omadm_core::web::{Origin, Url};
 
 /// How many cookies a server may set; further ones are dropped.
 const MAX_COOKIES: usize = 16;
@@ -21,27 +21,24 @@ struct Cookie {
     secure: bool,
 }
 
-/// Scheme, host and port.
-type Origin = (String, String, u16);
-
 impl CookieJar {
-    /// Takes in one `Set-Cookie` header of an answer to a request for `uri`. What is no cookie for it is dropped.
-    pub fn take(&mut self, uri: &Uri, header: &str) {
-        let Some((cookie, expired)) = parse(uri, header) else { return };
+    /// Takes in one `Set-Cookie` header of an answer to a request for `url`. What is no cookie for it is dropped.
+    pub fn take(&mut self, url: &Url, header: &str) {
+        let Some((cookie, expired)) = parse(url, header) else { return };
         self.0.retain(|old| (&old.origin, &old.path, &old.name) != (&cookie.origin, &cookie.path, &cookie.name));
         if !expired && self.0.len() < MAX_COOKIES {
             self.0.push(cookie);
         }
     }
 
-    /// The `Cookie` header for a request for `uri`; `None` if there is no cookie for it.
-    pub fn header(&self, uri: &Uri) -> Option<String> {
-        let origin = origin(uri)?;
+    /// The `Cookie` header for a request for `url`; `None` if there is no cookie for it.
+    pub fn header(&self, url: &Url) -> Option<String> {
+        let path = path(url);
         let mut fitting: Vec<_> = self
             .0
             .iter()
-            .filter(|cookie| cookie.origin == origin && path_matches(uri.path(), &cookie.path))
-            .filter(|cookie| !cookie.secure || is_secure(uri))
+            .filter(|cookie| cookie.origin == *url.origin() && path_matches(path, &cookie.path))
+            .filter(|cookie| !cookie.secure || is_secure(url))
             .collect();
         fitting.sort_by_key(|cookie| std::cmp::Reverse(cookie.path.len()));
         let pairs: Vec<_> = fitting.iter().map(|cookie| format!("{}={}", cookie.name, cookie.value)).collect();
@@ -49,7 +46,7 @@ impl CookieJar {
     }
 }
 
-fn parse(uri: &Uri, header: &str) -> Option<(Cookie, bool)> {
+fn parse(url: &Url, header: &str) -> Option<(Cookie, bool)> {
     if header.len() > MAX_SIZE || !header.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
         return None;
     }
@@ -60,8 +57,8 @@ fn parse(uri: &Uri, header: &str) -> Option<(Cookie, bool)> {
         return None;
     }
     let mut cookie = Cookie {
-        origin: origin(uri)?,
-        path: default_path(uri.path()),
+        origin: url.origin().clone(),
+        path: default_path(path(url)),
         name: name.to_owned(),
         value: value.to_owned(),
         secure: false,
@@ -74,24 +71,21 @@ fn parse(uri: &Uri, header: &str) -> Option<(Cookie, bool)> {
             "secure" => cookie.secure = true,
             // A jar lives as long as a session, so only a cookie that is to go at once matters.
             "max-age" => expired = value.starts_with('-') || value == "0",
-            "domain" if !domain_covers(value, &cookie.origin.1) => return None,
+            "domain" if !domain_covers(value, url.host()) => return None,
             _ => {}
         }
     }
     // A cookie for secure connections that comes over an insecure one is not taken.
-    (!cookie.secure || is_secure(uri)).then_some((cookie, expired))
-}
-
-fn origin(uri: &Uri) -> Option<Origin> {
-    let scheme = uri.scheme_str()?.to_ascii_lowercase();
-    let port = uri.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
-    Some((scheme, uri.host()?.to_ascii_lowercase(), port))
+    (!cookie.secure || is_secure(url)).then_some((cookie, expired))
 }
 
 /// https, or loopback, where plain http is for tests.
-fn is_secure(uri: &Uri) -> bool {
-    let loopback = |host: &str| matches!(host, "localhost" | "127.0.0.1" | "[::1]");
-    uri.scheme_str() == Some("https") || uri.host().is_some_and(loopback)
+fn is_secure(url: &Url) -> bool {
+    url.is_https() || url.origin().is_loopback()
+}
+
+fn path(url: &Url) -> &str {
+    url.path_and_query().split('?').next().unwrap_or_default()
 }
 
 /// The folder of the request's path.
@@ -121,21 +115,21 @@ impl std::fmt::Debug for Cookie {
 mod tests {
     use super::*;
 
-    fn uri(text: &str) -> Uri {
+    fn url(text: &str) -> Url {
         text.parse().unwrap()
     }
 
     fn jar(set_by: &str, headers: &[&str]) -> CookieJar {
         let mut jar = CookieJar::default();
-        headers.iter().for_each(|header| jar.take(&uri(set_by), header));
+        headers.iter().for_each(|header| jar.take(&url(set_by), header));
         jar
     }
 
     #[test]
     fn a_cookie_goes_back_to_its_origin_only() {
         let jar = jar("https://dm.example/dm", &["s=abc; Path=/dm; Secure; HttpOnly"]);
-        assert_eq!(jar.header(&uri("https://dm.example/dm")).as_deref(), Some("s=abc"));
-        assert_eq!(jar.header(&uri("https://DM.example:443/dm/x?y")).as_deref(), Some("s=abc"));
+        assert_eq!(jar.header(&url("https://dm.example/dm")).as_deref(), Some("s=abc"));
+        assert_eq!(jar.header(&url("https://DM.example:443/dm/x?y")).as_deref(), Some("s=abc"));
         for other in [
             "https://other.example/dm",
             "https://dm.example:8443/dm",
@@ -144,33 +138,33 @@ mod tests {
             "https://dm.example/dmx",
             "https://dm.example/",
         ] {
-            assert_eq!(jar.header(&uri(other)), None, "{other}");
+            assert_eq!(jar.header(&url(other)), None, "{other}");
         }
     }
 
     #[test]
     fn a_cookie_is_replaced_and_removed_by_name_and_path() {
         let mut jar = jar("https://dm.example/a/b", &["s=1", "s=2", "t=3; Path=/"]);
-        assert_eq!(jar.header(&uri("https://dm.example/a/c")).as_deref(), Some("s=2; t=3"));
-        jar.take(&uri("https://dm.example/a/b"), "s=; Max-Age=0");
-        assert_eq!(jar.header(&uri("https://dm.example/a/c")).as_deref(), Some("t=3"));
+        assert_eq!(jar.header(&url("https://dm.example/a/c")).as_deref(), Some("s=2; t=3"));
+        jar.take(&url("https://dm.example/a/b"), "s=; Max-Age=0");
+        assert_eq!(jar.header(&url("https://dm.example/a/c")).as_deref(), Some("t=3"));
     }
 
     #[test]
     fn what_is_no_cookie_for_this_request_is_dropped() {
         let long = format!("s={}", "x".repeat(MAX_SIZE));
         let headers = ["", "s", "=1", "s=\u{7}", "s=1; Domain=other.example", "s=1; Domain=example2", &long];
-        assert_eq!(jar("https://dm.example/", &headers).header(&uri("https://dm.example/")), None);
-        assert_eq!(jar("http://dm.example/", &["s=1; Secure"]).header(&uri("https://dm.example/")), None);
+        assert_eq!(jar("https://dm.example/", &headers).header(&url("https://dm.example/")), None);
+        assert_eq!(jar("http://dm.example/", &["s=1; Secure"]).header(&url("https://dm.example/")), None);
         let same =
             jar("https://dm.example/", &["s=1; Domain=dm.example", "t=2; Domain=.example.", "u=3; Domain=example"]);
-        assert_eq!(same.header(&uri("https://dm.example/")).as_deref(), Some("s=1"));
+        assert_eq!(same.header(&url("https://dm.example/")).as_deref(), Some("s=1"));
     }
 
     #[test]
     fn the_jar_is_bounded() {
         let mut jar = CookieJar::default();
-        (0..100).for_each(|n| jar.take(&uri("https://dm.example/"), &format!("c{n}=1")));
+        (0..100).for_each(|n| jar.take(&url("https://dm.example/"), &format!("c{n}=1")));
         assert_eq!(jar.0.len(), MAX_COOKIES);
     }
 }

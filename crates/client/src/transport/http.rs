@@ -6,12 +6,13 @@ use super::resolve::Names;
 use super::wire::Dialer;
 use crate::wait::Stop;
 use omadm_core::time::Timestamp;
+use omadm_core::web::{Origin, Url};
 use omadm_tls::{Anchors, ClientContext};
 use std::sync::OnceLock;
 use std::time::Duration;
 use ureq::Agent;
 use ureq::http::header::{CONTENT_LENGTH, LOCATION};
-use ureq::http::{self, HeaderMap, Method, Uri};
+use ureq::http::{self, HeaderMap, Method};
 
 /// How many redirects a GET follows (Profile P-32).
 const MAX_REDIRECTS: usize = 3;
@@ -35,17 +36,17 @@ pub struct Limits {
 
 /// The origins that an account trusts (Profile P-31).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Trust(Vec<String>);
+pub struct Trust(Vec<Origin>);
 
 impl Trust {
-    /// Trust in the origins of these URIs.
-    pub fn new<'a>(uris: impl IntoIterator<Item = &'a Uri>) -> Self {
-        Self(uris.into_iter().map(origin).collect())
+    /// Trust in these origins.
+    pub fn new<'a>(origins: impl IntoIterator<Item = &'a Origin>) -> Self {
+        Self(origins.into_iter().cloned().collect())
     }
 
-    /// Whether this URI is within a trusted origin.
-    pub fn covers(&self, uri: &Uri) -> bool {
-        self.0.contains(&origin(uri))
+    /// Whether this URL is within a trusted origin.
+    pub fn covers(&self, url: &Url) -> bool {
+        self.0.contains(url.origin())
     }
 }
 
@@ -55,7 +56,7 @@ pub struct Request {
     /// GET, PUT or POST.
     pub method: Method,
     /// Where it goes.
-    pub uri: Uri,
+    pub url: Url,
     /// Headers that go along in any case.
     pub headers: Vec<(&'static str, String)>,
     /// Headers that go to trusted origins only: credentials, DevID, cookies. Never printed.
@@ -127,17 +128,12 @@ impl Http {
         Ok(Self { trust, trusted, outside: OnceLock::new(), parts })
     }
 
-    /// Whether a URI is within the trusted origins.
-    pub fn trusts(&self, uri: &Uri) -> bool {
-        self.trust.covers(uri)
-    }
-
     /// One exchange. A redirect is an answer like any other.
     pub fn exchange(&self, request: Request) -> Result<Answer, HttpError> {
-        let host = request.uri.host().unwrap_or_default().to_owned();
-        let trusted = self.trusts(&request.uri);
+        let host = request.url.host().to_owned();
+        let trusted = self.trust.covers(&request.url);
         let agent = if trusted { &self.trusted } else { self.outside()? };
-        let mut builder = http::Request::builder().method(request.method).uri(request.uri);
+        let mut builder = http::Request::builder().method(request.method).uri(request.url.as_str());
         for (name, value) in &request.headers {
             builder = builder.header(*name, value);
         }
@@ -168,22 +164,22 @@ impl Http {
     /// A GET that follows up to three redirects, https to https, each checked anew. Private headers never go to another
     /// origin than the first.
     pub fn fetch(&self, mut request: Request) -> Result<Answer, HttpError> {
-        let first = origin(&request.uri);
+        let first = request.url.origin().clone();
         for _ in 0..MAX_REDIRECTS {
             let answer = self.exchange(request.clone())?;
             if !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
                 return Ok(answer);
             }
-            let Some(next) = answer.header(LOCATION.as_str()).and_then(|location| join(&request.uri, location)) else {
+            let Some(next) = answer.header(LOCATION.as_str()).and_then(|location| join(&request.url, location)) else {
                 return Ok(answer);
             };
-            if request.uri.scheme_str() != Some("https") || next.scheme_str() != Some("https") {
+            if !request.url.is_https() || !next.is_https() {
                 return Err(HttpError::Refused(format!("a redirect from {first} does not go from https to https")));
             }
-            if origin(&next) != first {
+            if *next.origin() != first {
                 request.private = PrivateHeaders::default();
             }
-            request.uri = next;
+            request.url = next;
         }
         let answer = self.exchange(request)?;
         match answer.status {
@@ -232,30 +228,23 @@ impl Parts {
     }
 }
 
-/// Scheme, host and port as text.
-fn origin(uri: &Uri) -> String {
-    let scheme = uri.scheme_str().unwrap_or_default().to_ascii_lowercase();
-    let port = uri.port_u16().unwrap_or(if scheme == "http" { 80 } else { 443 });
-    format!("{scheme}://{}:{port}", uri.host().unwrap_or_default().to_ascii_lowercase())
-}
-
-/// The URI that a Location header names, relative to that of the request.
-fn join(base: &Uri, location: &str) -> Option<Uri> {
+/// The URL that a Location header names, relative to that of the request.
+fn join(base: &Url, location: &str) -> Option<Url> {
     let location = location.split('#').next().unwrap_or_default();
-    let authority = base.authority()?;
-    let scheme = base.scheme_str()?;
+    let origin = base.origin();
     let text = if location.starts_with("//") {
+        let scheme = if base.is_https() { "https" } else { "http" };
         format!("{scheme}:{location}")
     } else if location.starts_with('/') {
-        format!("{scheme}://{authority}{location}")
+        format!("{origin}{location}")
     } else if location.split_once("://").is_some_and(|(scheme, _)| !scheme.contains(['/', '?'])) {
         location.to_owned()
     } else {
-        let folder = base.path().rsplit_once('/').map_or("", |(folder, _)| folder);
-        format!("{scheme}://{authority}{folder}/{location}")
+        let path = base.path_and_query().split('?').next().unwrap_or_default();
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        format!("{origin}{folder}/{location}")
     };
-    let uri: Uri = text.parse().ok()?;
-    (uri.host().is_some() && !text.contains('@')).then_some(uri)
+    text.parse().ok()
 }
 
 #[cfg(test)]

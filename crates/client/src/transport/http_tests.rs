@@ -42,14 +42,17 @@ fn request(stream: &mut TcpStream) -> Option<String> {
 const LIMITS: Limits = Limits { connect: Duration::from_millis(400), total: Duration::from_millis(600), body: 1000 };
 
 fn http(trusted: &str, meter: &Meter, stop: &Stop) -> Http {
-    let uri: Uri = trusted.parse().unwrap();
-    Http::new(Trust::new([&uri]), &Anchors::System, Timestamp(0), LIMITS, stop, meter).unwrap()
+    Http::new(Trust::new([url(trusted).origin()]), &Anchors::System, Timestamp(0), LIMITS, stop, meter).unwrap()
 }
 
-fn get(uri: &str) -> Request {
+fn url(text: &str) -> Url {
+    text.parse().unwrap()
+}
+
+fn get(text: &str) -> Request {
     Request {
         method: Method::GET,
-        uri: uri.parse().unwrap(),
+        url: url(text),
         headers: vec![("accept", "text/plain".to_owned())],
         private: PrivateHeaders(vec![("authorization", "Basic eDp5".to_owned())]),
         body: None,
@@ -249,27 +252,28 @@ fn outside_the_trusted_origins_no_private_address_and_no_plain_http() {
 
 #[test]
 fn trust_is_by_scheme_host_and_port() {
-    let trust = Trust::new([&"https://DM.example/dm?x".parse().unwrap()]);
-    assert!(trust.covers(&"https://dm.example:443/other".parse().unwrap()));
+    let trust = Trust::new([url("https://DM.example/dm?x").origin()]);
+    assert!(trust.covers(&url("https://dm.example:443/other")));
     for other in ["http://dm.example/", "https://dm.example:444/", "https://dm.example.org/", "https://example/"] {
-        assert!(!trust.covers(&other.parse().unwrap()), "{other}");
+        assert!(!trust.covers(&url(other)), "{other}");
     }
 }
 
 #[test]
 fn a_location_is_taken_relative_to_the_request() {
-    let base: Uri = "https://a.example/x/y?z".parse().unwrap();
+    let base = url("https://a.example/x/y?z");
     for (location, expected) in [
         ("https://b.example/q", Some("https://b.example/q")),
         ("//b.example/q", Some("https://b.example/q")),
-        ("/q?r#s", Some("https://a.example/q?r")),
-        ("q", Some("https://a.example/x/q")),
-        ("q?u=http://x", Some("https://a.example/x/q?u=http://x")),
+        ("/q?r#s", Some("https://a.example:443/q?r")),
+        ("q", Some("https://a.example:443/x/q")),
+        ("q?u=http://x", Some("https://a.example:443/x/q?u=http://x")),
         ("https://user@b.example/", None),
+        ("ftp://b.example/", None),
         ("https://", None),
         ("ht tp://x", None),
     ] {
-        assert_eq!(join(&base, location).map(|uri| uri.to_string()).as_deref(), expected, "{location}");
+        assert_eq!(join(&base, location).as_ref().map(Url::as_str), expected, "{location}");
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::failure::HttpError;
 use super::meter::Meter;
-use super::reach::is_public;
 use super::socket::Socket;
 use crate::wait::Stop;
+use omadm_core::web::is_public;
 use omadm_tls::{ClientContext, TlsStream};
 use std::fmt;
 use std::io::{self, Read, Write};
