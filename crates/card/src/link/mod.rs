@@ -6,8 +6,11 @@
 //! | `pcsc` | `pcsc` | a reader behind the PC/SC service |
 //! | `vpcd` | `vpcd` | a socket with the framing of the vpcd virtual reader, both ends of it; a private PC/SC service |
 
+use std::time::Duration;
+
 use crate::apdu::Protocol;
 
+pub mod atr;
 #[cfg(feature = "pcsc")]
 pub mod pcsc;
 #[cfg(feature = "vpcd")]
@@ -58,4 +61,22 @@ pub enum LinkError {
     /// Reader or service failed.
     #[error("reader or card failed: {0}")]
     Io(String),
+}
+
+/// How long a link waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For reader, service or socket, and for a card (`card.wait`).
+    pub wait: Duration,
+    /// How long an empty slot has to stay empty before it is believed (spec 2.1).
+    pub empty: Duration,
+    /// For the answer to one command.
+    pub command: Duration,
+}
+
+impl Default for Patience {
+    /// 30 seconds, 2 seconds, 10 seconds.
+    fn default() -> Self {
+        Self { wait: Duration::from_secs(30), empty: Duration::from_secs(2), command: Duration::from_secs(10) }
+    }
 }

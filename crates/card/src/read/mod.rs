@@ -19,6 +19,8 @@ use session::Session;
 pub use content::MAX_MESSAGE;
 pub use pin::RefusedPin;
 
+pub(crate) use content::check as check_content;
+
 /// What is to be read, and what may be used for it.
 #[derive(Debug, Clone)]
 pub struct ReadRequest<'a> {

@@ -142,9 +142,10 @@ impl Lock<'_> {
             },
         };
         let Some((arr, record)) = file.access_rule else { return Ok(None) };
-        // A rule file lies in the application or under the MF.
+        // Identifiers that begin with 2F are those of files under the MF.
         let id = arr.to_be_bytes();
-        let Ok(fcp) = session.select_first(&[[&[0x7F, 0xFF], &id[..]].concat(), id.to_vec()])? else { return Ok(None) };
+        let path = if id[0] == 0x2F { id.to_vec() } else { [&[0x7F, 0xFF], &id[..]].concat() };
+        let Ok(fcp) = session.select_path(&path)? else { return Ok(None) };
         let Ok(rule) = session.read_record(&fcp, record)? else { return Ok(None) };
         Ok(read_pin(&rule))
     }

@@ -1,1 +1,0 @@
-//! A reader behind the PC/SC service.

@@ -1,1 +1,0 @@
-//! A socket with the framing of the vpcd virtual reader.
