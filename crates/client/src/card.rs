@@ -216,8 +216,9 @@ fn slot_is_empty(config: &CardConfig) -> bool {
 
 fn is_damaged(reading: &CardReading) -> bool {
     match &reading.message {
-        Ok(bytes) => BootstrapMessage::parse(bytes, Limit::Card)
-            .is_err_and(|error| error.reason() == Reason::MalformedMessage),
+        Ok(bytes) => {
+            BootstrapMessage::parse(bytes, Limit::Card).is_err_and(|error| error.reason() == Reason::MalformedMessage)
+        }
         Err(error) => error.kind == CardErrorKind::Malformed,
     }
 }

@@ -74,7 +74,10 @@ pub enum StateError {
         found: u32,
     },
     /// It belongs to another profile than the one of this program. It is left as it is.
-    #[error("the state file is of the profile {found}; this program knows {}: use another program, or `reset`", omadm_core::PROFILE)]
+    #[error(
+        "the state file is of the profile {found}; this program knows {}: use another program, or `reset`",
+        omadm_core::PROFILE
+    )]
     OtherProfile {
         /// The profile in the file.
         found: String,

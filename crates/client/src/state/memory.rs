@@ -28,7 +28,8 @@ impl Memory {
             Ok(state) => (state, None),
             Err(damage) => {
                 let aside = file.set_aside(now)?;
-                let warning = format!("the state file was damaged ({damage}); it is kept as {aside}, and all begins anew");
+                let warning =
+                    format!("the state file was damaged ({damage}); it is kept as {aside}, and all begins anew");
                 (State::default(), Some(warning))
             }
         };
@@ -68,8 +69,7 @@ impl Memory {
     /// Writes the state if it changed in a way that is worth it (spec 2.2); says whether it was written. What could not be
     /// written is tried again with the next change.
     pub fn save(&mut self, now: Timestamp) -> Result<bool, StateError> {
-        let session_time_due =
-            self.state.newest_session().since(self.durable.newest_session()) >= SESSION_TIME_WRITTEN;
+        let session_time_due = self.state.newest_session().since(self.durable.newest_session()) >= SESSION_TIME_WRITTEN;
         if !session_time_due && self.state.weighty() == self.durable.weighty() {
             return Ok(false);
         }

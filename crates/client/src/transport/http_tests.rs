@@ -202,8 +202,9 @@ fn raising_stop_ends_an_exchange_at_once() {
     });
     let stop = Stop::new().unwrap();
     let limits = Limits { total: Duration::from_secs(60), ..LIMITS };
-    let uri: Uri = base.parse().unwrap();
-    let http = Http::new(Trust::new([&uri]), &Anchors::System, Timestamp(0), limits, &stop, &Meter::default()).unwrap();
+    let http =
+        Http::new(Trust::new([url(&base).origin()]), &Anchors::System, Timestamp(0), limits, &stop, &Meter::default())
+            .unwrap();
     let raise = stop.clone();
     thread::spawn(move || {
         thread::sleep(Duration::from_millis(100));
