@@ -84,7 +84,7 @@ fn parts_follow_from_the_actors_or_from_their_names() {
 #[test]
 fn totals_stand_below_where_they_are_known() {
     let drawn = svg(&parse(SMARTCARD).unwrap(), "");
-    assert!(drawn.contains("In all 16 APDUs, 6 round trips, 9,412 bytes, 187 ms."));
+    assert!(drawn.contains("In all 15 APDUs, 6 round trips, 9,412 bytes, 187 ms."));
     let drawn = svg(&parse(&format!("{STEP}\n{{\"meta\":{{\"round_trips\":1}}}}")).unwrap(), "");
     assert!(drawn.contains("In all 1 round trip."));
     assert!(!svg(&parse(STEP).unwrap(), "").contains("In all"));
