@@ -66,7 +66,7 @@ impl CardReading {
     /// The reading of a card that could not even be reached.
     pub fn unreachable(error: CardError) -> Self {
         let sim = SimFacts {
-            present: error.kind != CardErrorKind::NoCard,
+            present: false,
             ready: false,
             mcc: None,
             mnc: None,
@@ -80,7 +80,7 @@ impl CardReading {
 /// What is known of the SIM (Profile P-24, P-26).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SimFacts {
-    /// There is a card.
+    /// A card answered. That there is none is proven only by the reason `no-card`.
     pub present: bool,
     /// It has a USIM that can be selected, and no PIN is pending.
     pub ready: bool,

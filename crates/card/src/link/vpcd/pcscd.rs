@@ -102,10 +102,14 @@ impl PrivatePcscd {
         let (pcscd, driver) = programs()?;
         let failed = |source| PcscdError::Io { socket: socket.to_owned(), source };
         let files = Files::new(socket);
-        let listener = UnixListener::bind(socket).map_err(failed)?;
+        fs::DirBuilder::new().mode(0o700).create(&files.folder).map_err(failed)?;
+        let listener = UnixListener::bind(socket).map_err(|source| {
+            let _ = fs::remove_dir(&files.folder);
+            failed(source)
+        })?;
+        // From here on everything is ours, and is removed.
         let sweeper = Sweeper::new(&files.all()).map_err(failed)?;
         fs::set_permissions(socket, fs::Permissions::from_mode(0o600)).map_err(failed)?;
-        fs::DirBuilder::new().mode(0o700).create(&files.folder).map_err(failed)?;
         let ports =
             if isolated { (0..).map(|n| FIRST_PORT + 2 * n).take(readers).collect() } else { free_ports(readers) };
         let names: Vec<String> = (0..readers).map(|n| format!("omadm card {n}")).collect();
