@@ -101,6 +101,27 @@ fn opensc_reads_a_private_object_with_its_pin() {
 }
 
 #[test]
+fn opensc_lists_dumps_and_explores_the_card() {
+    let bench = Bench::new(&CardPlan { pin: Some(Secret::from("1234")), ..plan() });
+    opensc_reads(&bench, &["--verify-pin", "--pin", "1234"]);
+    let text = |program, arguments: &[&str]| {
+        let output = bench.run(program, arguments);
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    };
+    let list = text("pkcs15-tool", &["--list-data-objects"]);
+    assert!(list.contains("DM Bootstrap") && list.contains("2.23.43.7.1"), "{list}");
+    let dump = text("pkcs15-tool", &["--dump"]);
+    assert!(["DM UICC", "needs-padding", "981010325476981032f4"].iter().all(|part| dump.contains(part)), "{dump}");
+
+    let script = bench.folder.path().join("script");
+    fs::write(&script, "cd 7F50\ncat 5031\ncat 5032\ncd ..\ninfo 2FE2\n").unwrap();
+    let explored = text("opensc-explorer", &[script.to_str().unwrap()]);
+    for part in ["A7 06 30 04 04 02 64 30", "55 49 43 43", "3F00/2FE2", "10 bytes"] {
+        assert!(explored.contains(part), "{part} in {explored}");
+    }
+}
+
+#[test]
 fn our_reader_reads_through_pcsc() {
     for protocol in [Protocol::T0, Protocol::T1] {
         let bench = Bench::new(&CardPlan { protocol, pin: Some(Secret::from("1234")), ..plan() });

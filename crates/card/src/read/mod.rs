@@ -45,7 +45,7 @@ impl Default for ReadRequest<'_> {
 }
 
 /// What a card told.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct CardReading {
     /// Which card it is; none where it does not tell.
     pub iccid: Option<Iccid>,
@@ -60,6 +60,20 @@ pub struct CardReading {
     pub refused_pin: Option<RefusedPin>,
     /// The commands that it took.
     pub counts: Counts,
+}
+
+impl std::fmt::Debug for CardReading {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The message may hold secrets.
+        f.debug_struct("CardReading")
+            .field("iccid", &self.iccid)
+            .field("message", &self.message.as_ref().map(|bytes| format!("{} bytes", bytes.len())))
+            .field("behind_pin", &self.behind_pin)
+            .field("sim", &self.sim)
+            .field("refused_pin", &self.refused_pin)
+            .field("counts", &self.counts)
+            .finish()
+    }
 }
 
 impl CardReading {
