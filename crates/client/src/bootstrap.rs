@@ -50,8 +50,8 @@ impl Client {
         let (mut sequence, mut step) =
             Sequence::start(self.sequence_config(), self.state().accounts.clone(), self.now());
         let mut installed = false;
+        self.told = 0;
         loop {
-            self.show_attempts(&known, sequence.record());
             let event = match step {
                 Step::ReadCard => Event::Card(self.look_at_card()?.report.clone()),
                 Step::ReadFactory => Event::Factory(self.read_factory()),
@@ -70,6 +70,9 @@ impl Client {
                 }
             };
             step = sequence.handle(event, self.now());
+            if !matches!(step, Step::Done(_)) {
+                self.show_attempts(&known, sequence.record());
+            }
         }
     }
 
@@ -236,6 +239,7 @@ impl Client {
         state.accounts = book;
         state.set_attempts(attempts);
         state.bootstrap_busy = None;
+        state.notes.last_run = self.tally.count();
         if let Some(message) = message {
             message.install_others(&mut state.tree, &definitions);
         }

@@ -189,6 +189,11 @@ impl Client {
         self.memory.state()
     }
 
+    /// How often the state file was replaced since the program started.
+    pub fn replaced(&self) -> u64 {
+        self.memory.replaced()
+    }
+
     /// Hangs up the present status.
     pub(crate) fn publish(&mut self) {
         if self.tally.open {
