@@ -19,6 +19,9 @@ use session::Session;
 pub use content::MAX_MESSAGE;
 pub use pin::RefusedPin;
 
+pub(crate) use identity::applications;
+pub(crate) use session::{Refusal, Session as FileSession};
+
 pub(crate) use content::check as check_content;
 
 /// What is to be read, and what may be used for it.
@@ -48,6 +51,8 @@ pub struct CardReading {
     pub iccid: Option<Iccid>,
     /// The Bootstrap Message without padding, not yet understood, or why there is none.
     pub message: Result<Vec<u8>, CardError>,
+    /// Whether the object lies behind a PIN; otherwise everybody who holds the card can read it (Profile P-36).
+    pub behind_pin: bool,
     /// What the card tells about its SIM.
     pub sim: SimFacts,
     /// A PIN that the card refused just now. To be kept durably before anything else is done, and given with every
@@ -68,7 +73,7 @@ impl CardReading {
             reason: Some(error.reason()),
             message: Some(error.to_string()),
         };
-        Self { iccid: None, message: Err(error), sim, refused_pin: None, counts: Counts::default() }
+        Self { iccid: None, message: Err(error), behind_pin: false, sim, refused_pin: None, counts: Counts::default() }
     }
 }
 
@@ -98,6 +103,7 @@ pub fn read(link: &mut dyn Link, request: &ReadRequest<'_>, now: &dyn Fn() -> Du
     let mut reading = CardReading {
         iccid: None,
         message: Err(CardError::new(CardErrorKind::Io, Place::Link, "nothing was read")),
+        behind_pin: false,
         sim: SimFacts { present: true, ..SimFacts::default() },
         refused_pin: None,
         counts: Counts::default(),
@@ -145,8 +151,7 @@ fn read_on_channel(
     if identity_channel != 0 {
         reading.iccid = identity::iccid(card, channel)?;
     }
-    let mut session = Session::new(card, channel);
-    reading.message = message::read(&mut session, request, reading.iccid.as_ref(), &mut reading.refused_pin);
+    reading.message = message::read(&mut Session::new(card, channel), request, reading);
     if let Err(error) = &reading.message
         && error.place == Place::Link
     {

@@ -111,11 +111,21 @@ impl Stream {
 
     /// Receives one message, all of it before `deadline` if there is one.
     fn receive(&mut self, deadline: Option<Instant>) -> io::Result<Vec<u8>> {
+        self.acknowledge_at_once();
         let mut length = [0; 2];
         self.fill(&mut length, deadline)?;
+        self.acknowledge_at_once();
         let mut body = vec![0; usize::from(u16::from_be_bytes(length))];
         self.fill(&mut body, deadline)?;
         Ok(body)
+    }
+
+    /// vpcd writes length and body apart, and TCP holds the second back until the first is acknowledged: 40 ms a
+    /// command without this. The kernel forgets it again and again.
+    fn acknowledge_at_once(&self) {
+        if let Self::Tcp(stream) = self {
+            let _ = rustix::net::sockopt::set_tcp_quickack(stream, true);
+        }
     }
 
     fn fill(&mut self, mut buffer: &mut [u8], deadline: Option<Instant>) -> io::Result<()> {
