@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{Folder, Process, omadm, private_file};
 
@@ -62,6 +62,15 @@ impl Fleet {
         self.data().join("ca.pem")
     }
 
+    /// The lines that a device's configuration needs to ask this server for its Bootstrap Message.
+    pub fn bootstrap_section(&self, user: &str, secret_file: &str) -> String {
+        let (url, ca) = (self.bootstrap_url(), self.ca());
+        let ca = ca.display();
+        format!(
+            "[bootstrap]\nurl = \"{url}\"\nca = \"{ca}\"\nauth = \"basic\"\nuser = \"{user}\"\nsecret_file = \"{secret_file}\"\n"
+        )
+    }
+
     /// What the server logged.
     pub fn log(&self) -> String {
         self.process.as_ref().map(Process::log).unwrap_or_default()
@@ -101,6 +110,42 @@ impl Fleet {
         private_file(&file, profile.to_string().as_bytes());
         let (code, text) = self.omadm(&["profile", "add", file.to_str().expect("UTF-8")]);
         assert_eq!(code, 0, "{text}");
+    }
+
+    /// Adds the profile `meters` for all devices: one account, DevInfo and the example MO listed.
+    pub fn add_default_profile(&self) {
+        self.add_profile(&json!({
+            "name": "meters",
+            "match": {"default": true},
+            "message": [{"ClientURI": "urn:oma:mo:oma-dm-dmacc:1.2/acme/", "MOData": {"DMAcc": {
+                "SrvID": "acme",
+                "Name": "Acme device management",
+                "Perm": {
+                    "1": {"MOID": "urn:oma:mo:oma-dm-devinfo:1.2"},
+                    "2": {"MOID": "urn:omadm:mo:example:1.0"},
+                },
+            }}}],
+        }));
+    }
+
+    /// Has the server issue a message of a profile, for a card or a factory file.
+    pub fn issue_message(&self, profile: &str, place: &str, label: &str) -> Vec<u8> {
+        let body = json!({"profile": profile, "for": place, "label": label});
+        self.post("/api/v1/messages", &body)
+    }
+
+    /// POSTs to the admin API.
+    ///
+    /// # Panics
+    /// If the answer is no success.
+    pub fn post(&self, path: &str, body: &Value) -> Vec<u8> {
+        let admin = self.ready["admin"].as_str().expect("an address");
+        let token = std::fs::read_to_string(self.data().join("admin-token")).expect("a token");
+        let answer = ureq::post(format!("http://{admin}{path}"))
+            .header("Authorization", format!("Bearer {}", token.trim()))
+            .send_json(body);
+        let mut answer = answer.unwrap_or_else(|error| panic!("POST {path}: {error}"));
+        answer.body_mut().read_to_vec().expect("a body")
     }
 
     /// What the server knows of a device.

@@ -38,7 +38,8 @@ impl Path {
             }
         }
         let ids = path.ok_or(StructureError::Missing("the path"))?;
-        if ids.is_empty() || ids.len() % 2 != 0 || ids.len() > 16 {
+        // FFFF is no identifier but padding where a path was cut.
+        if ids.is_empty() || ids.len() % 2 != 0 || ids.len() > 16 || ids.as_chunks::<2>().0.contains(&[0xFF; 2]) {
             return Err(StructureError::Path(hex::encode(ids.get(..20).unwrap_or(ids))));
         }
         Ok(Self { ids: ids.to_vec(), index, length })
@@ -110,7 +111,15 @@ mod tests {
     fn index_and_length_are_read_and_bounded() {
         let path = Path::parse(&hex::decode("04 02 64 34 02 01 10 80 02 01 00").unwrap()).unwrap();
         assert_eq!((path.index, path.length, path.file_id()), (16, Some(256), 0x6434));
-        for bad in ["", "0400", "0401AA", "04026434 0203010000", "0412 3F003F003F003F003F003F003F003F003F00", "0403"] {
+        for bad in [
+            "",
+            "0400",
+            "0401AA",
+            "04026434 0203010000",
+            "0412 3F003F003F003F003F003F003F003F003F00",
+            "0403",
+            "0402FFFF",
+        ] {
             assert!(Path::parse(&hex::decode(bad).unwrap()).is_err(), "{bad}");
         }
     }

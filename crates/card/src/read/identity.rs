@@ -79,7 +79,7 @@ fn read(session: &mut Session<'_, '_>, path: &[u8]) -> Result<Result<Vec<u8>, Re
 }
 
 /// The applications in EF(DIR), which has records or is transparent; damaged entries are left out.
-pub(super) fn applications(session: &mut Session<'_, '_>) -> Result<Vec<Application>, CardError> {
+pub(crate) fn applications(session: &mut Session<'_, '_>) -> Result<Vec<Application>, CardError> {
     let Ok(fcp) = session.select_path(&DIR)? else { return Ok(Vec::new()) };
     let mut applications = Vec::new();
     if fcp.size.is_some() && fcp.record_length.is_none() {

@@ -1,7 +1,5 @@
 //! From the PKCS#15 application to the bytes of the Bootstrap Message.
 
-use omadm_core::ids::Iccid;
-
 use crate::apdu::StatusWord;
 use crate::error::{CardError, CardErrorKind, Place};
 use crate::file::fcp::Fcp;
@@ -12,7 +10,7 @@ use crate::pkcs15::path::Path;
 use crate::pkcs15::{AID, ODF, USUAL_DF};
 use crate::read::content::{self, MAX_MESSAGE};
 use crate::read::session::{Refusal, Session};
-use crate::read::{ReadRequest, RefusedPin, identity, pin};
+use crate::read::{CardReading, ReadRequest, identity, pin};
 
 /// The most bytes of a directory file that are read.
 const MAX_DIRECTORY: usize = 8_192;
@@ -25,12 +23,11 @@ pub(super) struct Pkcs15 {
     pub(super) odf: Odf,
 }
 
-/// Reads the message; a PIN that the card refuses is put into `refused`.
+/// Reads the message; what becomes known about PINs is put into `reading`.
 pub(super) fn read(
     session: &mut Session<'_, '_>,
     request: &ReadRequest<'_>,
-    iccid: Option<&Iccid>,
-    refused: &mut Option<RefusedPin>,
+    reading: &mut CardReading,
 ) -> Result<Vec<u8>, CardError> {
     let pkcs15 = open(session)?;
     let mut damage = pkcs15.odf.damage.clone().map(|error| CardError::malformed(Place::Odf, error.to_string()));
@@ -56,7 +53,7 @@ pub(super) fn read(
             if !object.is_dm_bootstrap() {
                 continue;
             }
-            match read_object(session, &pkcs15, &object, request, iccid, refused) {
+            match read_object(session, &pkcs15, &object, request, reading) {
                 // A card may hold both generations, each in its object.
                 Err(error) if error.kind == CardErrorKind::HoldsDm1x => held_dm1x = held_dm1x.or(Some(error)),
                 result => return result,
@@ -122,7 +119,15 @@ pub(super) fn directory(
         }
         Err(refusal) => Err(refusal),
     };
-    content.map_err(|Refusal(status)| CardError::status(place, "reading the file", status))
+    content.map_err(|refusal| unreadable(place, refusal))
+}
+
+/// A file that a directory names but that cannot be read; one that is not there means a damaged directory.
+fn unreadable(place: Place, Refusal(status): Refusal) -> CardError {
+    match status {
+        StatusWord::NOT_FOUND => CardError::malformed(place, "a directory names this file, but it is not there"),
+        _ => CardError::status(place, "reading the file", status),
+    }
 }
 
 fn read_object(
@@ -130,11 +135,12 @@ fn read_object(
     pkcs15: &Pkcs15,
     object: &DataObject,
     request: &ReadRequest<'_>,
-    iccid: Option<&Iccid>,
-    refused: &mut Option<RefusedPin>,
+    reading: &mut CardReading,
 ) -> Result<Vec<u8>, CardError> {
     let place = Place::Message(object.path.file_id());
-    let mut lock = pin::Lock { pkcs15, object, request, iccid, refused };
+    reading.behind_pin = object.private;
+    let mut lock =
+        pin::Lock { pkcs15, object, request, iccid: reading.iccid.as_ref(), refused: &mut reading.refused_pin };
     if object.private {
         lock.open(session, None)?;
     }
@@ -142,17 +148,13 @@ fn read_object(
     if let Err((Refusal(StatusWord::NOT_ALLOWED), fcp)) = &content
         && !object.private
     {
+        reading.behind_pin = true;
         lock.open(session, fcp.as_ref())?;
         content = select_and_read(session, pkcs15, object)?;
     }
     match content {
         Ok(content) => content::check(content, place),
-        Err((Refusal(StatusWord::NOT_FOUND), _)) => Err(CardError::new(
-            CardErrorKind::NoDmObject,
-            place,
-            "the directory lists the bootstrap object, but its file is not there",
-        )),
-        Err((Refusal(status), _)) => Err(CardError::status(place, "reading the file", status)),
+        Err((refusal, _)) => Err(unreadable(place, refusal)),
     }
 }
 

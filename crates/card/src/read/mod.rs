@@ -19,6 +19,9 @@ use session::Session;
 pub use content::MAX_MESSAGE;
 pub use pin::RefusedPin;
 
+pub(crate) use identity::applications;
+pub(crate) use session::{Refusal, Session as FileSession};
+
 pub(crate) use content::check as check_content;
 
 /// What is to be read, and what may be used for it.
@@ -42,12 +45,14 @@ impl Default for ReadRequest<'_> {
 }
 
 /// What a card told.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct CardReading {
     /// Which card it is; none where it does not tell.
     pub iccid: Option<Iccid>,
     /// The Bootstrap Message without padding, not yet understood, or why there is none.
     pub message: Result<Vec<u8>, CardError>,
+    /// Whether the object lies behind a PIN; otherwise everybody who holds the card can read it (Profile P-36).
+    pub behind_pin: bool,
     /// What the card tells about its SIM.
     pub sim: SimFacts,
     /// A PIN that the card refused just now. To be kept durably before anything else is done, and given with every
@@ -57,25 +62,39 @@ pub struct CardReading {
     pub counts: Counts,
 }
 
+impl std::fmt::Debug for CardReading {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The message may hold secrets.
+        f.debug_struct("CardReading")
+            .field("iccid", &self.iccid)
+            .field("message", &self.message.as_ref().map(|bytes| format!("{} bytes", bytes.len())))
+            .field("behind_pin", &self.behind_pin)
+            .field("sim", &self.sim)
+            .field("refused_pin", &self.refused_pin)
+            .field("counts", &self.counts)
+            .finish()
+    }
+}
+
 impl CardReading {
     /// The reading of a card that could not even be reached.
     pub fn unreachable(error: CardError) -> Self {
         let sim = SimFacts {
-            present: error.kind != CardErrorKind::NoCard,
+            present: false,
             ready: false,
             mcc: None,
             mnc: None,
             reason: Some(error.reason()),
             message: Some(error.to_string()),
         };
-        Self { iccid: None, message: Err(error), sim, refused_pin: None, counts: Counts::default() }
+        Self { iccid: None, message: Err(error), behind_pin: false, sim, refused_pin: None, counts: Counts::default() }
     }
 }
 
 /// What is known of the SIM (Profile P-24, P-26).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SimFacts {
-    /// There is a card.
+    /// A card answered. That there is none is proven only by the reason `no-card`.
     pub present: bool,
     /// It has a USIM that can be selected, and no PIN is pending.
     pub ready: bool,
@@ -98,6 +117,7 @@ pub fn read(link: &mut dyn Link, request: &ReadRequest<'_>, now: &dyn Fn() -> Du
     let mut reading = CardReading {
         iccid: None,
         message: Err(CardError::new(CardErrorKind::Io, Place::Link, "nothing was read")),
+        behind_pin: false,
         sim: SimFacts { present: true, ..SimFacts::default() },
         refused_pin: None,
         counts: Counts::default(),
@@ -145,8 +165,7 @@ fn read_on_channel(
     if identity_channel != 0 {
         reading.iccid = identity::iccid(card, channel)?;
     }
-    let mut session = Session::new(card, channel);
-    reading.message = message::read(&mut session, request, reading.iccid.as_ref(), &mut reading.refused_pin);
+    reading.message = message::read(&mut Session::new(card, channel), request, reading);
     if let Err(error) = &reading.message
         && error.place == Place::Link
     {

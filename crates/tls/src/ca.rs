@@ -1,0 +1,232 @@
+//! The certificates of an own CA: the CA itself, and a server's.
+
+use openssl::asn1::{Asn1Time, Asn1TimeRef};
+use openssl::bn::{BigNum, MsbOption};
+use openssl::ec::{EcGroup, EcKey};
+use openssl::error::ErrorStack;
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::{PKey, Private};
+use openssl::x509::extension::{
+    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName, SubjectKeyIdentifier,
+};
+use openssl::x509::{X509, X509Builder, X509Name, X509NameRef};
+use std::net::IpAddr;
+use zeroize::Zeroizing;
+
+use crate::error::ContextError;
+
+/// Seconds of a day.
+const DAY: u64 = 86_400;
+/// Certificates begin this much earlier, for peers whose clock is behind.
+const BACKDATED: u64 = DAY;
+
+/// A certificate and its private key.
+#[derive(Clone)]
+pub struct Identity {
+    /// The certificate in PEM.
+    pub certificate: String,
+    /// The private key, PKCS#8 in PEM, not encrypted: to be kept in a file that only its owner reads.
+    pub key: Zeroizing<String>,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Identity").field("certificate", &self.certificate).finish_non_exhaustive()
+    }
+}
+
+/// When a certificate is valid, in seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Validity {
+    /// The first second.
+    pub from: u64,
+    /// The last second.
+    pub until: u64,
+}
+
+impl Validity {
+    /// For a CA made at `now`: ten years.
+    pub fn of_ca(now: u64) -> Self {
+        Self { from: now.saturating_sub(BACKDATED), until: now.saturating_add(3650 * DAY) }
+    }
+
+    /// For a server's certificate made at `now`: one year.
+    pub fn of_server(now: u64) -> Self {
+        Self { from: now.saturating_sub(BACKDATED), until: now.saturating_add(365 * DAY) }
+    }
+}
+
+/// Makes a CA with a P-256 key. It may sign servers, no further CA.
+///
+/// # Errors
+/// If OpenSSL fails.
+pub fn make(name: &str, validity: Validity) -> Result<Identity, ContextError> {
+    let key = new_key()?;
+    let subject = subject(name)?;
+    let mut builder = unsigned(&key, &subject, &subject, validity)?;
+    builder.append_extension(BasicConstraints::new().critical().ca().pathlen(0).build()?)?;
+    builder.append_extension(KeyUsage::new().critical().key_cert_sign().crl_sign().build()?)?;
+    let key_id = SubjectKeyIdentifier::new().build(&builder.x509v3_context(None, None))?;
+    builder.append_extension(key_id)?;
+    finish(builder, &key, &key)
+}
+
+/// Has `ca` sign a certificate for a server that is reached by these names: DNS names and IP addresses, at least one.
+///
+/// # Errors
+/// If the CA cannot be read, there is no name, or OpenSSL fails.
+pub fn issue_server(ca: &Identity, names: &[String], validity: Validity) -> Result<Identity, ContextError> {
+    let Some(first) = names.first() else {
+        return Err(ContextError::Certificate("a server's certificate needs at least one name".into()));
+    };
+    let issuer =
+        X509::from_pem(ca.certificate.as_bytes()).map_err(|error| ContextError::Certificate(error.to_string()))?;
+    let issuer_key =
+        PKey::private_key_from_pem(ca.key.as_bytes()).map_err(|error| ContextError::Key(error.to_string()))?;
+    if !issuer.public_key()?.public_eq(&issuer_key) {
+        return Err(ContextError::Mismatch);
+    }
+    let key = new_key()?;
+    let mut builder = unsigned(&key, &*subject(first)?, issuer.subject_name(), validity)?;
+    builder.append_extension(BasicConstraints::new().critical().build()?)?;
+    builder.append_extension(KeyUsage::new().critical().digital_signature().build()?)?;
+    builder.append_extension(ExtendedKeyUsage::new().server_auth().build()?)?;
+    let mut alternatives = SubjectAlternativeName::new();
+    for name in names {
+        match name.parse::<IpAddr>() {
+            Ok(_) => alternatives.ip(name),
+            Err(_) => alternatives.dns(name),
+        };
+    }
+    for extension in [
+        alternatives.build(&builder.x509v3_context(Some(&issuer), None))?,
+        SubjectKeyIdentifier::new().build(&builder.x509v3_context(Some(&issuer), None))?,
+        AuthorityKeyIdentifier::new().keyid(true).build(&builder.x509v3_context(Some(&issuer), None))?,
+    ] {
+        builder.append_extension(extension)?;
+    }
+    finish(builder, &key, &issuer_key)
+}
+
+/// The last second at which the first certificate of a PEM text is valid, in seconds since 1970.
+///
+/// # Errors
+/// If there is no readable certificate.
+pub fn valid_until(pem: &str) -> Result<u64, ContextError> {
+    let first = X509::from_pem(pem.as_bytes()).map_err(|error| ContextError::Certificate(error.to_string()))?;
+    Ok(unix_seconds(first.not_after())?)
+}
+
+/// Whether the first certificate of a PEM text is for each of these names.
+///
+/// # Errors
+/// If there is no readable certificate.
+pub fn covers(pem: &str, names: &[String]) -> Result<bool, ContextError> {
+    let first = X509::from_pem(pem.as_bytes()).map_err(|error| ContextError::Certificate(error.to_string()))?;
+    let alternatives = first.subject_alt_names();
+    let found = |name: &String| {
+        let address = name.parse::<IpAddr>().ok();
+        alternatives.iter().flatten().any(|alternative| match (address, alternative.ipaddress()) {
+            (Some(IpAddr::V4(address)), Some(bytes)) => bytes == address.octets(),
+            (Some(IpAddr::V6(address)), Some(bytes)) => bytes == address.octets(),
+            (Some(_), None) => false,
+            (None, _) => alternative.dnsname().is_some_and(|dns| dns.eq_ignore_ascii_case(name)),
+        })
+    };
+    Ok(names.iter().all(found))
+}
+
+/// Whether the first certificate of `pem` is signed by the first one of `ca`.
+///
+/// # Errors
+/// If one of them cannot be read.
+pub fn signed_by(pem: &str, ca: &str) -> Result<bool, ContextError> {
+    let read = |pem: &str| X509::from_pem(pem.as_bytes()).map_err(|error| ContextError::Certificate(error.to_string()));
+    Ok(read(pem)?.verify(&*read(ca)?.public_key()?)?)
+}
+
+fn new_key() -> Result<PKey<Private>, ErrorStack> {
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
+    PKey::from_ec_key(EcKey::generate(&group)?)
+}
+
+fn subject(name: &str) -> Result<X509Name, ErrorStack> {
+    let mut subject = X509Name::builder()?;
+    // A common name holds at most 64 characters; the alternative names are what counts.
+    let short: String = name.chars().take(64).collect();
+    subject.append_entry_by_nid(Nid::COMMONNAME, &short)?;
+    Ok(subject.build())
+}
+
+fn unsigned(
+    key: &PKey<Private>,
+    subject: &X509NameRef,
+    issuer: &X509NameRef,
+    validity: Validity,
+) -> Result<X509Builder, ErrorStack> {
+    let mut serial = BigNum::new()?;
+    serial.rand(127, MsbOption::MAYBE_ZERO, false)?;
+    let time = |seconds: u64| Asn1Time::from_unix(i64::try_from(seconds).unwrap_or(i64::MAX));
+    let mut builder = X509Builder::new()?;
+    builder.set_version(2)?;
+    let serial = serial.to_asn1_integer()?;
+    builder.set_serial_number(&serial)?;
+    builder.set_subject_name(subject)?;
+    builder.set_issuer_name(issuer)?;
+    let (from, until) = (time(validity.from)?, time(validity.until)?);
+    builder.set_not_before(&from)?;
+    builder.set_not_after(&until)?;
+    builder.set_pubkey(key)?;
+    Ok(builder)
+}
+
+fn finish(mut builder: X509Builder, key: &PKey<Private>, signer: &PKey<Private>) -> Result<Identity, ContextError> {
+    builder.sign(signer, MessageDigest::sha256())?;
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).map_err(|error| ContextError::Certificate(error.to_string()));
+    Ok(Identity {
+        certificate: text(builder.build().to_pem()?)?,
+        key: Zeroizing::new(text(key.private_key_to_pem_pkcs8()?)?),
+    })
+}
+
+fn unix_seconds(time: &Asn1TimeRef) -> Result<u64, ErrorStack> {
+    let distance = Asn1Time::from_unix(0)?.diff(time)?;
+    let seconds = i64::from(distance.days) * 86_400 + i64::from(distance.secs);
+    Ok(u64::try_from(seconds).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(list: &[&str]) -> Vec<String> {
+        list.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_certificate_says_for_whom_and_until_when() {
+        let ca = make("Test CA", Validity::of_ca(1_800_000_000)).unwrap();
+        let validity = Validity { from: 1_800_000_000, until: 1_800_000_600 };
+        let server = issue_server(&ca, &names(&["dm.example", "127.0.0.1", "::1"]), validity).unwrap();
+        assert_eq!(valid_until(&server.certificate).unwrap(), 1_800_000_600);
+        assert!(covers(&server.certificate, &names(&["::1", "DM.example", "127.0.0.1"])).unwrap());
+        assert!(!covers(&server.certificate, &names(&["::1", "other.example"])).unwrap());
+        assert!(!covers(&server.certificate, &names(&["127.0.0.2"])).unwrap());
+        assert!(signed_by(&server.certificate, &ca.certificate).unwrap());
+        let other = make("Test CA", Validity::of_ca(1_800_000_000)).unwrap();
+        assert!(!signed_by(&server.certificate, &other.certificate).unwrap());
+    }
+
+    #[test]
+    fn a_server_without_a_name_gets_no_certificate() {
+        let ca = make("Test CA", Validity::of_ca(1_800_000_000)).unwrap();
+        assert!(issue_server(&ca, &[], Validity::of_server(1_800_000_000)).is_err());
+    }
+
+    #[test]
+    fn debug_hides_the_key() {
+        let ca = make("Test CA", Validity::of_ca(1_800_000_000)).unwrap();
+        assert!(!format!("{ca:?}").contains("PRIVATE"));
+    }
+}

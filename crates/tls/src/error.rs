@@ -1,0 +1,117 @@
+//! Why a context cannot be made, and why a connection did not come up.
+
+use openssl::error::ErrorStack;
+use openssl::ssl::{Error as SslError, HandshakeError, SslRef};
+use openssl::x509::X509VerifyResult;
+use std::io;
+
+/// Failed to make a TLS context from certificates and keys.
+#[derive(Debug, thiserror::Error)]
+pub enum ContextError {
+    /// No certificate in the PEM text.
+    #[error("no certificate found; PEM text with at least one `BEGIN CERTIFICATE` block is expected")]
+    NoCertificate,
+    /// PEM text that cannot be read.
+    #[error("a certificate cannot be read: {0}")]
+    Certificate(String),
+    /// A private key that cannot be read.
+    #[error("the private key cannot be read: {0}; an unencrypted key in PEM is expected")]
+    Key(String),
+    /// The private key is not that of the first certificate.
+    #[error("the private key does not belong to the first certificate of the chain")]
+    Mismatch,
+    /// OpenSSL refused for another reason.
+    #[error("OpenSSL: {0}")]
+    OpenSsl(#[from] ErrorStack),
+}
+
+/// Failed to bring up a TLS connection.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The peer's certificate is not yet valid or has expired; otherwise it is good. The clock may be wrong.
+    #[error("the certificate of {host} is refused because of its dates: {why}; check the clock")]
+    Clock {
+        /// Who was to be reached.
+        host: String,
+        /// What OpenSSL says.
+        why: String,
+    },
+    /// The peer's certificate is refused: not signed by an anchor, for another host, broken.
+    #[error("the certificate of {host} is refused: {why}")]
+    Certificate {
+        /// Who was to be reached.
+        host: String,
+        /// What OpenSSL says.
+        why: String,
+    },
+    /// The two ends did not agree, or the peer does not speak TLS.
+    #[error("the TLS handshake with {host} failed: {why}")]
+    Handshake {
+        /// Who was to be reached.
+        host: String,
+        /// What OpenSSL says.
+        why: String,
+    },
+    /// The time limit passed during the handshake.
+    #[error("the TLS handshake with {host} did not end in time")]
+    Timeout {
+        /// Who was to be reached.
+        host: String,
+    },
+    /// The stream below failed.
+    #[error("the connection to {host} broke during the TLS handshake: {source}")]
+    Io {
+        /// Who was to be reached.
+        host: String,
+        /// What the stream said.
+        source: io::Error,
+    },
+}
+
+const NOT_YET_VALID: i32 = 9;
+const EXPIRED: i32 = 10;
+
+impl TlsError {
+    pub(crate) fn from_handshake<S>(host: &str, error: HandshakeError<S>) -> Self {
+        match error {
+            HandshakeError::SetupFailure(stack) => Self::Handshake { host: host.to_owned(), why: first(&stack) },
+            // A blocking socket with a time limit reports the limit so.
+            HandshakeError::WouldBlock(_) => Self::Timeout { host: host.to_owned() },
+            HandshakeError::Failure(stream) => {
+                let verified = stream.ssl().verify_result();
+                Self::from_ssl(host, verified, stream.into_error())
+            }
+        }
+    }
+
+    pub(crate) fn from_ssl(host: &str, verified: X509VerifyResult, error: SslError) -> Self {
+        let host = host.to_owned();
+        if verified != X509VerifyResult::OK {
+            let why = verified.error_string().to_owned();
+            return match verified.as_raw() {
+                NOT_YET_VALID | EXPIRED => Self::Clock { host, why },
+                _ => Self::Certificate { host, why },
+            };
+        }
+        match error.into_io_error() {
+            Ok(source) if matches!(source.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) => {
+                Self::Timeout { host }
+            }
+            Ok(source) => Self::Io { host, source },
+            Err(error) => match error.ssl_error() {
+                Some(stack) => Self::Handshake { host, why: first(stack) },
+                None => Self::Io { host, source: io::ErrorKind::UnexpectedEof.into() },
+            },
+        }
+    }
+}
+
+/// The first reason of OpenSSL's stack, without its file names and lines.
+fn first(stack: &ErrorStack) -> String {
+    stack.errors().iter().find_map(|error| error.reason()).unwrap_or("OpenSSL gives no reason").to_owned()
+}
+
+/// The protocol version of an established session, such as `TLSv1.3`.
+pub(crate) fn version(ssl: &SslRef) -> &'static str {
+    ssl.version_str()
+}

@@ -1,0 +1,178 @@
+//! Handshakes over real sockets on loopback: the good one, and each failure with its own kind.
+
+#![allow(clippy::unwrap_used)]
+
+use omadm_tls::ca::{self, Identity, Validity};
+use omadm_tls::{Anchors, ClientContext, ContextError, Peer, ServerContext, TlsError, TlsStream};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, SystemTime};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+const LIMIT: Duration = Duration::from_millis(500);
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+}
+
+fn authority() -> Identity {
+    ca::make("Test CA", Validity::of_ca(now())).unwrap()
+}
+
+fn server_of(ca: &Identity, validity: Validity) -> Identity {
+    ca::issue_server(ca, &["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()], validity).unwrap()
+}
+
+/// A server for one connection that sends back what it reads and says who came.
+fn serve(identity: &Identity) -> (SocketAddr, std::thread::JoinHandle<Result<Peer, TlsError>>) {
+    let context = ServerContext::from_pem(&identity.certificate, &identity.key).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let thread = std::thread::spawn(move || {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+            let (stream, _) = listener.accept().unwrap();
+            stream.set_nonblocking(true).unwrap();
+            let stream = tokio::net::TcpStream::from_std(stream).unwrap();
+            let (mut stream, peer) = context.accept(stream, LIMIT).await?;
+            let mut word = [0; 4];
+            if stream.read_exact(&mut word).await.is_ok() {
+                stream.write_all(&word).await.unwrap();
+                let _ = stream.shutdown().await;
+            }
+            Ok(peer)
+        })
+    });
+    (address, thread)
+}
+
+fn connect(anchors: &str, host: &str, address: SocketAddr) -> Result<TlsStream<TcpStream>, TlsError> {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    ClientContext::new(&Anchors::Pem(anchors.to_owned())).unwrap().connect(host, stream)
+}
+
+#[test]
+fn a_server_of_the_anchors_ca_is_reached_by_each_of_its_names() {
+    let ca = authority();
+    let server = server_of(&ca, Validity::of_server(now()));
+    for host in ["localhost", "LOCALHOST", "127.0.0.1", "::1", "[::1]"] {
+        let (address, thread) = serve(&server);
+        let mut stream = connect(&ca.certificate, host, address).unwrap();
+        assert_eq!(stream.version(), "TLSv1.3");
+        stream.write_all(b"ping").unwrap();
+        let mut word = [0; 4];
+        stream.read_exact(&mut word).unwrap();
+        assert_eq!(&word, b"ping");
+        assert_eq!(stream.read(&mut word).unwrap(), 0);
+        assert_eq!(thread.join().unwrap().unwrap(), Peer::Anonymous);
+    }
+}
+
+#[test]
+fn the_servers_own_certificate_may_be_the_only_anchor() {
+    let server = server_of(&authority(), Validity::of_server(now()));
+    let (address, thread) = serve(&server);
+    drop(connect(&server.certificate, "localhost", address).unwrap());
+    thread.join().unwrap().unwrap();
+}
+
+#[test]
+fn another_host_name_is_a_certificate_error() {
+    let ca = authority();
+    for host in ["other.example", "127.0.0.2", "localhost.example", ""] {
+        let (address, thread) = serve(&server_of(&ca, Validity::of_server(now())));
+        let error = connect(&ca.certificate, host, address).unwrap_err();
+        match host {
+            "" => assert!(matches!(error, TlsError::Handshake { .. }), "{error}"),
+            _ => assert!(matches!(error, TlsError::Certificate { .. }), "{host}: {error}"),
+        }
+        assert!(thread.join().unwrap().is_err());
+    }
+}
+
+#[test]
+fn a_foreign_ca_is_a_certificate_error_even_with_the_same_name() {
+    let (address, _thread) = serve(&server_of(&authority(), Validity::of_server(now())));
+    let error = connect(&authority().certificate, "localhost", address).unwrap_err();
+    assert!(matches!(error, TlsError::Certificate { .. }), "{error}");
+}
+
+#[test]
+fn the_devices_trust_store_does_not_hold_our_ca() {
+    let (address, _thread) = serve(&server_of(&authority(), Validity::of_server(now())));
+    let stream = TcpStream::connect(address).unwrap();
+    let error = ClientContext::new(&Anchors::System).unwrap().connect("localhost", stream).unwrap_err();
+    assert!(matches!(error, TlsError::Certificate { .. }), "{error}");
+}
+
+#[test]
+fn expired_and_not_yet_valid_are_errors_of_the_clock() {
+    let ca = authority();
+    for validity in
+        [Validity { from: now() - 7200, until: now() - 3600 }, Validity { from: now() + 3600, until: now() + 7200 }]
+    {
+        let (address, _thread) = serve(&server_of(&ca, validity));
+        let error = connect(&ca.certificate, "localhost", address).unwrap_err();
+        assert!(matches!(error, TlsError::Clock { .. }), "{error}");
+    }
+}
+
+#[test]
+fn dates_are_no_excuse_for_a_foreign_ca() {
+    let (address, _thread) = serve(&server_of(&authority(), Validity { from: now() - 7200, until: now() - 3600 }));
+    let error = connect(&authority().certificate, "localhost", address).unwrap_err();
+    assert!(matches!(error, TlsError::Certificate { .. }), "{error}");
+}
+
+#[test]
+fn a_floor_helps_a_clock_that_is_behind() {
+    let ca = authority();
+    let (address, _thread) = serve(&server_of(&ca, Validity { from: now() + 3600, until: now() + 7200 }));
+    let context = ClientContext::new(&Anchors::Pem(ca.certificate)).unwrap().not_before(now() + 4000);
+    context.connect("localhost", TcpStream::connect(address).unwrap()).unwrap();
+}
+
+#[test]
+fn a_peer_that_speaks_no_tls_is_a_handshake_error() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let thread = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut hello = [0; 64];
+        let _ = stream.read(&mut hello);
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+    });
+    let error = connect(&authority().certificate, "localhost", address).unwrap_err();
+    assert!(matches!(error, TlsError::Handshake { .. }), "{error}");
+    thread.join().unwrap();
+}
+
+#[test]
+fn silence_ends_at_the_time_limit_at_either_end() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let error = connect(&authority().certificate, "localhost", listener.local_addr().unwrap()).unwrap_err();
+    assert!(matches!(error, TlsError::Timeout { .. }), "{error}");
+
+    let (address, thread) = serve(&server_of(&authority(), Validity::of_server(now())));
+    let _silent = TcpStream::connect(address).unwrap();
+    assert!(matches!(thread.join().unwrap(), Err(TlsError::Timeout { .. })));
+}
+
+#[test]
+fn a_connection_that_closes_early_is_an_error_of_the_stream() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let thread = std::thread::spawn(move || drop(listener.accept().unwrap()));
+    let error = connect(&authority().certificate, "localhost", address).unwrap_err();
+    assert!(matches!(error, TlsError::Io { .. } | TlsError::Handshake { .. }), "{error}");
+    thread.join().unwrap();
+}
+
+#[test]
+fn contexts_say_what_is_wrong_with_certificates_and_keys() {
+    let (ca, other) = (authority(), authority());
+    assert!(matches!(ServerContext::from_pem(&ca.certificate, &other.key), Err(ContextError::Mismatch)));
+    assert!(matches!(ServerContext::from_pem("nonsense", &ca.key), Err(ContextError::NoCertificate)));
+    assert!(matches!(ServerContext::from_pem(&ca.certificate, "nonsense"), Err(ContextError::Key(_))));
+    assert!(matches!(ClientContext::new(&Anchors::Pem(String::new())), Err(ContextError::NoCertificate)));
+}
