@@ -242,6 +242,38 @@ fn inner_watch() {
     assert_eq!(next("empty-again"), Presence::Empty);
 }
 
+#[test]
+fn a_reader_that_hangs_costs_the_time_of_one_command() {
+    let bench = Bench::new(&plan());
+    let (name, socket) = bench.service.environment();
+    let mut program = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "inner_hanging_card", "--ignored", "--nocapture"])
+        .env(name, socket)
+        .env("FOLDER", bench.folder.path())
+        .spawn()
+        .unwrap();
+    wait_until(|| bench.folder.path().join("open").exists());
+    let hanging = bench.card.lock();
+    fs::write(bench.folder.path().join("hanging"), "").unwrap();
+    assert!(program.wait().unwrap().success());
+    drop(hanging);
+}
+
+#[test]
+#[ignore = "run by a_reader_that_hangs_costs_the_time_of_one_command with a private service"]
+fn inner_hanging_card() {
+    let folder = std::path::PathBuf::from(std::env::var_os("FOLDER").unwrap());
+    let patience = Patience { command: Duration::from_millis(300), ..Patience::default() };
+    let mut link = PcscLink::open("", &patience).unwrap();
+    fs::write(folder.join("open"), "").unwrap();
+    wait_until(|| folder.join("hanging").exists());
+    let start = Instant::now();
+    let reading = read(&mut link, &ReadRequest::default(), &|| start.elapsed());
+    assert_eq!(reading.message.unwrap_err().reason().to_string(), "timeout");
+    drop(link);
+    assert!(start.elapsed() < Duration::from_secs(2));
+}
+
 fn nothing_left(folder: &Path) -> bool {
     fs::read_dir(folder).unwrap().count() == 0 && !processes_with(folder)
 }
