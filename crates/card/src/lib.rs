@@ -14,7 +14,7 @@
 //! | [`make`], [`secrets`] | making a card from a message, and what must not be readable on it |
 //! | [`virtual_uicc`] | a card in memory that answers commands |
 //!
-//! What is built: spec 2.1 (the first method), 2.2, 2.3, and smartcard.md but for the modem and AUTHENTICATE.
+//! What is built: spec 2.1 (the first method), 2.2, 2.3, and docs/card-files.md but for the modem and AUTHENTICATE.
 
 pub mod apdu;
 mod channel;

@@ -3,16 +3,14 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use omadm_card::VirtualUicc;
 use omadm_card::apdu::Protocol;
-use omadm_card::link::pcsc::{PcscLink, Presence, Watch, readers};
 use omadm_card::link::vpcd::{PrivatePcscd, ServedCard, SharedCard};
-use omadm_card::link::{LinkError, Patience};
 use omadm_card::make::{CardPlan, Listing, make};
-use omadm_card::{ReadRequest, VirtualUicc, read};
 use omadm_core::secret::Secret;
 
 const MESSAGE: &str = r#"[{"ClientURI":"urn:oma:mo:oma-dm-dmacc:1.2/acme/","MOData":{"DMAcc":{"SrvID":"acme","SrvURI":"https://dm.example/dm","Name":"Acme","Perm":{"1":{"MOID":"urn:oma:mo:oma-dm-devinfo:1.2"}}}}}]"#;
@@ -52,14 +50,17 @@ impl Bench {
             .unwrap()
     }
 
-    /// Runs an ignored test of this file in a process that uses the private service: the PC/SC library looks at its
-    /// environment once.
-    fn run_test(&self, name: &str) {
-        let program = std::env::current_exe().unwrap();
-        let output = self.run(program.to_str().unwrap(), &["--exact", name, "--ignored", "--nocapture"]);
-        let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    /// Plays a scene in a process that uses the private service.
+    fn play(&self, scene: &str) {
+        let output = self.run(scenes().to_str().unwrap(), &[scene]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
+}
+
+/// The program `examples/pcsc_scenes.rs`, built beside this one.
+fn scenes() -> PathBuf {
+    let me = std::env::current_exe().unwrap();
+    me.parent().and_then(Path::parent).unwrap().join("examples/pcsc_scenes")
 }
 
 fn wait_until(mut condition: impl FnMut() -> bool) {
@@ -126,26 +127,8 @@ fn our_reader_reads_through_pcsc() {
     for protocol in [Protocol::T0, Protocol::T1] {
         let bench = Bench::new(&CardPlan { protocol, pin: Some(Secret::from("1234")), ..plan() });
         assert_eq!(bench.service.reader(0), Some("omadm card 0 00 00"));
-        bench.run_test("inner_read_with_pin");
+        bench.play("read_with_pin");
     }
-}
-
-#[test]
-#[ignore = "run by our_reader_reads_through_pcsc with a private service"]
-fn inner_read_with_pin() {
-    let mut link = PcscLink::open("omadm card 0", &Patience::default()).unwrap();
-    let start = Instant::now();
-    let pin = Secret::from("1234");
-    let request = ReadRequest { pin: Some(&pin), ..ReadRequest::default() };
-    let reading = read(&mut link, &request, &|| start.elapsed());
-    assert_eq!(reading.message.unwrap(), MESSAGE.as_bytes());
-    assert_eq!(reading.sim.mcc.unwrap().as_str(), "001");
-    assert!(reading.sim.ready);
-    drop(link);
-    // The card was reset: the PIN is wanted again.
-    let mut link = PcscLink::open("", &Patience::default()).unwrap();
-    let reading = read(&mut link, &ReadRequest::default(), &|| start.elapsed());
-    assert_eq!(reading.message.unwrap_err().reason().to_string(), "pin-needed");
 }
 
 #[test]
@@ -153,23 +136,8 @@ fn an_empty_reader_is_no_card_after_a_moment() {
     let folder = tempfile::tempdir().unwrap();
     let service = PrivatePcscd::start(&folder.path().join("pcscd"), 2).unwrap();
     let (name, socket) = service.environment();
-    let program = std::env::current_exe().unwrap();
-    let arguments = ["--exact", "inner_no_card", "--ignored", "--nocapture"];
-    let output = Command::new(program).args(arguments).env(name, socket).output().unwrap();
+    let output = Command::new(scenes()).arg("no_card").env(name, socket).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-#[test]
-#[ignore = "run by an_empty_reader_is_no_card_after_a_moment with a private service"]
-fn inner_no_card() {
-    let names: Vec<String> = readers().unwrap().into_iter().map(|reader| reader.name).collect();
-    assert!(["omadm card 0 00 00", "omadm card 1 00 00"].iter().all(|name| names.contains(&(*name).to_owned())));
-    let patience = Patience { empty: Duration::from_millis(300), ..Patience::default() };
-    let start = Instant::now();
-    assert!(matches!(PcscLink::open("", &patience), Err(LinkError::NoCard(_))));
-    assert!(start.elapsed() < Duration::from_secs(3));
-    let none = Patience { wait: Duration::from_millis(300), ..patience };
-    assert!(matches!(PcscLink::open("no such reader", &none), Err(LinkError::NoCard(_))));
 }
 
 #[test]
@@ -184,11 +152,7 @@ fn the_service_leaves_nothing_behind() {
 #[test]
 fn the_service_leaves_nothing_behind_if_its_program_is_killed() {
     let folder = tempfile::tempdir().unwrap();
-    let mut program = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "inner_hold_service", "--ignored", "--nocapture"])
-        .env("FOLDER", folder.path())
-        .spawn()
-        .unwrap();
+    let mut program = Command::new(scenes()).arg("hold_service").env("FOLDER", folder.path()).spawn().unwrap();
     wait_until(|| folder.path().join("ready").exists());
     fs::remove_file(folder.path().join("ready")).unwrap();
     assert!(processes_with(folder.path()));
@@ -198,26 +162,12 @@ fn the_service_leaves_nothing_behind_if_its_program_is_killed() {
 }
 
 #[test]
-#[ignore = "run and killed by the_service_leaves_nothing_behind_if_its_program_is_killed"]
-fn inner_hold_service() {
-    let folder = std::path::PathBuf::from(std::env::var_os("FOLDER").unwrap());
-    let service = PrivatePcscd::start(&folder.join("pcscd"), 1).unwrap();
-    let _card = service.insert(0, SharedCard::new(VirtualUicc::new(&make(&plan()).unwrap()))).unwrap();
-    fs::write(folder.join("ready"), "").unwrap();
-    std::thread::sleep(Duration::from_secs(30));
-}
-
-#[test]
 fn a_card_that_comes_and_goes_is_seen() {
     let folder = tempfile::tempdir().unwrap();
     let service = PrivatePcscd::start(&folder.path().join("pcscd"), 1).unwrap();
     let (name, socket) = service.environment();
-    let mut program = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "inner_watch", "--ignored", "--nocapture"])
-        .env(name, socket)
-        .env("FOLDER", folder.path())
-        .spawn()
-        .unwrap();
+    let mut program =
+        Command::new(scenes()).arg("watch").env(name, socket).env("FOLDER", folder.path()).spawn().unwrap();
     let seen = |what: &str| wait_until(|| folder.path().join(what).exists());
     seen("empty");
     let card = service.insert(0, SharedCard::new(VirtualUicc::new(&make(&plan()).unwrap()))).unwrap();
@@ -228,26 +178,11 @@ fn a_card_that_comes_and_goes_is_seen() {
 }
 
 #[test]
-#[ignore = "run by a_card_that_comes_and_goes_is_seen with a private service"]
-fn inner_watch() {
-    let folder = std::path::PathBuf::from(std::env::var_os("FOLDER").unwrap());
-    let mut watch = Watch::new("omadm card 0");
-    let mut next = |file: &str| {
-        let presence = watch.changed(Duration::from_secs(10)).unwrap();
-        fs::write(folder.join(file), "").unwrap();
-        presence
-    };
-    assert_eq!(next("empty"), Presence::Empty);
-    assert!(matches!(next("card"), Presence::Card(_)));
-    assert_eq!(next("empty-again"), Presence::Empty);
-}
-
-#[test]
 fn a_reader_that_hangs_costs_the_time_of_one_command() {
     let bench = Bench::new(&plan());
     let (name, socket) = bench.service.environment();
-    let mut program = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "inner_hanging_card", "--ignored", "--nocapture"])
+    let mut program = Command::new(scenes())
+        .arg("hanging_card")
         .env(name, socket)
         .env("FOLDER", bench.folder.path())
         .spawn()
@@ -257,21 +192,6 @@ fn a_reader_that_hangs_costs_the_time_of_one_command() {
     fs::write(bench.folder.path().join("hanging"), "").unwrap();
     assert!(program.wait().unwrap().success());
     drop(hanging);
-}
-
-#[test]
-#[ignore = "run by a_reader_that_hangs_costs_the_time_of_one_command with a private service"]
-fn inner_hanging_card() {
-    let folder = std::path::PathBuf::from(std::env::var_os("FOLDER").unwrap());
-    let patience = Patience { command: Duration::from_millis(300), ..Patience::default() };
-    let mut link = PcscLink::open("", &patience).unwrap();
-    fs::write(folder.join("open"), "").unwrap();
-    wait_until(|| folder.join("hanging").exists());
-    let start = Instant::now();
-    let reading = read(&mut link, &ReadRequest::default(), &|| start.elapsed());
-    assert_eq!(reading.message.unwrap_err().reason().to_string(), "timeout");
-    drop(link);
-    assert!(start.elapsed() < Duration::from_secs(2));
 }
 
 fn nothing_left(folder: &Path) -> bool {

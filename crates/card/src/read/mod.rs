@@ -1,4 +1,4 @@
-//! Reading the Bootstrap Message from a card (smartcard.md, "Reading").
+//! Reading the Bootstrap Message from a card (docs/card-files.md, "Reading").
 
 mod content;
 mod identity;
