@@ -7,8 +7,8 @@
 //! | --- | --- |
 //! | [`apdu`] | commands, responses, status words |
 //! | [`link`] | the ways to a card |
-//! | [`file`], [`pkcs15`] | what the files of a card hold |
-//! | [`read`] | reading the Bootstrap Message from a card |
+//! | [`mod@file`], [`pkcs15`] | what the files of a card hold |
+//! | [`mod@read`] | reading the Bootstrap Message from a card |
 //! | [`inspect`] | explaining a card to people |
 //! | [`image`] | a card as a value and as a JSON file |
 //! | [`make`], [`secrets`] | making a card from a message, and what must not be readable on it |

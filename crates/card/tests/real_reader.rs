@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use omadm_card::apdu::Protocol;
-use omadm_card::link::pcsc::{PcscLink, readers};
+use omadm_card::link::pcsc::{PcscLink, Presence, Watch, readers};
 use omadm_card::link::vpcd::{PrivatePcscd, ServedCard, SharedCard};
 use omadm_card::link::{LinkError, Patience};
 use omadm_card::make::{CardPlan, Listing, make};
@@ -101,6 +101,27 @@ fn opensc_reads_a_private_object_with_its_pin() {
 }
 
 #[test]
+fn opensc_lists_dumps_and_explores_the_card() {
+    let bench = Bench::new(&CardPlan { pin: Some(Secret::from("1234")), ..plan() });
+    opensc_reads(&bench, &["--verify-pin", "--pin", "1234"]);
+    let text = |program, arguments: &[&str]| {
+        let output = bench.run(program, arguments);
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    };
+    let list = text("pkcs15-tool", &["--list-data-objects"]);
+    assert!(list.contains("DM Bootstrap") && list.contains("2.23.43.7.1"), "{list}");
+    let dump = text("pkcs15-tool", &["--dump"]);
+    assert!(["DM UICC", "needs-padding", "981010325476981032f4"].iter().all(|part| dump.contains(part)), "{dump}");
+
+    let script = bench.folder.path().join("script");
+    fs::write(&script, "cd 7F50\ncat 5031\ncat 5032\ncd ..\ninfo 2FE2\n").unwrap();
+    let explored = text("opensc-explorer", &[script.to_str().unwrap()]);
+    for part in ["A7 06 30 04 04 02 64 30", "55 49 43 43", "3F00/2FE2", "10 bytes"] {
+        assert!(explored.contains(part), "{part} in {explored}");
+    }
+}
+
+#[test]
 fn our_reader_reads_through_pcsc() {
     for protocol in [Protocol::T0, Protocol::T1] {
         let bench = Bench::new(&CardPlan { protocol, pin: Some(Secret::from("1234")), ..plan() });
@@ -154,12 +175,75 @@ fn inner_no_card() {
 #[test]
 fn the_service_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
-    let own = folder.path().join("pcscd");
-    let service = PrivatePcscd::start(&own, 1).unwrap();
+    let service = PrivatePcscd::start(&folder.path().join("pcscd"), 1).unwrap();
     assert!(service.environment().1.exists());
     drop(service);
-    assert!(!own.exists());
-    assert!(!processes_with(&own));
+    assert!(nothing_left(folder.path()));
+}
+
+#[test]
+fn the_service_leaves_nothing_behind_if_its_program_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut program = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "inner_hold_service", "--ignored", "--nocapture"])
+        .env("FOLDER", folder.path())
+        .spawn()
+        .unwrap();
+    wait_until(|| folder.path().join("ready").exists());
+    fs::remove_file(folder.path().join("ready")).unwrap();
+    assert!(processes_with(folder.path()));
+    program.kill().unwrap();
+    program.wait().unwrap();
+    wait_until(|| nothing_left(folder.path()));
+}
+
+#[test]
+#[ignore = "run and killed by the_service_leaves_nothing_behind_if_its_program_is_killed"]
+fn inner_hold_service() {
+    let folder = std::path::PathBuf::from(std::env::var_os("FOLDER").unwrap());
+    let service = PrivatePcscd::start(&folder.join("pcscd"), 1).unwrap();
+    let _card = service.insert(0, SharedCard::new(VirtualUicc::new(&make(&plan()).unwrap()))).unwrap();
+    fs::write(folder.join("ready"), "").unwrap();
+    std::thread::sleep(Duration::from_secs(30));
+}
+
+#[test]
+fn a_card_that_comes_and_goes_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = PrivatePcscd::start(&folder.path().join("pcscd"), 1).unwrap();
+    let (name, socket) = service.environment();
+    let mut program = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "inner_watch", "--ignored", "--nocapture"])
+        .env(name, socket)
+        .env("FOLDER", folder.path())
+        .spawn()
+        .unwrap();
+    let seen = |what: &str| wait_until(|| folder.path().join(what).exists());
+    seen("empty");
+    let card = service.insert(0, SharedCard::new(VirtualUicc::new(&make(&plan()).unwrap()))).unwrap();
+    seen("card");
+    drop(card);
+    seen("empty-again");
+    assert!(program.wait().unwrap().success());
+}
+
+#[test]
+#[ignore = "run by a_card_that_comes_and_goes_is_seen with a private service"]
+fn inner_watch() {
+    let folder = std::path::PathBuf::from(std::env::var_os("FOLDER").unwrap());
+    let mut watch = Watch::new("omadm card 0");
+    let mut next = |file: &str| {
+        let presence = watch.changed(Duration::from_secs(10)).unwrap();
+        fs::write(folder.join(file), "").unwrap();
+        presence
+    };
+    assert_eq!(next("empty"), Presence::Empty);
+    assert!(matches!(next("card"), Presence::Card(_)));
+    assert_eq!(next("empty-again"), Presence::Empty);
+}
+
+fn nothing_left(folder: &Path) -> bool {
+    fs::read_dir(folder).unwrap().count() == 0 && !processes_with(folder)
 }
 
 fn processes_with(folder: &Path) -> bool {
