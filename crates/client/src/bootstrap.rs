@@ -12,7 +12,7 @@ use omadm_core::bootstrap::message::{BootstrapMessage, Limit};
 use omadm_core::bootstrap::sequence::{
     CardAllow, Event, Run, RunResult, Sequence, SequenceConfig, ServerAnswer, SimFacts, SimPolicy, Step,
 };
-use omadm_core::ids::DevId;
+use omadm_core::ids::{DevId, SrvId};
 use omadm_core::reason::{Attempt, Method, Reason};
 use omadm_core::web::{Basic, DEV_ID_HEADER, Url, media, retry_after};
 use omadm_tls::Anchors;
@@ -27,19 +27,9 @@ pub(crate) const MAX_BODY: usize = 1 << 20;
 impl Client {
     /// Goes through the methods once. What was tried and what came of it is in the state afterwards.
     pub fn bootstrap(&mut self) -> Result<Run, Stopped> {
-        let counted = self.tally.open;
-        let before = self.state().notes.last_run;
         self.tally.restart();
         let run = self.run_sequence();
         self.tally.pause();
-        if let Ok(run) = &run {
-            let installed = matches!(run.result, RunResult::Bootstrapped { .. });
-            // A start that found everything in place is no run that anybody wants to know the cost of.
-            if !installed && run.result == RunResult::Unchanged {
-                self.tally.open = counted;
-                self.memory.state_mut().notes.last_run = before;
-            }
-        }
         self.publish();
         run
     }
@@ -240,6 +230,9 @@ impl Client {
         state.set_attempts(attempts);
         state.bootstrap_busy = None;
         state.notes.last_run = self.tally.count();
+        // What a server asked for counts for the account that it was asked of.
+        let unchanged = |srv_id: &SrvId| state.accounts.account(srv_id).is_some_and(|one| !one.bootstrap_complete_due);
+        state.session_not_before.retain(|srv_id, _| unchanged(srv_id));
         if let Some(message) = message {
             message.install_others(&mut state.tree, &definitions);
         }
@@ -251,11 +244,16 @@ impl Client {
 
     fn finish_run(&mut self, run: &Run, recorded: Vec<Attempt>, installed: bool) {
         self.bootstrap_failures = run.failures;
+        // A start that finds everything in place is no run whose cost anybody asks for.
+        self.tally.open = run.result != RunResult::Unchanged;
         let worth = if installed { run.attempts.clone() } else { run.worth_recording(&recorded) };
         let state = self.memory.state_mut();
         state.set_attempts(recorded.into_iter().chain(worth));
         state.accounts = run.book.clone();
         state.notes.next = run.next.clone();
+        if self.tally.open {
+            state.notes.last_run = self.tally.count();
+        }
         self.save();
     }
 
@@ -283,7 +281,7 @@ fn basic(bootstrap: &BootstrapConfig, dev_id: &DevId) -> Result<String, String> 
     header_text(&basic)
 }
 
-/// The header as text. It is wiped with the request that it goes into only as far as the HTTP library does so.
+/// The header as text.
 pub(crate) fn header_text(basic: &Basic) -> Result<String, String> {
     String::from_utf8(basic.header_value().expose().to_vec()).map_err(|_| "the credentials are not text".to_owned())
 }

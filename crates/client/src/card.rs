@@ -159,7 +159,8 @@ impl Reader<'_> {
     fn read(&self, wait: Duration, apdus: &mut u64) -> Result<CardReading, Stopped> {
         let (config, pin, refused) = (self.config.clone(), self.pin.clone(), self.refused_pins.to_vec());
         let work = move || {
-            let patience = Patience { wait, ..Patience::default() };
+            let whole = Patience::default();
+            let patience = Patience { wait, command: whole.command.min(config.timeout), ..whole };
             let mut link = match open(&config, &patience) {
                 Ok(link) => link,
                 Err(error) => return CardReading::unreachable(error.into()),

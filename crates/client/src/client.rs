@@ -181,6 +181,9 @@ impl Client {
     pub fn status(&self) -> Status {
         let mut status = Status::of(&self.config, self.memory.state());
         status.attempts = self.attempts.clone();
+        if self.tally.open {
+            status.last_run = self.tally.count();
+        }
         status
     }
 
@@ -195,10 +198,7 @@ impl Client {
     }
 
     /// Hangs up the present status.
-    pub(crate) fn publish(&mut self) {
-        if self.tally.open {
-            self.memory.state_mut().notes.last_run = self.tally.count();
-        }
+    pub(crate) fn publish(&self) {
         match serde_json::to_value(self.status()) {
             Ok(status) => self.board.show(status),
             Err(error) => tracing::error!("the status cannot be told: {error}"),

@@ -19,6 +19,7 @@ use omadm_core::web::{Basic, DEV_ID_HEADER, media, retry_after};
 use omadm_tls::Anchors;
 use std::time::{Duration, Instant};
 use ureq::http::Method;
+use zeroize::Zeroizing;
 
 /// Why no session was opened.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +89,7 @@ impl Client {
             tree: self.state().tree.clone(),
         });
         let dev_id = self.config.device.dev_id.to_string();
-        let wire = Wire { http, dev_id, authorization, jar: CookieJar::default() };
+        let wire = Wire { http, dev_id, authorization: authorization.into(), jar: CookieJar::default() };
         Ok(self.drive(session, wire)?)
     }
 
@@ -183,6 +184,9 @@ impl Client {
                 installed.last_session = Some(now);
             }
         }
+        if report.ended {
+            state.session_not_before.remove(srv_id);
+        }
         self.save();
     }
 }
@@ -191,7 +195,7 @@ impl Client {
 struct Wire {
     http: Http,
     dev_id: String,
-    authorization: String,
+    authorization: Zeroizing<String>,
     jar: CookieJar,
 }
 
@@ -229,7 +233,7 @@ impl Wire {
     }
 
     fn private(&self) -> PrivateHeaders {
-        PrivateHeaders(vec![(DEV_ID_HEADER, self.dev_id.clone()), ("Authorization", self.authorization.clone())])
+        PrivateHeaders(vec![(DEV_ID_HEADER, self.dev_id.clone()), ("Authorization", self.authorization.to_string())])
     }
 }
 

@@ -198,3 +198,27 @@ fn a_reader_that_goes_away_is_no_failure() {
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     let _ = std::io::stderr().write_all(&output.stderr);
 }
+
+#[test]
+fn a_server_that_asks_to_be_left_alone_is_left_alone_also_after_a_restart() {
+    let server = Server::start(|_, _| (503, vec!["Retry-After: 3000".to_owned()], String::new()));
+    let device = factory_device(&server);
+    for start_number in 1..=2 {
+        let mut running = start(&device);
+        let end = Instant::now() + Duration::from_secs(20);
+        let next = loop {
+            let status = json(&call(&device, &["status", "--json"]));
+            let why = status["next"]["why"].as_str().unwrap_or_default().to_owned();
+            if !why.contains("starts") && !why.contains("first session") && !why.is_empty() {
+                break status["next"].clone();
+            }
+            assert!(Instant::now() < end, "{status}");
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        assert_eq!(server.lines().len(), 1, "start {start_number}: {next}");
+        assert_eq!(end_by(&mut running, rustix::process::Signal::TERM), Some(0));
+    }
+    // A person may insist.
+    assert_eq!(call(&device, &["session", "acme"]).status.code(), Some(1));
+    assert_eq!(server.lines().len(), 2);
+}
