@@ -5,6 +5,7 @@ use crate::client::Client;
 use crate::config::{Allow, Auth, BootstrapConfig, CardLink};
 use crate::secret_file::read_secret;
 use crate::state::Busy;
+use crate::trace::Peer;
 use crate::transport::{Http, HttpError, Limits, PrivateHeaders, Request, Trust};
 use crate::wait::Stopped;
 use omadm_core::account::AccountBook;
@@ -97,7 +98,7 @@ impl Client {
             .filter(|installed| installed.source.method == Method::Smartcard)
             .map(|installed| installed.source.origin.clone())
             .collect();
-        let known = Known { refused_pins: &self.state().refused_pins, in_use: &in_use };
+        let known = Known { trace: &self.trace, refused_pins: &self.state().refused_pins, in_use: &in_use };
         let look = card::look(&self.config.card, known, &self.stop)?;
         if let Some(pin) = look.refused_pin.clone() {
             // Before anything else: after a power cut the PIN must not be sent again.
@@ -128,7 +129,7 @@ impl Client {
     fn await_sim(&mut self, limit: Duration) -> Result<SimFacts, Stopped> {
         let Some(first) = self.look.take() else { return Ok(SimFacts::default()) };
         let before = first.apdus;
-        let look = card::await_sim(&self.config.card, first, limit, &self.stop)?;
+        let look = card::await_sim(&self.config.card, first, limit, &self.trace, &self.stop)?;
         self.tally.apdus += look.apdus - before;
         Ok(self.saw(look).sim_facts())
     }
@@ -202,7 +203,13 @@ impl Client {
             body: None,
         };
         // Redirects are not followed (spec 2.4).
-        let answer = http.exchange(request).map_err(|error| (error.reason(), error))?;
+        let answer = http.exchange(request).map_err(|error| (error.reason(), error));
+        let ending = match &answer {
+            Ok(answer) => answer.status.to_string(),
+            Err((reason, _)) => reason.to_string(),
+        };
+        self.trace.exchange(Peer::BootstrapServer, "Bootstrap request", "GET", url, &ending);
+        let answer = answer?;
         Ok(ServerAnswer {
             status: answer.status,
             content_type: answer.header("content-type").map(str::to_owned),
@@ -239,7 +246,10 @@ impl Client {
         crate::device::refresh(&mut state.tree, &definitions, &facts, &state.accounts)
             .map_err(|error| error.to_string())?;
         let now = self.clock.now();
-        self.memory.change(now, |present| *present = state).map_err(|error| error.to_string())
+        let names: Vec<_> = state.accounts.iter().map(|one| one.account.srv_id.to_string()).collect();
+        self.memory.change(now, |present| *present = state).map_err(|error| error.to_string())?;
+        self.trace.did(&format!("Install the account {}", names.join(", ")), "in one atomic step");
+        Ok(())
     }
 
     fn finish_run(&mut self, run: &Run, recorded: Vec<Attempt>, installed: bool) {
