@@ -1,1 +1,6 @@
-//! bootstrap
+//! From nothing to an account: the Bootstrap Message, the order of methods, the request to a DM Bootstrap Server
+//! (spec 2).
+
+pub mod message;
+pub mod request;
+pub mod sequence;

@@ -39,6 +39,26 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Writing a secret into a store that is itself protected (the device's state file, mode 0600). A field says so by
+/// `#[serde(with = "secret::at_rest")]`; there is no other way to serialize one.
+pub mod at_rest {
+    use super::Secret;
+    use base64::Engine;
+    use base64::prelude::BASE64_STANDARD;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Writes the secret as base64.
+    pub fn serialize<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&BASE64_STANDARD.encode(secret.expose()))
+    }
+
+    /// Reads a secret from base64.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        BASE64_STANDARD.decode(text).map(Secret::new).map_err(|_| serde::de::Error::custom("base64 is expected"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

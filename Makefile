@@ -1,0 +1,30 @@
+# Every command of this project. Each does its own set-up.
+.PHONY: demo test lint build audit
+MINUTES ?= 1
+
+demo: build
+	target/debug/omadm demo $(DEMO)
+
+build: setup
+	cargo build --quiet --bin omadm --bin omadm-client
+
+test: setup-test lint
+	cargo nextest run --workspace
+	cargo test --workspace --doc --quiet
+
+lint: setup
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	cargo check --quiet -p omadm-client --no-default-features
+
+# Licences, bans and sources of every dependency; advisories where their database can be had.
+audit: setup
+	command -v cargo-deny >/dev/null || cargo install --locked --quiet cargo-deny
+	cargo deny --all-features check licenses bans sources
+	cargo deny --all-features check advisories || echo "advisories: not checked, the database cannot be had here"
+
+.PHONY: setup setup-test
+setup:
+	bash scripts/setup.sh
+setup-test:
+	bash scripts/setup.sh test

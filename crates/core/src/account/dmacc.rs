@@ -1,0 +1,277 @@
+//! The DM Account MO 1.2 as a value that cannot exist half valid (spec 2.3, 10; Profiles P-2, P-19, P-20, P-23, P-31).
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+
+use super::credential::Credential;
+use crate::ids::{Moid, SrvId};
+use crate::secret::{Secret, at_rest};
+use crate::web::{Origin, Url};
+
+/// The most MOIDs that one account lists.
+const MAX_PERM: usize = 256;
+/// The most trusted origins that one account lists.
+const MAX_ORIGINS: usize = 16;
+/// The least length of a notification secret, in bytes (Profile P-9).
+const MIN_NOTI_SECRET: usize = 16;
+
+/// A DM Account: how to reach one DM Server, who the client is there, and what that server may manage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DmAccount {
+    /// The server's identifier.
+    pub srv_id: SrvId,
+    /// Where Package#1 goes.
+    pub srv_uri: Url,
+    /// A name for people.
+    pub name: String,
+    /// The MOIDs that this server may manage; consumed at bootstrap, never readable afterwards.
+    pub perm: BTreeSet<Moid>,
+    /// Auth/Trsp: what the client authenticates with; without it the device's configuration says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trsp: Option<Credential>,
+    /// Auth/Noti: how notifications are signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noti: Option<Notification>,
+    /// Auth/Bootstrap: where and how to ask for another Bootstrap Message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bootstrap: Option<Bootstrap>,
+    /// Ext/omadm/ServerCA: PEM anchors for the trusted origins; absent: the device's trust store (Profile P-23).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_ca: Option<String>,
+    /// Ext/omadm/Origins: trusted origins beside that of the SrvURI (Profile P-31).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<Origin>,
+    /// Ext/omadm/Role, such as `bootstrap`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+}
+
+/// Auth/Noti: how this server's notifications are signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notification {
+    /// Goes behind the message when the digest is made.
+    #[serde(with = "at_rest")]
+    pub data: Secret,
+    /// Goes before the message when the digest is made.
+    #[serde(with = "at_rest")]
+    pub secret: Secret,
+}
+
+/// Auth/Bootstrap: where and how to ask for another Bootstrap Message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bootstrap {
+    /// The DM Bootstrap Server.
+    pub server_uri: Url,
+    /// How the client authenticates there.
+    pub mode: SecMode,
+    /// The client's certificate or identity.
+    #[serde(with = "at_rest")]
+    pub client_pub_key: Secret,
+    /// The server's certificate, then the only anchor.
+    #[serde(with = "at_rest")]
+    pub server_pub_key: Secret,
+    /// The client's key.
+    #[serde(with = "at_rest")]
+    pub client_secret_key: Secret,
+}
+
+/// Auth/Bootstrap/SecMode, one byte (Profile P-20).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SecMode {
+    /// 0: the server's certificate, and Basic or Digest from the device's configuration.
+    Configured,
+    /// 1: pre-shared key.
+    Psk,
+    /// 2: X.509 certificate.
+    X509,
+    /// 3: Digest AKA with the USIM.
+    Aka,
+}
+
+/// Which node of a DMAcc is wrong, and what was expected there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {why}")]
+pub struct DmAccError {
+    /// The path below the root, such as `Auth/Trsp/Data`; empty: the root.
+    pub path: String,
+    /// What is wrong.
+    pub why: String,
+}
+
+impl DmAccError {
+    fn new(path: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { path: path.into(), why: why.into() }
+    }
+}
+
+impl DmAccount {
+    /// Reads the children of a DMAcc root, as they stand in a Bootstrap Message. A node that DMAcc 1.2 does not have is
+    /// refused, save below `Ext`, so that a slip in a name is found and not skipped.
+    pub fn from_children(children: &Map<String, Value>) -> Result<Self, DmAccError> {
+        let root = Place::root(children);
+        root.only(&["SrvID", "SrvURI", "Name", "Perm", "Auth", "Push", "Ext"])?;
+        let srv_id_text = root.required_text("SrvID")?;
+        let srv_id = srv_id_text.parse().map_err(|error| root.error("SrvID", format!("{error}")))?;
+        let srv_uri = root.url("SrvURI", &root.required_text("SrvURI")?)?;
+        let name = root.required_text("Name")?;
+        let perm = perm(&root)?;
+        let (mut trsp, mut noti, mut bootstrap) = (None, None, None);
+        if let Some(auth) = root.child("Auth")? {
+            auth.only(&["Bootstrap", "Noti", "Trsp"])?;
+            trsp = auth.child("Trsp")?.map(|place| read_trsp(&place)).transpose()?;
+            noti = auth.child("Noti")?.map(|place| read_noti(&place)).transpose()?;
+            bootstrap = auth.child("Bootstrap")?.map(|place| read_bootstrap(&place)).transpose()?;
+        }
+        let (mut server_ca, mut origins, mut role) = (None, Vec::new(), None);
+        if let Some(ext) = root.child("Ext")?
+            && let Some(ours) = ext.child("omadm")?
+        {
+            server_ca = ours.text("ServerCA")?;
+            if server_ca.as_ref().is_some_and(|pem| !pem.contains("-----BEGIN CERTIFICATE-----")) {
+                return Err(ours.error("ServerCA", "certificates in PEM are expected"));
+            }
+            role = ours.text("Role")?;
+            for text in ours.text("Origins")?.iter().flat_map(|list| list.split_ascii_whitespace()) {
+                let url = ours.url("Origins", text)?;
+                if url.path_and_query() != "/" || origins.len() == MAX_ORIGINS {
+                    return Err(ours.error("Origins", "at most 16 origins such as https://dm.example are expected"));
+                }
+                origins.push(url.origin().clone());
+            }
+        }
+        Ok(Self { srv_id, srv_uri, name, perm, trsp, noti, bootstrap, server_ca, origins, role })
+    }
+
+    /// Whether packages and credentials may go to this origin (Profile P-31).
+    pub fn trusts(&self, origin: &Origin) -> bool {
+        self.srv_uri.origin() == origin || self.origins.contains(origin)
+    }
+
+    /// Whether it holds anything that must not be readable by everyone (Profile P-36).
+    pub fn holds_secret(&self) -> bool {
+        self.trsp.as_ref().is_some_and(|credential| credential.secret().is_some())
+            || self.noti.is_some()
+            || self.bootstrap.as_ref().is_some_and(|bootstrap| !bootstrap.client_secret_key.expose().is_empty())
+    }
+}
+
+fn perm(root: &Place<'_>) -> Result<BTreeSet<Moid>, DmAccError> {
+    let Some(perm) = root.child("Perm")? else {
+        return Err(root.error("Perm", "at least one Perm/<x>/MOID is required"));
+    };
+    if perm.children.is_empty() || perm.children.len() > MAX_PERM {
+        return Err(DmAccError::new(perm.path, "1 to 256 entries are expected"));
+    }
+    perm.children
+        .keys()
+        .map(|name| {
+            let entry = perm.child(name)?.ok_or_else(|| perm.error(name, "a node with MOID is expected"))?;
+            entry.only(&["MOID"])?;
+            entry.required_text("MOID")?.parse().map_err(|error| entry.error("MOID", format!("{error}")))
+        })
+        .collect()
+}
+
+fn read_trsp(place: &Place<'_>) -> Result<Credential, DmAccError> {
+    place.only(&["Data", "Secret"])?;
+    let data = place.bytes("Data")?.ok_or_else(|| place.error("Data", "is required"))?;
+    let secret = place.bytes("Secret")?;
+    Credential::parse(data.expose(), secret).map_err(|error| place.error("Data", error.to_string()))
+}
+
+fn read_noti(place: &Place<'_>) -> Result<Notification, DmAccError> {
+    place.only(&["Type", "Data", "Secret"])?;
+    match place.children.get("Type") {
+        Some(Value::Number(number)) if number.as_u64() == Some(1) => {}
+        Some(Value::String(text)) if text == "1" => {}
+        _ => return Err(place.error("Type", "must be 1, the SHA-256 digest")),
+    }
+    let data = place.bytes("Data")?.unwrap_or_else(|| Secret::new(Vec::new()));
+    let secret = place
+        .bytes("Secret")?
+        .filter(|secret| secret.expose().len() >= MIN_NOTI_SECRET)
+        .ok_or_else(|| place.error("Secret", "at least 16 bytes are required"))?;
+    Ok(Notification { data, secret })
+}
+
+fn read_bootstrap(place: &Place<'_>) -> Result<Bootstrap, DmAccError> {
+    place.only(&["ServerURI", "SecMode", "ClientPubKey", "ServerPubKey", "ClientSecretKey"])?;
+    let server_uri = place.url("ServerURI", &place.required_text("ServerURI")?)?;
+    let mode = match place.bytes("SecMode")?.as_ref().map(Secret::expose) {
+        Some([0]) => SecMode::Configured,
+        Some([1]) => SecMode::Psk,
+        Some([2]) => SecMode::X509,
+        Some([3]) => SecMode::Aka,
+        _ => return Err(place.error("SecMode", "one byte, 0 to 3, is expected")),
+    };
+    let key = |name| Ok(place.bytes(name)?.unwrap_or_else(|| Secret::new(Vec::new())));
+    Ok(Bootstrap {
+        server_uri,
+        mode,
+        client_pub_key: key("ClientPubKey")?,
+        server_pub_key: key("ServerPubKey")?,
+        client_secret_key: key("ClientSecretKey")?,
+    })
+}
+
+/// An interior node while it is read, and where it stands.
+struct Place<'a> {
+    path: String,
+    children: &'a Map<String, Value>,
+}
+
+impl<'a> Place<'a> {
+    fn root(children: &'a Map<String, Value>) -> Self {
+        Self { path: String::new(), children }
+    }
+
+    fn at(&self, name: &str) -> String {
+        if self.path.is_empty() { name.to_owned() } else { format!("{}/{name}", self.path) }
+    }
+
+    fn error(&self, name: &str, why: impl Into<String>) -> DmAccError {
+        DmAccError::new(self.at(name), why)
+    }
+
+    fn only(&self, known: &[&str]) -> Result<(), DmAccError> {
+        match self.children.keys().find(|name| !known.contains(&&***name)) {
+            None => Ok(()),
+            Some(name) => Err(self.error(name, format!("no such node here; known are {}", known.join(", ")))),
+        }
+    }
+
+    fn child(&self, name: &str) -> Result<Option<Place<'a>>, DmAccError> {
+        match self.children.get(name) {
+            None => Ok(None),
+            Some(Value::Object(children)) => Ok(Some(Place { path: self.at(name), children })),
+            Some(_) => Err(self.error(name, "a node with children is expected")),
+        }
+    }
+
+    fn text(&self, name: &str) -> Result<Option<String>, DmAccError> {
+        match self.children.get(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(_) => Err(self.error(name, "text is expected")),
+        }
+    }
+
+    fn required_text(&self, name: &str) -> Result<String, DmAccError> {
+        self.text(name)?.filter(|text| !text.is_empty()).ok_or_else(|| self.error(name, "is required"))
+    }
+
+    fn url(&self, name: &str, text: &str) -> Result<Url, DmAccError> {
+        text.parse::<Url>().and_then(Url::require_secure).map_err(|error| self.error(name, error.to_string()))
+    }
+
+    fn bytes(&self, name: &str) -> Result<Option<Secret>, DmAccError> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        BASE64_STANDARD
+            .decode(text)
+            .map(|bytes| Some(Secret::new(bytes)))
+            .map_err(|_| self.error(name, "base64 with padding is expected"))
+    }
+}

@@ -1,0 +1,311 @@
+//! Absolute http and https URLs, and the origins that credentials belong to.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// The longest URL that is accepted, in bytes.
+pub const MAX_URL: usize = 2048;
+
+/// Why text is no URL that can be used here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UrlError {
+    /// Not an absolute URL, or too long.
+    #[error("not an absolute URL of at most {MAX_URL} bytes")]
+    Malformed,
+    /// Neither http nor https.
+    #[error("the scheme must be https")]
+    Scheme,
+    /// A user name or password stands in it.
+    #[error("a URL with a user name is refused")]
+    UserInfo,
+    /// http to a host that is not this device itself.
+    #[error("http is allowed to loopback only; use https")]
+    Insecure,
+}
+
+/// An absolute http or https URL without user name and fragment.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Url {
+    text: String,
+    origin: Origin,
+    path_start: usize,
+}
+
+impl Url {
+    /// Scheme, host and port.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The host, lower case, an IPv6 address without its brackets.
+    pub fn host(&self) -> &str {
+        &self.origin.host
+    }
+
+    /// The port, the scheme's own if none is named.
+    pub fn port(&self) -> u16 {
+        self.origin.port
+    }
+
+    /// Whether the scheme is https.
+    pub fn is_https(&self) -> bool {
+        self.origin.https
+    }
+
+    /// Path and query as they go into a request line.
+    pub fn path_and_query(&self) -> &str {
+        let rest = &self.text[self.path_start..];
+        if rest.is_empty() { "/" } else { rest }
+    }
+
+    /// The whole URL.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// This URL if it is https, or http to loopback (Profile P-2); else [`UrlError::Insecure`].
+    pub fn require_secure(self) -> Result<Self, UrlError> {
+        if self.is_https() || self.origin.is_loopback() { Ok(self) } else { Err(UrlError::Insecure) }
+    }
+
+    /// The URL without its query, for records that people see: a query may hold an identity or a token.
+    pub fn without_query(&self) -> &str {
+        self.text.split_once('?').map_or(&*self.text, |(before, _)| before)
+    }
+
+    /// The same URL with more query parameters behind those that it has; `pairs` are percent-encoded already.
+    pub fn with_query(&self, pairs: &str) -> Result<Self, UrlError> {
+        if pairs.is_empty() {
+            return Ok(self.clone());
+        }
+        let separator = match self.text.split_once('?') {
+            None => "?",
+            Some((_, "")) => "",
+            Some(_) => "&",
+        };
+        format!("{}{separator}{pairs}", self.text).parse()
+    }
+}
+
+impl FromStr for Url {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        if text.len() > MAX_URL || text.contains('#') {
+            return Err(UrlError::Malformed);
+        }
+        let uri: http::Uri = text.parse().map_err(|_| UrlError::Malformed)?;
+        let https = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            Some(_) => return Err(UrlError::Scheme),
+            None => return Err(UrlError::Malformed),
+        };
+        let authority = uri.authority().ok_or(UrlError::Malformed)?;
+        if authority.as_str().contains('@') {
+            return Err(UrlError::UserInfo);
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+        let port_text = authority.as_str().rsplit_once(']').map_or(authority.as_str(), |(_, rest)| rest);
+        let port = match (authority.port_u16(), port_text.contains(':')) {
+            (Some(port), _) => port,
+            (None, false) => {
+                if https {
+                    443
+                } else {
+                    80
+                }
+            }
+            (None, true) => return Err(UrlError::Malformed),
+        };
+        if host.is_empty() || port == 0 {
+            return Err(UrlError::Malformed);
+        }
+        let scheme_len = if https { "https://".len() } else { "http://".len() };
+        let path_start = scheme_len + authority.as_str().len();
+        let rest = text.get(path_start..).ok_or(UrlError::Malformed)?;
+        let slash = if rest.is_empty() || rest.starts_with('?') { "/" } else { "" };
+        let text = format!("{}{}{slash}{rest}", if https { "https://" } else { "http://" }, authority.as_str());
+        Ok(Self { text, origin: Origin { https, host, port }, path_start })
+    }
+}
+
+impl TryFrom<String> for Url {
+    type Error = UrlError;
+    fn try_from(text: String) -> Result<Self, UrlError> {
+        text.parse()
+    }
+}
+
+impl From<Url> for String {
+    fn from(url: Url) -> String {
+        url.text
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Scheme, host and port: what credentials are tied to (Profile P-31).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Origin {
+    https: bool,
+    host: String,
+    port: u16,
+}
+
+impl Origin {
+    /// Whether this is the device itself: `localhost` or a loopback address.
+    pub fn is_loopback(&self) -> bool {
+        self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+}
+
+impl FromStr for Origin {
+    type Err = UrlError;
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        let url: Url = text.parse()?;
+        if url.path_and_query() == "/" { Ok(url.origin) } else { Err(UrlError::Malformed) }
+    }
+}
+
+impl TryFrom<String> for Origin {
+    type Error = UrlError;
+    fn try_from(text: String) -> Result<Self, UrlError> {
+        text.parse()
+    }
+}
+
+impl From<Origin> for String {
+    fn from(origin: Origin) -> String {
+        origin.to_string()
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.https { "https" } else { "http" };
+        if self.host.contains(':') {
+            write!(f, "{scheme}://[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{scheme}://{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Whether a server may send the client to this address from outside the trusted origins: only to public ones, never to
+/// the device itself or into the network it stands in (Profile P-32).
+pub fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => is_public_v4(v4),
+        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => is_public_v4(v4),
+            None => is_public_v6(v6),
+        },
+    }
+}
+
+fn is_public_v4(v4: Ipv4Addr) -> bool {
+    let [a, b, ..] = v4.octets();
+    let shared = a == 100 && (64..128).contains(&b);
+    !(v4.is_loopback()
+        || v4.is_private()
+        || v4.is_link_local()
+        || v4.is_multicast()
+        || v4.is_broadcast()
+        || v4.is_unspecified()
+        || shared
+        || a == 0
+        || a >= 240)
+}
+
+fn is_public_v6(v6: Ipv6Addr) -> bool {
+    let [first, second, ..] = v6.segments();
+    let translated = first == 0x64 && second == 0xff9b;
+    !(v6.is_loopback()
+        || v6.is_unspecified()
+        || v6.is_multicast()
+        || first & 0xfe00 == 0xfc00
+        || first & 0xffc0 == 0xfe80
+        || first & 0xffc0 == 0xfec0
+        || first == 0
+        || translated)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn a_url_knows_its_origin() {
+        assert_eq!(url("https://DM.example/dm?x=1").origin().to_string(), "https://dm.example:443");
+        assert_eq!(url("http://127.0.0.1:8080").path_and_query(), "/");
+        assert_eq!(url("https://[::1]:8443/a").origin().to_string(), "https://[::1]:8443");
+        assert_eq!(url("https://[::1]/a").port(), 443);
+        assert_eq!(url("https://a.example?x=1").as_str(), "https://a.example/?x=1");
+        assert_eq!(url("https://a.example").origin(), url("https://A.example:443/b").origin());
+        assert_ne!(url("https://a.example").origin(), url("http://a.example:443").origin());
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused() {
+        for bad in
+            ["", "/dm", "dm.example", "https://", "https://:1/", "https://a:0/", "https://a:99999/", "https://a b/"]
+        {
+            assert!(bad.parse::<Url>().is_err(), "{bad}");
+        }
+        assert_eq!("https://u:p@a.example/".parse::<Url>(), Err(UrlError::UserInfo));
+        assert_eq!("ftp://a.example/".parse::<Url>(), Err(UrlError::Scheme));
+        assert_eq!("https://a.example/#x".parse::<Url>(), Err(UrlError::Malformed));
+        assert_eq!(url("http://a.example/").require_secure(), Err(UrlError::Insecure));
+        for good in ["http://127.0.0.2/", "http://[::1]/", "http://localhost:1/", "https://a.example/"] {
+            assert!(url(good).require_secure().is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn a_query_is_added_behind_the_one_that_stands() {
+        assert_eq!(url("https://a/b").with_query("x=1").unwrap().as_str(), "https://a/b?x=1");
+        assert_eq!(url("https://a/b?").with_query("x=1").unwrap().as_str(), "https://a/b?x=1");
+        assert_eq!(url("https://a/b?y=2").with_query("x=1").unwrap().as_str(), "https://a/b?y=2&x=1");
+        assert_eq!(url("https://a/b?y=2").without_query(), "https://a/b");
+    }
+
+    #[test]
+    fn private_addresses_are_not_public() {
+        for text in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "0.0.0.0",
+            "100.64.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::1",
+            "::",
+            "fe80::1",
+            "fc00::1",
+            "ff02::1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::a00:1",
+        ] {
+            assert!(!is_public(text.parse().unwrap()), "{text}");
+        }
+        for text in ["8.8.8.8", "2001:4860:4860::8888", "::ffff:8.8.8.8"] {
+            assert!(is_public(text.parse().unwrap()), "{text}");
+        }
+    }
+}
