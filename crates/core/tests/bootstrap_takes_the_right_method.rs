@@ -1,6 +1,8 @@
 //! Every combination of what a card, a factory file and a bootstrap server can be: the right method wins, every attempt
 //! has its reason, and something is always tried next (spec 2.1, 2.2, 2.4).
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use omadm_core::account::AccountBook;
 use omadm_core::backoff::Now;
 use omadm_core::bootstrap::sequence::{
@@ -249,7 +251,9 @@ fn check(card: Card, factory: Factory, server: Server) {
 fn nothing_configured_is_still_tried_again() {
     let config = SequenceConfig { card: false, factory: None, server: None, ..config() };
     let run = play(config, AccountBook::default(), Card::None.report(), Factory::None, Server::Closed);
-    assert!(run.attempts.iter().all(|one| (one.outcome, one.reason) == (Outcome::Skipped, Some(Reason::NotConfigured))));
+    assert!(
+        run.attempts.iter().all(|one| (one.outcome, one.reason) == (Outcome::Skipped, Some(Reason::NotConfigured)))
+    );
     assert_eq!(run.attempts.len(), 3);
     assert!(Server::Damaged.wait().contains(&run.next.unwrap().at.since(NOW.time)));
 }

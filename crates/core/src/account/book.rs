@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-use super::DmAccount;
-use crate::ids::{Miid, SrvId};
+use super::{DMACC_MOID, DmAccount};
+use crate::ids::{Miid, Moid, SrvId};
+use crate::mo::{Definitions, MoError, Tree};
 use crate::package::MosItem;
 use crate::reason::Method;
 use crate::time::Timestamp;
@@ -171,6 +172,27 @@ impl AccountBook {
         Ok(Change::Installed(book))
     }
 
+    /// Brings the DMAcc instances of the tree in line with the accounts: one for each, with what a server may read and no
+    /// secret. What a server owned whose instance goes belongs to the device from then on (spec 2.2).
+    pub fn publish(&self, tree: &mut Tree, definitions: &Definitions) -> Result<(), MoError> {
+        let Ok(moid) = DMACC_MOID.parse::<Moid>() else { return Ok(()) };
+        let gone: Vec<_> = tree
+            .instances(&moid)
+            .filter(|(miid, _)| !self.accounts.iter().any(|one| one.miid == **miid))
+            .map(|(miid, instance)| (miid.clone(), instance.root().text(&["SrvID"]).and_then(|text| text.parse().ok())))
+            .collect();
+        for (miid, srv_id) in gone {
+            tree.remove(&moid, &miid);
+            if let Some(srv_id) = srv_id {
+                tree.hand_to_local(&srv_id);
+            }
+        }
+        for one in &self.accounts {
+            tree.put_local(definitions, &moid, one.miid.clone(), one.account.to_node())?;
+        }
+        Ok(())
+    }
+
     /// The wish if it was never given, else the next number that was never given.
     fn assign_miid(&mut self, wish: Option<&Miid>) -> Miid {
         if let Some(wish) = wish
@@ -188,5 +210,71 @@ impl AccountBook {
                 return miid;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bootstrap::message::{BootstrapMessage, Limit};
+
+    const PRIVATE: &[u8] = include_bytes!("../../tests/samples/bootstrap-message-private.json");
+
+    fn accounts() -> Vec<(DmAccount, Option<Miid>)> {
+        BootstrapMessage::parse(PRIVATE, Limit::Card).unwrap().accounts().to_vec()
+    }
+
+    fn source(origin: &str) -> Source {
+        Source { method: Method::Smartcard, origin: origin.to_owned() }
+    }
+
+    fn install(book: &AccountBook, accounts: &[(DmAccount, Option<Miid>)], origin: &str) -> AccountBook {
+        match book.install(accounts, &source(origin)) {
+            Ok(Change::Installed(book)) => book,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_miid_is_given_once_in_a_life() {
+        let first = install(&AccountBook::default(), &accounts(), "card-a");
+        assert_eq!(first.iter().next().unwrap().miid.as_str(), "acme");
+        let mut gone = first.clone();
+        gone.suspend(|_| true);
+        let second = install(&gone, &accounts(), "card-b");
+        assert_eq!(second.iter().map(|one| one.miid.as_str()).collect::<Vec<_>>(), ["1"], "acme was given already");
+    }
+
+    #[test]
+    fn the_same_source_replaces_what_it_brought() {
+        let first = install(&AccountBook::default(), &accounts(), "card-a");
+        assert_eq!(first.install(&accounts(), &source("card-a")), Ok(Change::Unchanged));
+        let mut changed = accounts();
+        changed[0].0.name = "another name".to_owned();
+        let second = install(&first, &changed, "card-a");
+        assert_eq!(second.iter().count(), 1);
+        assert_eq!(second.iter().next().unwrap().miid.as_str(), "acme", "it is the same account still");
+        assert!(first.install(&accounts(), &source("card-b")).is_err());
+    }
+
+    #[test]
+    fn the_tree_shows_accounts_without_secrets_and_forgets_them() {
+        let definitions = Definitions::standard();
+        let mut tree = Tree::new();
+        let book = install(&AccountBook::default(), &accounts(), "card-a");
+        book.publish(&mut tree, &definitions).unwrap();
+        let shown = serde_json::to_string(&tree).unwrap();
+        assert!(shown.contains("https://dm.example/dm") && !shown.contains("Y29ycmVjdCBob3JzZSBiYXR0ZXJ5"));
+        assert!(!shown.contains("AAECAwQFBgcICQoLDA0ODw"), "the notification secret");
+        AccountBook::default().publish(&mut tree, &definitions).unwrap();
+        assert_eq!(tree.iter().count(), 0);
+    }
+
+    #[test]
+    fn the_book_survives_the_state_file_secrets_included() {
+        let book = install(&AccountBook::default(), &accounts(), "card-a");
+        let stored = serde_json::to_string(&book).unwrap();
+        assert_eq!(serde_json::from_str::<AccountBook>(&stored).unwrap(), book);
+        assert!(!format!("{book:?}").contains("correct horse"));
     }
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use super::credential::Credential;
 use crate::ids::{Moid, SrvId};
+use crate::mo::{self, Node};
 use crate::secret::{Secret, at_rest};
 use crate::web::{Origin, Url};
 
@@ -81,14 +82,14 @@ pub struct Bootstrap {
 /// Auth/Bootstrap/SecMode, one byte (Profile P-20).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SecMode {
-    /// 0: the server's certificate, and Basic or Digest from the device's configuration.
-    Configured,
-    /// 1: pre-shared key.
-    Psk,
-    /// 2: X.509 certificate.
-    X509,
-    /// 3: Digest AKA with the USIM.
-    Aka,
+    /// The server's certificate, and Basic or Digest from the device's configuration.
+    Configured = 0,
+    /// Pre-shared key.
+    Psk = 1,
+    /// X.509 certificate.
+    X509 = 2,
+    /// Digest AKA with the USIM.
+    Aka = 3,
 }
 
 /// Which node of a DMAcc is wrong, and what was expected there.
@@ -143,6 +144,47 @@ impl DmAccount {
             }
         }
         Ok(Self { srv_id, srv_uri, name, perm, trsp, noti, bootstrap, server_ca, origins, role })
+    }
+
+    /// The DMAcc as a server may read it: neither Perm, which is consumed, nor any secret (spec 2.3, Profile P-19).
+    pub fn to_node(&self) -> Node {
+        let bytes = |bytes: &[u8]| Node::Leaf(mo::Value::Bin(bytes.to_vec()));
+        let mut root = vec![
+            ("SrvID", Node::chr(self.srv_id.as_str())),
+            ("SrvURI", Node::chr(self.srv_uri.as_str())),
+            ("Name", Node::chr(&self.name)),
+        ];
+        let mut auth = Vec::new();
+        if let Some(bootstrap) = &self.bootstrap {
+            let mode = bytes(&[bootstrap.mode as u8]);
+            let server = Node::chr(bootstrap.server_uri.as_str());
+            auth.push(("Bootstrap", Node::interior([("ServerURI", server), ("SecMode", mode)])));
+        }
+        if let Some(noti) = &self.noti {
+            let data = bytes(noti.data.expose());
+            auth.push(("Noti", Node::interior([("Type", Node::Leaf(mo::Value::Int(1))), ("Data", data)])));
+        }
+        if let Some(trsp) = &self.trsp {
+            auth.push(("Trsp", Node::interior([("Data", bytes(&trsp.data()))])));
+        }
+        if !auth.is_empty() {
+            root.push(("Auth", Node::interior(auth)));
+        }
+        let mut ours = Vec::new();
+        if let Some(pem) = &self.server_ca {
+            ours.push(("ServerCA", Node::chr(pem)));
+        }
+        if !self.origins.is_empty() {
+            let list: Vec<_> = self.origins.iter().map(Origin::to_string).collect();
+            ours.push(("Origins", Node::chr(list.join(" "))));
+        }
+        if let Some(role) = &self.role {
+            ours.push(("Role", Node::chr(role)));
+        }
+        if !ours.is_empty() {
+            root.push(("Ext", Node::interior([("omadm", Node::interior(ours))])));
+        }
+        Node::interior(root)
     }
 
     /// Whether packages and credentials may go to this origin (Profile P-31).

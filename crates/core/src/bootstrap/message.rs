@@ -2,12 +2,11 @@
 
 use serde_json::Value;
 
+use crate::access::Owner;
 use crate::account::{DMACC_MOID, DmAccount};
 use crate::ids::Miid;
 use crate::json::{self, JsonError};
-use crate::mo::ddf::Definitions;
-use crate::mo::serialized::parse_items;
-use crate::mo::tree::Tree;
+use crate::mo::{Definitions, Tree, parse_items};
 use crate::reason::Reason;
 use crate::uri::{ClientUri, parse_lenient};
 
@@ -140,7 +139,11 @@ impl BootstrapMessage {
             let Some(definition) = definitions.get(uri.moid()).filter(|_| uri.is_root()) else { continue };
             let Ok(parsed) = parse_items(item) else { continue };
             let Some(Ok(node)) = parsed.first().map(|one| one.to_node(definition)) else { continue };
-            let miid = tree.assign_miid(uri.moid(), uri.miid());
+            let own = |miid: &&Miid| tree.instance(uri.moid(), miid).is_some_and(|one| *one.owner() == Owner::Local);
+            let miid = match uri.miid().filter(own) {
+                Some(miid) => miid.clone(),
+                None => tree.assign_miid(uri.moid(), uri.miid()),
+            };
             if tree.put_local(definitions, uri.moid(), miid, node).is_ok() {
                 installed.push(uri.moid().to_string());
             }

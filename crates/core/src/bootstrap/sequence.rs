@@ -168,9 +168,11 @@ impl Run {
         let is_news = |attempt: &Attempt| match attempt.outcome {
             Outcome::Installed => true,
             Outcome::Unchanged | Outcome::Skipped => false,
-            Outcome::None | Outcome::Failed => !recorded.iter().rev().find(|old| old.method == attempt.method).is_some_and(
-                |old| (old.outcome, old.reason, &old.message) == (attempt.outcome, attempt.reason, &attempt.message),
-            ),
+            Outcome::None | Outcome::Failed => {
+                !recorded.iter().rev().find(|old| old.method == attempt.method).is_some_and(|old| {
+                    (old.outcome, old.reason, &old.message) == (attempt.outcome, attempt.reason, &attempt.message)
+                })
+            }
         };
         self.attempts.iter().filter(|attempt| all || is_news(attempt)).cloned().collect()
     }
@@ -218,15 +220,14 @@ pub(crate) enum Retry {
 impl Sequence {
     /// Begins a run.
     pub fn start(config: SequenceConfig, book: AccountBook, now: Now) -> (Self, Step) {
-        let mut sequence =
-            Self {
-                config,
-                book,
-                attempts: Vec::new(),
-                awaiting: Awaiting::Nothing,
-                retry: Retry::Slow,
-                result: RunResult::Nothing,
-            };
+        let mut sequence = Self {
+            config,
+            book,
+            attempts: Vec::new(),
+            awaiting: Awaiting::Nothing,
+            retry: Retry::Slow,
+            result: RunResult::Nothing,
+        };
         let step = if sequence.config.card {
             sequence.awaiting = Awaiting::Card;
             Step::ReadCard
@@ -433,7 +434,8 @@ impl Sequence {
 
     fn done(&mut self, now: Now) -> Step {
         let usable = self.book.has_usable();
-        let asked = self.attempts.iter().any(|one| one.method == Method::BootstrapServer && one.outcome != Outcome::Skipped);
+        let asked =
+            self.attempts.iter().any(|one| one.method == Method::BootstrapServer && one.outcome != Outcome::Skipped);
         let (wait, why, failures) = match self.retry {
             Retry::Backoff { retry_after } if asked => {
                 let failures = self.config.failures.saturating_add(1);

@@ -154,7 +154,8 @@ mod tests {
         let turn = session.begin(&Package1::default(), vec![job("a", 2), job("b", 1)]);
         assert_eq!((turn.sent, turn.reply.commands.len()), (vec!["a".to_owned(), "b".to_owned()], 3));
         let turn = session.proceed(&answer(&[200, 404, 403]), Vec::new()).unwrap();
-        let codes: Vec<_> = turn.results.iter().map(|r| (&*r.id, r.statuses.iter().map(|s| s.sc.0).collect())).collect();
+        let codes: Vec<_> =
+            turn.results.iter().map(|r| (&*r.id, r.statuses.iter().map(|s| s.sc.0).collect())).collect();
         assert_eq!(codes, [("a", vec![200, 404]), ("b", vec![403])]);
         assert!(turn.ended);
         assert_eq!(session.proceed(&answer(&[]), Vec::new()), Err(SessionError::NotExpected));

@@ -2,8 +2,7 @@
 
 use super::{ClientSession, HttpAnswer, HttpFailure, Input, Output, UploadMethod};
 use crate::access::Principal;
-use crate::mo::ops::Upload;
-use crate::mo::tree::Tree;
+use crate::mo::{Tree, Upload};
 use crate::package::{Command, Status};
 use crate::status::StatusCode;
 use crate::uri::ClientUri;
@@ -64,9 +63,7 @@ impl ClientSession {
             (Some(Pending::Fetch { targets }), Input::Answer(answer)) => self.fetched(&targets, &answer),
             (Some(Pending::Fetch { .. }), Input::Failed(failure)) => self.went("HGET", status_of(&failure).into()),
             (Some(Pending::Upload { name, again }), Input::Answer(answer)) => self.uploaded(name, again, &answer),
-            (Some(Pending::Upload { name, .. }), Input::Failed(failure)) => {
-                self.went(name, status_of(&failure).into())
-            }
+            (Some(Pending::Upload { name, .. }), Input::Failed(failure)) => self.went(name, status_of(&failure).into()),
             (Some(Pending::Persist { name, status, .. }), Input::Persisted(Ok(()))) => self.went(name, status),
             (Some(Pending::Persist { name, before, .. }), Input::Persisted(Err(_))) => {
                 self.tree = *before;

@@ -1,0 +1,144 @@
+//! The Bootstrap Message: the worked examples are read; whatever breaks a rule is refused whole, and the error names the
+//! place by its ClientURI (spec 2.3).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+use omadm_core::account::Credential;
+use omadm_core::bootstrap::message::{BootstrapMessage, Limit, MessageError};
+use omadm_core::reason::Reason;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+const PRIVATE: &[u8] = include_bytes!("samples/bootstrap-message-private.json");
+const PUBLIC: &[u8] = include_bytes!("samples/bootstrap-message-public.json");
+
+fn refused(bytes: &[u8]) -> MessageError {
+    BootstrapMessage::parse(bytes, Limit::Card).expect_err("refused")
+}
+
+/// The public example with one node of the DMAcc changed; `null` removes it.
+fn with(path: &str, value: Value) -> Vec<u8> {
+    let mut message: Value = serde_json::from_slice(PUBLIC).unwrap();
+    let (parents, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let mut node = &mut message[0]["MOData"]["DMAcc"];
+    for parent in parents.split('/').filter(|parent| !parent.is_empty()) {
+        node = &mut node[parent];
+    }
+    if value.is_null() {
+        node.as_object_mut().unwrap().remove(name);
+    } else {
+        node[name] = value;
+    }
+    serde_json::to_vec(&message).unwrap()
+}
+
+#[test]
+fn the_worked_examples() {
+    assert_eq!((PRIVATE.len(), PUBLIC.len()), (1118, 188));
+    let message = BootstrapMessage::parse(PRIVATE, Limit::Card).unwrap();
+    let (account, wish) = &message.accounts()[0];
+    assert_eq!((account.srv_id.as_str(), wish.as_ref().unwrap().as_str()), ("acme", "acme"));
+    assert_eq!(account.srv_uri.as_str(), "https://dm.example/dm");
+    assert_eq!(account.perm.len(), 4);
+    let password = "correct horse battery".into();
+    assert_eq!(account.trsp, Some(Credential::Basic { user: "acme-0001".to_owned(), password }));
+    let noti = account.noti.as_ref().unwrap();
+    assert_eq!((noti.data.expose(), noti.secret.expose()), (&b"omadm"[..], &(0..16).collect::<Vec<u8>>()[..]));
+    assert!(account.server_ca.as_ref().unwrap().ends_with("-----END CERTIFICATE-----\n"));
+    assert!(account.holds_secret());
+
+    let message = BootstrapMessage::parse(PUBLIC, Limit::Card).unwrap();
+    assert!(!message.accounts()[0].0.holds_secret());
+}
+
+#[test]
+fn every_broken_rule_names_its_place() {
+    let cases = [
+        ("SrvID", Value::Null, "SrvID: is required"),
+        ("SrvID", json!(""), "SrvID: is required"),
+        ("SrvID", json!(5), "SrvID: text is expected"),
+        ("SrvID", json!("a\u{7}"), "SrvID: not a SrvID"),
+        ("SrvURI", Value::Null, "SrvURI: is required"),
+        ("SrvURI", json!("http://dm.example/dm"), "SrvURI: http is allowed to loopback only"),
+        ("SrvURI", json!("coap://dm.example/dm"), "SrvURI: the scheme must be https"),
+        ("SrvURI", json!("dm"), "SrvURI: not an absolute URL"),
+        ("Name", Value::Null, "Name: is required"),
+        ("Perm", Value::Null, "Perm: at least one"),
+        ("Perm", json!({}), "Perm: 1 to 256"),
+        ("Perm/1/MOID", json!("devinfo"), "Perm/1/MOID: not a MOID"),
+        ("Perm/1", json!("x"), "Perm/1: a node with children"),
+        ("Auth", json!({"Trsp": {}}), "Auth/Trsp/Data: is required"),
+        ("Auth", json!({"Trsp": {"Data": "?"}}), "Auth/Trsp/Data: base64"),
+        ("Auth", json!({"Trsp": {"Data": "YmFzaWM6dQ=="}}), "Auth/Trsp/Data: this scheme needs a Secret"),
+        ("Auth", json!({"Noti": {"Type": 2}}), "Auth/Noti/Type: must be 1"),
+        ("Auth", json!({"Noti": {"Type": 1, "Secret": "AAE="}}), "Auth/Noti/Secret: at least 16"),
+        ("Auth", json!({"Trps": {}}), "Auth/Trps: no such node"),
+        (
+            "Auth",
+            json!({"Bootstrap": {"ServerURI": "https://b/", "SecMode": "CQ=="}}),
+            "Auth/Bootstrap/SecMode: one byte",
+        ),
+        ("Ext", json!({"omadm": {"ServerCA": "x"}}), "Ext/omadm/ServerCA: certificates"),
+        ("Ext", json!({"omadm": {"Origins": "https://a/b"}}), "Ext/omadm/Origins: at most 16"),
+        ("SrvUri", json!("https://dm.example/dm"), "SrvUri: no such node"),
+    ];
+    for (path, value, expected) in cases {
+        let error = refused(&with(path, value));
+        assert_eq!(error.reason(), Reason::InvalidMessage, "{expected}");
+        let place = format!("urn:oma:mo:oma-dm-dmacc:1.2/acme/{expected}");
+        assert!(error.to_string().starts_with(&place), "{error}, expected {place}");
+    }
+}
+
+#[test]
+fn bytes_that_are_no_message() {
+    let reason = |bytes: &[u8]| refused(bytes).reason();
+    assert_eq!(reason(b""), Reason::MalformedMessage);
+    assert_eq!(reason(b"\x03\x0b\x6a\x00"), Reason::MalformedMessage);
+    assert_eq!(reason(br#"[{"a":1,"a":2}]"#), Reason::MalformedMessage);
+    assert_eq!(reason("[".repeat(100).as_bytes()), Reason::MalformedMessage);
+    assert_eq!(reason(&vec![b' '; 40_000]), Reason::MalformedMessage, "larger than a card's file");
+    assert_eq!(reason(b"7"), Reason::InvalidMessage);
+    assert_eq!(reason(b"[7]"), Reason::InvalidMessage);
+    assert!(refused(b"[]").to_string().contains("no DM Account"));
+    assert!(refused(br#"[{"ClientURI":"urn:x:y/1/"}]"#).to_string().contains("no DM Account"));
+    assert!(refused(br#"[{"ClientURI":"?"}]"#).to_string().starts_with("item 1"));
+    let inside = br#"[{"ClientURI":"urn:oma:mo:oma-dm-dmacc:1.2/a/SrvID","MOData":{"DMAcc":{"SrvID":"a"}}}]"#;
+    assert!(refused(inside).to_string().contains("installed whole"));
+}
+
+#[test]
+fn the_limit_depends_on_where_it_came_from() {
+    let mut bytes = PUBLIC.to_vec();
+    bytes.resize(40_000, b' ');
+    assert!(BootstrapMessage::parse(&bytes, Limit::Elsewhere).is_ok());
+    bytes.resize((1 << 20) + 1, b' ');
+    assert!(BootstrapMessage::parse(&bytes, Limit::Elsewhere).is_err());
+}
+
+#[test]
+fn one_bad_account_refuses_the_whole_message() {
+    let mut message: Vec<Value> = serde_json::from_slice(PUBLIC).unwrap();
+    message.push(message[0].clone());
+    let error = refused(&serde_json::to_vec(&message).unwrap());
+    assert!(error.to_string().contains("same SrvID"), "{error}");
+}
+
+#[test]
+fn unknown_mos_are_ignored() {
+    let mut message: Vec<Value> = serde_json::from_slice(PUBLIC).unwrap();
+    message.push(json!({"ClientURI": "urn:vendor:mo:unknown:1.0//", "MOData": {"X": {"a": 1}}}));
+    let message = BootstrapMessage::parse(&serde_json::to_vec(&message).unwrap(), Limit::Card).unwrap();
+    assert_eq!(message.accounts().len(), 1);
+}
+
+proptest! {
+    #[test]
+    fn a_damaged_message_never_panics(at in 0_usize..1118, byte in any::<u8>()) {
+        let mut bytes = PRIVATE.to_vec();
+        bytes[at] = byte;
+        let _ = BootstrapMessage::parse(&bytes, Limit::Card);
+        bytes.truncate(at);
+        prop_assert!(BootstrapMessage::parse(&bytes, Limit::Card).is_err());
+    }
+}
