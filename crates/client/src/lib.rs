@@ -1,1 +1,30 @@
-//! client
+//! The OMA DM 2.0 client: what `omadm-core` decides, carried out in the world. Blocking and small.
+//!
+//! | module | what it does |
+//! | --- | --- |
+//! | [`config`] | reads the configuration file |
+//! | [`client`] | holds configuration, state and what is going on |
+//! | [`bootstrap`], [`card`] | go through the methods of bootstrap |
+//! | [`session`], [`transport`] | open sessions |
+//! | [`daemon`], [`control`] | do both when they are due, and take orders meanwhile |
+//! | [`state`] | remembers, in one file |
+//! | [`status`], [`report`] | tell |
+//! | [`wait`], [`clock`] | wait so that a signal ends it; tell the time |
+
+pub mod bootstrap;
+pub mod card;
+pub mod client;
+pub mod clock;
+pub mod config;
+pub mod control;
+pub mod daemon;
+pub mod device;
+pub mod exit;
+pub mod orders;
+pub mod report;
+pub mod secret_file;
+pub mod session;
+pub mod state;
+pub mod status;
+pub mod transport;
+pub mod wait;

@@ -3,6 +3,8 @@
 //! After a change of these, or for another one: `OMADM_WRITE_TABLES=1 cargo test -p omadm-core --features ddf-xml
 //! --test ddf_tables`.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use omadm_core::mo::{Access, Definition, Definitions, NodeDef, Occurrence};
 use std::fmt::Write;
 use std::path::Path;

@@ -1,0 +1,166 @@
+//! Commands on a logical channel, on top of a link: what T=0 and real cards make of an exchange is settled here.
+
+use std::time::Duration;
+
+use crate::apdu::{Command, GET_RESPONSE, MANAGE_CHANNEL, MAX_CHANNEL, Protocol, Response, StatusWord};
+use crate::error::{CardError, CardErrorKind, Place};
+use crate::link::Link;
+
+/// The most commands that one reading sends, repeats and GET RESPONSE included.
+const MAX_COMMANDS: u32 = 1_000;
+/// The most bytes that one reading takes from a card.
+const MAX_BYTES: usize = 256 * 1024;
+/// The most that one command may return, over all GET RESPONSEs.
+const MAX_RESPONSE: usize = 4096;
+
+/// What commands are counted for (smartcard.md, "Count").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Finding and reading the Bootstrap Message.
+    Bootstrap,
+    /// ICCID, IMSI and AD.
+    Identity,
+}
+
+/// How many commands went to the card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Counts {
+    /// For the Bootstrap Message, opening and closing the channel included.
+    pub bootstrap: u32,
+    /// For ICCID, IMSI and AD.
+    pub identity: u32,
+}
+
+impl Counts {
+    /// All of them.
+    pub fn total(self) -> u32 {
+        self.bootstrap.saturating_add(self.identity)
+    }
+}
+
+/// A card with the limits of one reading: commands, bytes, time.
+pub struct Card<'a> {
+    link: &'a mut dyn Link,
+    now: &'a dyn Fn() -> Duration,
+    deadline: Duration,
+    bytes: usize,
+    counts: Counts,
+    purpose: Purpose,
+}
+
+impl<'a> Card<'a> {
+    /// `now` tells the time since some fixed moment; from it on the reading may last for `limit`.
+    pub fn new(link: &'a mut dyn Link, now: &'a dyn Fn() -> Duration, limit: Duration) -> Self {
+        let deadline = now().saturating_add(limit);
+        Self { link, now, deadline, bytes: 0, counts: Counts::default(), purpose: Purpose::Bootstrap }
+    }
+
+    /// The commands so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Whether the basic channel is ours too.
+    pub fn is_exclusive(&self) -> bool {
+        self.link.is_exclusive()
+    }
+
+    /// What the commands from now on are counted for; gives back what it was before.
+    pub fn count_for(&mut self, purpose: Purpose) -> Purpose {
+        std::mem::replace(&mut self.purpose, purpose)
+    }
+
+    /// See [`Link::reset_when_released`].
+    pub fn reset_when_released(&mut self) {
+        self.link.reset_when_released();
+    }
+
+    /// Sends a command on a channel and gives the whole response: 61xx is fetched, 6Cxx repeated with that Le.
+    /// Any other status word is for the caller to judge.
+    pub fn send(&mut self, channel: u8, command: &Command) -> Result<Response, CardError> {
+        let mut response = self.exchange(channel, command)?;
+        if response.status.sw1() == 0x6C && command.le.is_some() {
+            let le = response.status.sw2();
+            // On T=0 a case 4 command has no Le to correct; its answer is fetched.
+            let again = match (self.link.protocol(), command.data.is_empty()) {
+                (Protocol::T0, false) => Command::case2(GET_RESPONSE, 0, 0, le),
+                (Protocol::T0, true) | (Protocol::T1, _) => Command { le: Some(le), ..command.clone() },
+            };
+            response = self.exchange(channel, &again)?;
+        }
+        let mut data = Vec::new();
+        while response.status.sw1() == 0x61 {
+            data.append(&mut response.data);
+            if data.len() > MAX_RESPONSE {
+                return Err(CardError::new(
+                    CardErrorKind::Io,
+                    Place::Link,
+                    format!("the answer to one command has more than {MAX_RESPONSE} bytes"),
+                ));
+            }
+            let le = response.status.sw2();
+            response = self.exchange(channel, &Command::case2(GET_RESPONSE, 0, 0, le))?;
+            if response.status.sw1() == 0x6C {
+                let le = response.status.sw2();
+                response = self.exchange(channel, &Command::case2(GET_RESPONSE, 0, 0, le))?;
+            }
+        }
+        data.append(&mut response.data);
+        Ok(Response { data, status: response.status })
+    }
+
+    /// Opens a logical channel and gives its number; none where the card refuses.
+    pub fn open_channel(&mut self) -> Result<Option<u8>, CardError> {
+        let response = self.send(0, &Command::case2(MANAGE_CHANNEL, 0, 0, 1))?;
+        match response.data.as_slice() {
+            [channel @ 1..=MAX_CHANNEL] if response.status == StatusWord::OK => Ok(Some(*channel)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Closes a logical channel. That it cannot be closed is no reason to throw away what was read.
+    pub fn close_channel(&mut self, channel: u8) {
+        if channel != 0 {
+            // Beyond any limit: a channel left open is missing to the next reading.
+            self.count();
+            let _ = self.link.transmit(&Command::case1(MANAGE_CHANNEL, 0x80, channel).encode(0, self.link.protocol()));
+        }
+    }
+
+    fn exchange(&mut self, channel: u8, command: &Command) -> Result<Response, CardError> {
+        if (self.now)() >= self.deadline {
+            return Err(CardError::new(
+                CardErrorKind::Timeout,
+                Place::Link,
+                "the card took longer than the time limit of a reading; see [card] timeout",
+            ));
+        }
+        if self.counts.total() >= MAX_COMMANDS || self.bytes >= MAX_BYTES {
+            return Err(CardError::new(
+                CardErrorKind::Io,
+                Place::Link,
+                format!(
+                    "stopped after {} commands and {} bytes; the card answers without end",
+                    MAX_COMMANDS, self.bytes
+                ),
+            ));
+        }
+        self.count();
+        let answer = self.link.transmit(&command.encode(channel, self.link.protocol()))?;
+        self.bytes = self.bytes.saturating_add(answer.len());
+        Response::parse(answer).ok_or_else(|| {
+            CardError::new(
+                CardErrorKind::Io,
+                Place::Link,
+                "the card answered with fewer than the two bytes of a status",
+            )
+        })
+    }
+
+    fn count(&mut self) {
+        match self.purpose {
+            Purpose::Bootstrap => self.counts.bootstrap += 1,
+            Purpose::Identity => self.counts.identity += 1,
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Reading the Bootstrap Message from a card (smartcard.md, "Reading").
+
+mod content;
+mod identity;
+mod message;
+mod pin;
+mod session;
+
+use omadm_core::ids::{Iccid, Mcc, Mnc};
+use omadm_core::reason::Reason;
+use omadm_core::secret::Secret;
+use std::time::Duration;
+
+use crate::channel::{Card, Counts, Purpose};
+use crate::error::{CardError, CardErrorKind, Place};
+use crate::link::Link;
+use session::Session;
+
+pub use content::MAX_MESSAGE;
+pub use pin::RefusedPin;
+
+pub(crate) use identity::applications;
+pub(crate) use session::{Refusal, Session as FileSession};
+
+pub(crate) use content::check as check_content;
+
+/// What is to be read, and what may be used for it.
+#[derive(Debug, Clone)]
+pub struct ReadRequest<'a> {
+    /// The PIN for a private object, 4 to 8 digits.
+    pub pin: Option<&'a Secret>,
+    /// The PINs that cards refused earlier, as [`CardReading::refused_pin`] gave them.
+    pub refused: &'a [RefusedPin],
+    /// Whether MCC and MNC are to be read too.
+    pub sim: bool,
+    /// How long the whole reading may take. One command takes as long as the link allows.
+    pub limit: Duration,
+}
+
+impl Default for ReadRequest<'_> {
+    /// No PIN, MCC and MNC too, 20 seconds.
+    fn default() -> Self {
+        Self { pin: None, refused: &[], sim: true, limit: Duration::from_secs(20) }
+    }
+}
+
+/// What a card told.
+#[derive(Clone)]
+pub struct CardReading {
+    /// Which card it is; none where it does not tell.
+    pub iccid: Option<Iccid>,
+    /// The Bootstrap Message without padding, not yet understood, or why there is none.
+    pub message: Result<Vec<u8>, CardError>,
+    /// Whether the object lies behind a PIN; otherwise everybody who holds the card can read it (Profile P-36).
+    pub behind_pin: bool,
+    /// What the card tells about its SIM.
+    pub sim: SimFacts,
+    /// A PIN that the card refused just now. To be kept durably before anything else is done, and given with every
+    /// later [`ReadRequest`].
+    pub refused_pin: Option<RefusedPin>,
+    /// The commands that it took.
+    pub counts: Counts,
+}
+
+impl std::fmt::Debug for CardReading {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The message may hold secrets.
+        f.debug_struct("CardReading")
+            .field("iccid", &self.iccid)
+            .field("message", &self.message.as_ref().map(|bytes| format!("{} bytes", bytes.len())))
+            .field("behind_pin", &self.behind_pin)
+            .field("sim", &self.sim)
+            .field("refused_pin", &self.refused_pin)
+            .field("counts", &self.counts)
+            .finish()
+    }
+}
+
+impl CardReading {
+    /// The reading of a card that could not even be reached.
+    pub fn unreachable(error: CardError) -> Self {
+        let sim = SimFacts {
+            present: false,
+            ready: false,
+            mcc: None,
+            mnc: None,
+            reason: Some(error.reason()),
+            message: Some(error.to_string()),
+        };
+        Self { iccid: None, message: Err(error), behind_pin: false, sim, refused_pin: None, counts: Counts::default() }
+    }
+}
+
+/// What is known of the SIM (Profile P-24, P-26).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SimFacts {
+    /// A card answered. That there is none is proven only by the reason `no-card`.
+    pub present: bool,
+    /// It has a USIM that can be selected, and no PIN is pending.
+    pub ready: bool,
+    /// Country of the home network.
+    pub mcc: Option<Mcc>,
+    /// Home network in that country.
+    pub mnc: Option<Mnc>,
+    /// Why it is not ready.
+    pub reason: Option<Reason>,
+    /// The same in a sentence; also why MCC and MNC are not known where it is ready.
+    pub message: Option<String>,
+}
+
+/// Reads the Bootstrap Message and what identifies the card. `now` tells the time since some fixed moment.
+///
+/// ICCID first and last, on the basic channel where that is ours; everything between on a logical channel, which is
+/// always closed. A card that was exchanged meanwhile gives [`CardErrorKind::Removed`]: read again.
+pub fn read(link: &mut dyn Link, request: &ReadRequest<'_>, now: &dyn Fn() -> Duration) -> CardReading {
+    let mut card = Card::new(link, now, request.limit);
+    let mut reading = CardReading {
+        iccid: None,
+        message: Err(CardError::new(CardErrorKind::Io, Place::Link, "nothing was read")),
+        behind_pin: false,
+        sim: SimFacts { present: true, ..SimFacts::default() },
+        refused_pin: None,
+        counts: Counts::default(),
+    };
+    if let Err(error) = read_into(&mut reading, &mut card, request) {
+        reading.sim.ready = false;
+        reading.sim.reason = Some(error.reason());
+        reading.sim.message = Some(error.to_string());
+        reading.message = Err(error);
+    }
+    reading.counts = card.counts();
+    reading
+}
+
+fn read_into(reading: &mut CardReading, card: &mut Card<'_>, request: &ReadRequest<'_>) -> Result<(), CardError> {
+    let exclusive = card.is_exclusive();
+    if exclusive {
+        reading.iccid = identity::iccid(card, 0)?;
+    }
+    let channel = match card.open_channel()? {
+        Some(channel) => channel,
+        // Nobody else uses the card, so its basic channel does as well.
+        None if exclusive => 0,
+        None => {
+            return Err(CardError::new(
+                CardErrorKind::NoLogicalChannel,
+                Place::Channel,
+                "the card gave no logical channel, and the basic channel belongs to the modem; \
+                 try again when other programs have closed theirs",
+            ));
+        }
+    };
+    let result = read_on_channel(reading, card, channel, request);
+    card.close_channel(channel);
+    result
+}
+
+fn read_on_channel(
+    reading: &mut CardReading,
+    card: &mut Card<'_>,
+    channel: u8,
+    request: &ReadRequest<'_>,
+) -> Result<(), CardError> {
+    let identity_channel = if card.is_exclusive() { 0 } else { channel };
+    if identity_channel != 0 {
+        reading.iccid = identity::iccid(card, channel)?;
+    }
+    reading.message = message::read(&mut Session::new(card, channel), request, reading);
+    if let Err(error) = &reading.message
+        && error.place == Place::Link
+    {
+        return Err(error.clone());
+    }
+    if request.sim {
+        reading.sim = identity::sim(card, channel)?;
+    }
+    if identity::iccid(card, identity_channel)? != reading.iccid {
+        return Err(CardError::new(
+            CardErrorKind::Removed,
+            Place::Iccid,
+            "another card was there at the end than at the beginning; read again",
+        ));
+    }
+    card.count_for(Purpose::Bootstrap);
+    Ok(())
+}

@@ -1,0 +1,219 @@
+//! Opening a private object: never the last try, and never a PIN that this card refused before.
+
+use omadm_core::ids::Iccid;
+use omadm_core::secret::Secret;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroize;
+
+use crate::apdu::{Command, StatusWord, VERIFY};
+use crate::error::{CardError, CardErrorKind, Place};
+use crate::file::fcp::Fcp;
+use crate::file::tlv::{Objects, Tlv, find};
+use crate::hex;
+use crate::pkcs15::aodf::PinObject;
+use crate::pkcs15::dodf::DataObject;
+use crate::read::ReadRequest;
+use crate::read::message::{Pkcs15, directory};
+use crate::read::session::Session;
+
+/// A PIN that a card refused. It is kept durably and never sent to that card again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedPin {
+    /// The card.
+    pub iccid: Iccid,
+    /// The reference of the PIN on it.
+    pub reference: u8,
+    /// Tells this PIN from another one that a person sets later: a hash of it with the ICCID and the reference.
+    pub fingerprint: String,
+}
+
+impl RefusedPin {
+    fn new(iccid: &Iccid, reference: u8, pin: &Secret) -> Self {
+        let hash =
+            Sha256::new().chain_update(iccid.as_str()).chain_update([reference]).chain_update(pin.expose()).finalize();
+        let fingerprint = hex::encode(hash.get(..8).unwrap_or_default());
+        Self { iccid: iccid.clone(), reference, fingerprint }
+    }
+}
+
+/// A private object and all that is known about its PIN.
+pub(super) struct Lock<'a> {
+    pub(super) pkcs15: &'a Pkcs15,
+    pub(super) object: &'a DataObject,
+    pub(super) request: &'a ReadRequest<'a>,
+    pub(super) iccid: Option<&'a Iccid>,
+    pub(super) refused: &'a mut Option<RefusedPin>,
+}
+
+impl Lock<'_> {
+    /// Verifies the PIN, if the card wants one. `file` are the parameters of the object's file, where known.
+    pub(super) fn open(&mut self, session: &mut Session<'_, '_>, file: Option<&Fcp>) -> Result<(), CardError> {
+        let Some(reference) = self.reference(session, file)? else {
+            return Err(CardError::new(
+                CardErrorKind::PinNeeded,
+                Place::Message(self.object.path.file_id()),
+                "the object is private, but nothing on the card says which PIN opens it",
+            ));
+        };
+        let place = Place::Pin(reference);
+        let needed = |detail: &str| CardError::new(CardErrorKind::PinNeeded, place, detail);
+        let refusal = |detail: &str| CardError::new(CardErrorKind::PinRefused, place, detail);
+        if !session.card().is_exclusive() && matches!(reference, 0x01 | 0x11) {
+            return Err(needed("this PIN belongs to the modem, which alone may verify it"));
+        }
+        // An empty VERIFY asks for the state and spends no try.
+        let state = session.send(&Command::case1(VERIFY, 0, reference))?.status;
+        if state.is_ok() {
+            return Ok(());
+        }
+        match (state, state.tries()) {
+            (StatusWord::BLOCKED, _) | (_, Some(0)) => {
+                return Err(refusal("the PIN is blocked; unblock it with the PUK"));
+            }
+            (StatusWord::UNUSABLE, _) => {
+                return Err(refusal("the card says that this PIN cannot be used (6984)"));
+            }
+            (_, Some(1)) => {
+                return Err(refusal("one try is left, which is never used here; verify the PIN with another tool"));
+            }
+            (_, Some(_)) => {}
+            (_, None) => {
+                return Err(needed(&format!("the card does not tell how many tries are left ({state})")));
+            }
+        }
+        let Some(pin) = self.request.pin else {
+            return Err(needed("the object is behind this PIN; put it into a file and name it as pin_file in [card]"));
+        };
+        if !(4..=8).contains(&pin.expose().len()) || !pin.expose().iter().all(u8::is_ascii_digit) {
+            return Err(needed("the configured PIN has not 4 to 8 digits"));
+        }
+        let Some(iccid) = self.iccid else {
+            return Err(needed("the card does not tell its ICCID, so that a refused PIN could not be remembered"));
+        };
+        let memory = RefusedPin::new(iccid, reference, pin);
+        if self.request.refused.contains(&memory) {
+            return Err(refusal("the card refused this PIN earlier, so it was not sent again; correct the PIN"));
+        }
+        let answer = verify(session, reference, pin)?;
+        if answer.is_ok() {
+            return Ok(());
+        }
+        *self.refused = Some(memory);
+        Err(refusal(&match answer.tries() {
+            Some(tries) => format!("the card refused the PIN, {tries} tries are left; correct the PIN"),
+            None => format!("the card refused the PIN ({answer}); correct the PIN"),
+        }))
+    }
+
+    /// P2 of VERIFY: what the application names if it names one, else the access rule of the file, else the PIN object.
+    fn reference(&self, session: &mut Session<'_, '_>, file: Option<&Fcp>) -> Result<Option<u8>, CardError> {
+        let mut named: Vec<u8> = self.pkcs15.fcp.pins.iter().copied().filter(|pin| is_user_pin(*pin)).collect();
+        named.dedup();
+        if let [only] = named.as_slice() {
+            return Ok(Some(*only));
+        }
+        if let Some(reference) = self.access_rule(session, file)? {
+            return Ok(Some(reference));
+        }
+        for path in &self.pkcs15.odf.aodfs {
+            let place = Place::Aodf(path.file_id());
+            let content = directory(session, place, path, &self.pkcs15.df)?;
+            for pin in PinObject::parse_all(&content) {
+                let pin = pin.map_err(|error| CardError::malformed(place, error.to_string()))?;
+                if self.object.auth_id.as_ref().is_none_or(|id| *id == pin.auth_id) {
+                    return Ok(Some(pin.reference));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn access_rule(&self, session: &mut Session<'_, '_>, file: Option<&Fcp>) -> Result<Option<u8>, CardError> {
+        let selected;
+        let file = match file {
+            Some(file) => file,
+            None => match session.select_first(&self.object.path.selections(&self.pkcs15.df))? {
+                Ok(fcp) => {
+                    selected = fcp;
+                    &selected
+                }
+                Err(_) => return Ok(None),
+            },
+        };
+        let Some((arr, record)) = file.access_rule else { return Ok(None) };
+        // Identifiers that begin with 2F are those of files under the MF.
+        let id = arr.to_be_bytes();
+        let path = if id[0] == 0x2F { id.to_vec() } else { [&[0x7F, 0xFF], &id[..]].concat() };
+        let Ok(fcp) = session.select_path(&path)? else { return Ok(None) };
+        let Ok(rule) = session.read_record(&fcp, record)? else { return Ok(None) };
+        Ok(read_pin(&rule))
+    }
+}
+
+fn verify(session: &mut Session<'_, '_>, reference: u8, pin: &Secret) -> Result<StatusWord, CardError> {
+    let mut block = [0xFF; 8];
+    for (place, digit) in block.iter_mut().zip(pin.expose()) {
+        *place = *digit;
+    }
+    let mut command = Command::case3(VERIFY, 0, reference, &block);
+    session.card().reset_when_released();
+    let answer = session.send(&command);
+    command.data.zeroize();
+    block.zeroize();
+    Ok(answer?.status)
+}
+
+/// The PIN that allows READ, of a record of EF(ARR), ETSI TS 102 221 9.2.7; none where reading needs no PIN or
+/// several.
+fn read_pin(rule: &[u8]) -> Option<u8> {
+    let mut allows_read = false;
+    for object in Objects::new(rule) {
+        let Tlv { tag, value } = object.ok()?;
+        match tag {
+            0x80 => allows_read = value.first()? & 0x01 != 0,
+            0x81..=0x8F => allows_read = false,
+            0xA4 if allows_read => {
+                return find(value, 0x83).ok()??.first().copied().filter(|pin| is_user_pin(*pin));
+            }
+            0xA0 if allows_read => {
+                let condition = find(value, 0xA4).ok()??;
+                return find(condition, 0x83).ok()??.first().copied().filter(|pin| is_user_pin(*pin));
+            }
+            _ if allows_read => return None,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// PINs of the user, ETSI TS 102 221 9.5.1: application PINs, the universal one, second application PINs. Not ADM.
+fn is_user_pin(reference: u8) -> bool {
+    matches!(reference, 0x01..=0x08 | 0x11 | 0x81..=0x88)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pin_for_reading_is_taken_from_an_access_rule() {
+        let rule = |text: &str| read_pin(&hex::decode(text).unwrap());
+        assert_eq!(rule("800101 A406 830101 950108 800102 A406 83010A 950108"), Some(1));
+        assert_eq!(rule("800102 A406 83010A 950108 800101 A406 830181 950108"), Some(0x81));
+        assert_eq!(rule("800101 9000 800102 A406 83010A 950108"), None);
+        assert_eq!(rule("800101 A406 83010A 950108"), None, "an administrator's key is no PIN");
+        assert_eq!(rule("800101 A010 A406830102950108 A40683010A950108"), Some(2));
+        assert_eq!(rule("8001"), None);
+    }
+
+    #[test]
+    fn a_refused_pin_is_told_from_another_and_not_stored() {
+        let iccid: Iccid = "8901012345678901234".parse().unwrap();
+        let refused = RefusedPin::new(&iccid, 1, &Secret::from("1234"));
+        assert_eq!(refused, RefusedPin::new(&iccid, 1, &Secret::from("1234")));
+        assert_ne!(refused, RefusedPin::new(&iccid, 1, &Secret::from("1235")));
+        assert_ne!(refused.fingerprint, RefusedPin::new(&iccid, 2, &Secret::from("1234")).fingerprint);
+        assert!(!serde_json::to_string(&refused).unwrap().contains("\"1234\""));
+    }
+}

@@ -1,0 +1,159 @@
+//! A UICC in memory: MF, EF(DIR), ICCID, a USIM and a PKCS#15 application, as telecom readers and OpenSC like them.
+//!
+//! It answers any bytes and never panics. Its world is the image that it was made from; what changes is which files are
+//! selected, which PINs were verified, and how many tries they have left.
+
+mod command;
+mod files;
+mod select;
+
+use std::collections::VecDeque;
+
+use crate::apdu::{self, MAX_CHANNEL, Protocol, Response, StatusWord};
+use crate::image::{CardImage, Pin};
+use crate::link::{Link, LinkError, atr};
+use files::Tree;
+
+/// A card that is being used.
+#[derive(Debug, Clone)]
+pub struct VirtualUicc {
+    tree: Tree,
+    protocol: Protocol,
+    pins: Vec<PinState>,
+    channels: [Option<Channel>; MAX_CHANNEL as usize + 1],
+    commands: u32,
+}
+
+#[derive(Debug, Clone)]
+struct PinState {
+    pin: Pin,
+    verified: bool,
+}
+
+/// What is selected on a logical channel; numbers are those of the tree.
+#[derive(Debug, Clone, Default)]
+struct Channel {
+    df: usize,
+    adf: Option<usize>,
+    ef: Option<usize>,
+    record: u8,
+    /// What GET RESPONSE gives.
+    pending: VecDeque<u8>,
+}
+
+impl VirtualUicc {
+    /// Inserts this card, powered and reset.
+    pub fn new(image: &CardImage) -> Self {
+        let parts = image.parts();
+        let mut card = Self {
+            tree: Tree::new(parts),
+            protocol: parts.protocol,
+            pins: parts.pins.iter().map(|pin| PinState { pin: pin.clone(), verified: false }).collect(),
+            channels: std::array::from_fn(|_| None),
+            commands: 0,
+        };
+        card.reset();
+        card
+    }
+
+    /// Its answer to reset.
+    pub fn atr(&self) -> Vec<u8> {
+        atr::of(self.protocol)
+    }
+
+    /// Forgets what was selected and verified. The tries of PINs stay as they are.
+    pub fn reset(&mut self) {
+        self.channels = std::array::from_fn(|number| (number == 0).then(Channel::default));
+        for pin in &mut self.pins {
+            pin.verified = false;
+        }
+    }
+
+    /// How many commands it answered since it was inserted.
+    pub fn commands(&self) -> u32 {
+        self.commands
+    }
+
+    /// How many tries a PIN has left; none where the card has no such PIN.
+    pub fn tries_left(&self, reference: u8) -> Option<u8> {
+        self.pins.iter().find(|state| state.pin.reference.0 == reference).map(|state| state.pin.tries_left)
+    }
+
+    /// Answers a command.
+    pub fn answer(&mut self, command: &[u8]) -> Vec<u8> {
+        self.commands = self.commands.saturating_add(1);
+        let [cla, ins, p1, p2, body @ ..] = command else {
+            return Response::from(StatusWord::WRONG_LENGTH).encode();
+        };
+        let Some(number) = apdu::channel_of(*cla).filter(|_| cla & 0x80 == 0 || *ins == apdu::STATUS) else {
+            return Response::from(StatusWord::WRONG_CLA).encode();
+        };
+        let Some((data, le)) = split(body) else {
+            return Response::from(StatusWord::WRONG_LENGTH).encode();
+        };
+        let request = Request { number, ins: *ins, p1: *p1, p2: *p2, data, le };
+        let mut response = self.carry_out(&request);
+        // T=0 carries data one way only: the answer to data waits for GET RESPONSE.
+        if self.protocol == Protocol::T0
+            && !data.is_empty()
+            && !response.data.is_empty()
+            && let Some(channel) = self.channel(number)
+        {
+            channel.pending = std::mem::take(&mut response.data).into();
+            response.status = more(channel.pending.len());
+        }
+        response.encode()
+    }
+
+    fn channel(&mut self, number: u8) -> Option<&mut Channel> {
+        self.channels.get_mut(usize::from(number)).and_then(Option::as_mut)
+    }
+}
+
+impl Link for VirtualUicc {
+    fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    fn is_exclusive(&self) -> bool {
+        true
+    }
+
+    fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>, LinkError> {
+        Ok(self.answer(command))
+    }
+
+    fn reset_when_released(&mut self) {
+        // Who holds the card itself decides when it is reset.
+    }
+}
+
+/// A command taken apart.
+struct Request<'a> {
+    number: u8,
+    ins: u8,
+    p1: u8,
+    p2: u8,
+    data: &'a [u8],
+    /// As it was sent; none in cases 1 and 3, and on T=0 in case 4.
+    le: Option<u8>,
+}
+
+/// Data and Le of what follows P2; none where the lengths do not agree or are extended.
+fn split(body: &[u8]) -> Option<(&[u8], Option<u8>)> {
+    let [first, rest @ ..] = body else { return Some((&[], None)) };
+    if rest.is_empty() {
+        return Some((&[], Some(*first)));
+    }
+    let lc = usize::from(*first);
+    match rest.split_at_checked(lc)? {
+        (data, []) if lc > 0 => Some((data, None)),
+        (data, [le]) if lc > 0 => Some((data, Some(*le))),
+        _ => None,
+    }
+}
+
+/// 61xx for this many bytes; 6100 means 256 or more.
+fn more(count: usize) -> StatusWord {
+    StatusWord(0x6100 | u16::from(u8::try_from(count).unwrap_or(0)))
+}

@@ -1,0 +1,315 @@
+//! Carrying out what the bootstrap sequence says (spec 2).
+
+use crate::card::{self, Known, Look};
+use crate::client::Client;
+use crate::config::{Allow, Auth, BootstrapConfig, CardLink};
+use crate::secret_file::read_secret;
+use crate::state::Busy;
+use crate::transport::{Http, HttpError, Limits, PrivateHeaders, Request, Trust};
+use crate::wait::Stopped;
+use omadm_core::account::AccountBook;
+use omadm_core::bootstrap::message::{BootstrapMessage, Limit};
+use omadm_core::bootstrap::sequence::{
+    CardAllow, Event, Run, RunResult, Sequence, SequenceConfig, ServerAnswer, SimFacts, SimPolicy, Step,
+};
+use omadm_core::ids::DevId;
+use omadm_core::reason::{Attempt, Method, Reason};
+use omadm_core::web::{Basic, DEV_ID_HEADER, Url, media, retry_after};
+use omadm_tls::Anchors;
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+use std::time::Duration;
+
+/// The largest body of an answer and the largest factory file, in bytes (Profile P-2).
+pub(crate) const MAX_BODY: usize = 1 << 20;
+
+impl Client {
+    /// Goes through the methods once. What was tried and what came of it is in the state afterwards.
+    pub fn bootstrap(&mut self) -> Result<Run, Stopped> {
+        let counted = self.tally.open;
+        let before = self.state().notes.last_run;
+        self.tally.restart();
+        let run = self.run_sequence();
+        self.tally.pause();
+        if let Ok(run) = &run {
+            let installed = matches!(run.result, RunResult::Bootstrapped { .. });
+            // A start that found everything in place is no run that anybody wants to know the cost of.
+            if !installed && run.result == RunResult::Unchanged {
+                self.tally.open = counted;
+                self.memory.state_mut().notes.last_run = before;
+            }
+        }
+        self.publish();
+        run
+    }
+
+    fn run_sequence(&mut self) -> Result<Run, Stopped> {
+        let recorded = self.state().attempts.clone();
+        let known = self.attempts.clone();
+        let (mut sequence, mut step) =
+            Sequence::start(self.sequence_config(), self.state().accounts.clone(), self.now());
+        let mut installed = false;
+        self.told = 0;
+        loop {
+            let event = match step {
+                Step::ReadCard => Event::Card(self.look_at_card()?.report.clone()),
+                Step::ReadFactory => Event::Factory(self.read_factory()),
+                Step::AwaitSim { limit_secs } => Event::Sim(self.await_sim(Duration::from_secs(limit_secs))?),
+                Step::Ask { url, dev_id } => Event::Answer(self.ask(&url, &dev_id)?),
+                Step::Install { book, message } => {
+                    let attempts = recorded.iter().chain(sequence.record()).cloned().collect();
+                    let result = self.install(*book, message.as_deref(), attempts);
+                    installed |= result.is_ok();
+                    Event::Installed(result)
+                }
+                Step::Done(run) => {
+                    self.show_attempts(&known, &run.attempts);
+                    self.finish_run(&run, recorded, installed);
+                    return Ok(*run);
+                }
+            };
+            step = sequence.handle(event, self.now());
+            if !matches!(step, Step::Done(_)) {
+                self.show_attempts(&known, sequence.record());
+            }
+        }
+    }
+
+    fn sequence_config(&self) -> SequenceConfig {
+        let config = &self.config;
+        SequenceConfig {
+            dev_id: config.device.dev_id.clone(),
+            card: config.card.link != CardLink::Off,
+            card_allow: match &config.card.allow {
+                None => CardAllow::Unset,
+                Some(Allow::None) => CardAllow::None,
+                Some(Allow::Any) => CardAllow::Any,
+                Some(Allow::Prefixes(prefixes)) => CardAllow::Prefixes(prefixes.clone()),
+            },
+            factory: config.factory.as_ref().map(|file| file.display().to_string()),
+            server: config.bootstrap.as_ref().map(|bootstrap| bootstrap.url.clone()),
+            sim: SimPolicy {
+                required: config.sim.required,
+                wait_secs: config.sim.wait.as_secs(),
+                mcc: config.sim.mcc.clone(),
+                mnc: config.sim.mnc.clone(),
+            },
+            failures: self.bootstrap_failures,
+        }
+    }
+
+    fn look_at_card(&mut self) -> Result<&Look, Stopped> {
+        let in_use: Vec<_> = self
+            .state()
+            .accounts
+            .iter()
+            .filter(|installed| installed.source.method == Method::Smartcard)
+            .map(|installed| installed.source.origin.clone())
+            .collect();
+        let known = Known { refused_pins: &self.state().refused_pins, in_use: &in_use };
+        let look = card::look(&self.config.card, known, &self.stop)?;
+        if let Some(pin) = look.refused_pin.clone() {
+            // Before anything else: after a power cut the PIN must not be sent again.
+            self.memory.state_mut().remember_refused_pin(pin);
+            self.save();
+        }
+        self.tally.apdus += look.apdus;
+        if let Ok(message) = &look.report.message
+            && self.pin_was_not_needed()
+            && let Ok(message) = BootstrapMessage::parse(message, Limit::Card)
+            && message.accounts().iter().any(|(account, _)| account.holds_secret())
+        {
+            // Profile P-36
+            tracing::warn!("the card lets everyone read its Bootstrap Message, which holds secrets");
+        }
+        Ok(self.saw(look))
+    }
+
+    fn pin_was_not_needed(&self) -> bool {
+        self.config.card.pin_file.is_none()
+    }
+
+    fn saw(&mut self, look: Look) -> &Look {
+        self.memory.state_mut().notes.sim = look.sim.clone();
+        self.look.insert(look)
+    }
+
+    fn await_sim(&mut self, limit: Duration) -> Result<SimFacts, Stopped> {
+        let Some(first) = self.look.take() else { return Ok(SimFacts::default()) };
+        let before = first.apdus;
+        let look = card::await_sim(&self.config.card, first, limit, &self.stop)?;
+        self.tally.apdus += look.apdus - before;
+        Ok(self.saw(look).sim_facts())
+    }
+
+    fn read_factory(&self) -> Result<Option<Vec<u8>>, String> {
+        match self.config.factory.as_deref().map(read_bounded) {
+            None => Ok(None),
+            Some(Ok(bytes)) => Ok(Some(bytes)),
+            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Some(Err(error)) => Err(error.to_string()),
+        }
+    }
+
+    /// The bootstrap request (spec 2.4).
+    fn ask(&mut self, url: &Url, dev_id: &DevId) -> Result<Result<ServerAnswer, (Reason, String)>, Stopped> {
+        let now = self.clock.now();
+        if let Some(busy) = self.state().bootstrap_busy
+            && busy.until > now
+        {
+            // A Retry-After outlives a restart (spec 2.2): the last answer still holds.
+            tracing::info!("the bootstrap server asked not to be asked before {}", busy.until);
+            return Ok(Ok(ServerAnswer {
+                status: busy.status,
+                content_type: None,
+                retry_after: Some(busy.until.since(now).to_string()),
+                body: Vec::new(),
+            }));
+        }
+        let answer = match self.config.bootstrap.as_ref() {
+            None => Err((Reason::NotConfigured, "no DM Bootstrap Server is configured".to_owned())),
+            Some(bootstrap) => match self.request_bootstrap(bootstrap, url, dev_id) {
+                Err((_, HttpError::Stopped)) => return Err(Stopped),
+                Err((reason, error)) => Err((reason, error.to_string())),
+                Ok(answer) => Ok(answer),
+            },
+        };
+        let now = self.clock.now();
+        self.memory.state_mut().bootstrap_busy = answer.as_ref().ok().and_then(|answer| {
+            let seconds = retry_after(answer.retry_after.as_deref()?, now)?;
+            matches!(answer.status, 408 | 425 | 429 | 500..=599)
+                .then_some(Busy { status: answer.status, until: now.plus(seconds) })
+        });
+        Ok(answer)
+    }
+
+    fn request_bootstrap(
+        &self,
+        bootstrap: &BootstrapConfig,
+        url: &Url,
+        dev_id: &DevId,
+    ) -> Result<ServerAnswer, (Reason, HttpError)> {
+        let not_configured = |why: String| (Reason::NotConfigured, HttpError::Protocol(why));
+        let mut private = vec![(DEV_ID_HEADER, dev_id.to_string())];
+        if bootstrap.auth == Auth::Basic {
+            private.push(("Authorization", basic(bootstrap, dev_id).map_err(not_configured)?));
+        }
+        let anchors = match &bootstrap.ca {
+            None => Anchors::System,
+            Some(path) => {
+                let pem = read_bounded(path).and_then(|pem| String::from_utf8(pem).map_err(io::Error::other));
+                let fail = |error| not_configured(format!("bootstrap.ca {}: {error}", path.display()));
+                Anchors::Pem(pem.map_err(fail)?)
+            }
+        };
+        let http = self.http(Trust::new([url.origin()]), &anchors).map_err(|error| (error.reason(), error))?;
+        let request = Request {
+            method: ureq::http::Method::GET,
+            url: url.clone(),
+            headers: vec![("Accept", media::BOOTSTRAP.to_owned())],
+            private: PrivateHeaders(private),
+            body: None,
+        };
+        // Redirects are not followed (spec 2.4).
+        let answer = http.exchange(request).map_err(|error| (error.reason(), error))?;
+        Ok(ServerAnswer {
+            status: answer.status,
+            content_type: answer.header("content-type").map(str::to_owned),
+            retry_after: answer.header("retry-after").map(str::to_owned),
+            body: answer.body,
+        })
+    }
+
+    pub(crate) fn http(&self, trust: Trust, anchors: &Anchors) -> Result<Http, HttpError> {
+        let limits =
+            Limits { connect: self.config.http.connect_timeout, total: self.config.http.timeout, body: MAX_BODY };
+        Http::new(trust, anchors, self.clock.now(), limits, &self.stop, &self.tally.meter)
+    }
+
+    /// Makes accounts, tree and attempts durable in one step.
+    fn install(
+        &mut self,
+        book: AccountBook,
+        message: Option<&BootstrapMessage>,
+        attempts: Vec<Attempt>,
+    ) -> Result<(), String> {
+        let (definitions, facts) = (self.definitions.clone(), self.config.device.clone());
+        let mut state = self.state().clone();
+        state.accounts = book;
+        state.set_attempts(attempts);
+        state.bootstrap_busy = None;
+        state.notes.last_run = self.tally.count();
+        if let Some(message) = message {
+            message.install_others(&mut state.tree, &definitions);
+        }
+        crate::device::refresh(&mut state.tree, &definitions, &facts, &state.accounts)
+            .map_err(|error| error.to_string())?;
+        let now = self.clock.now();
+        self.memory.change(now, |present| *present = state).map_err(|error| error.to_string())
+    }
+
+    fn finish_run(&mut self, run: &Run, recorded: Vec<Attempt>, installed: bool) {
+        self.bootstrap_failures = run.failures;
+        let worth = if installed { run.attempts.clone() } else { run.worth_recording(&recorded) };
+        let state = self.memory.state_mut();
+        state.set_attempts(recorded.into_iter().chain(worth));
+        state.accounts = run.book.clone();
+        state.notes.next = run.next.clone();
+        self.save();
+    }
+
+    fn show_attempts(&mut self, known: &[Attempt], record: &[Attempt]) {
+        for attempt in record.get(self.told..).unwrap_or_default() {
+            let (method, outcome) = (attempt.method, attempt.outcome);
+            let reason = attempt.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+            tracing::info!("{method}: {outcome}{reason}: {}", attempt.message);
+        }
+        self.told = record.len();
+        self.attempts = known.iter().chain(record).cloned().collect();
+        let surplus = self.attempts.len().saturating_sub(crate::state::MAX_ATTEMPTS);
+        self.attempts.drain(..surplus);
+        self.publish();
+    }
+}
+
+/// The Authorization header of Basic; it is sent at once (Profile P-38).
+fn basic(bootstrap: &BootstrapConfig, dev_id: &DevId) -> Result<String, String> {
+    let path = bootstrap.secret_file.as_deref().ok_or("bootstrap.secret_file is not configured")?;
+    let password = read_secret(path).map_err(|error| error.to_string())?;
+    // Profile P-20: where no user is configured it is the DevID, percent-encoded.
+    let user = bootstrap.user.clone().unwrap_or_else(|| percent_encoded(dev_id.as_str()));
+    let basic = Basic::new(user, password).map_err(|error| format!("bootstrap.user: {error}"))?;
+    header_text(&basic)
+}
+
+/// The header as text. It is wiped with the request that it goes into only as far as the HTTP library does so.
+pub(crate) fn header_text(basic: &Basic) -> Result<String, String> {
+    String::from_utf8(basic.header_value().expose().to_vec()).map_err(|_| "the credentials are not text".to_owned())
+}
+
+fn percent_encoded(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // One more than allowed, so that a file that is too large is told from one that just fits.
+    fs::File::open(path)?.take(MAX_BODY as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_user_the_dev_id_is_percent_encoded() {
+        assert_eq!(percent_encoded("IMEI:493005100592800"), "IMEI%3A493005100592800");
+    }
+}

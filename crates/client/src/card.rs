@@ -1,0 +1,244 @@
+//! The card of this device: choosing the link, waiting for it, reading, and what the bootstrap sequence is told.
+
+use crate::config::{CardConfig, CardLink};
+use crate::secret_file::read_secret;
+use crate::wait::{ApartError, Stop, Stopped};
+use omadm_card::link::vpcd::{Address, SocketLink};
+use omadm_card::link::{Link, LinkError, Patience};
+use omadm_card::{CardError, CardErrorKind, CardReading, ReadRequest, RefusedPin};
+use omadm_core::bootstrap::message::{BootstrapMessage, Limit};
+use omadm_core::bootstrap::sequence::{CardReport, SimFacts};
+use omadm_core::ids::{Iccid, Mcc, Mnc};
+use omadm_core::reason::Reason;
+use omadm_core::secret::Secret;
+use serde::{Deserialize, Serialize};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// How often a card is read again that was exchanged while it was read.
+const EXCHANGED: usize = 3;
+
+/// How long to wait before a damaged message on a card in use is read again: somebody may be writing it.
+const WRITING: Duration = Duration::from_secs(5);
+
+/// An empty slot is proven by three looks over 30 seconds (spec 2.2).
+const PROOF: [Duration; 2] = [Duration::from_secs(14), Duration::from_secs(14)];
+
+/// Between two looks for a SIM that is not ready.
+const SIM_PAUSE: Duration = Duration::from_secs(2);
+
+/// How long the end of a reading is waited for when the program is to end: its result may be a refused PIN.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// The SIM, as people and scripts are told of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SimStatus {
+    /// There is a card.
+    pub present: bool,
+    /// It is ready (Profile P-24).
+    pub ready: bool,
+    /// Which card.
+    pub iccid: Option<Iccid>,
+    /// Country of the home network.
+    pub mcc: Option<Mcc>,
+    /// Home network in that country.
+    pub mnc: Option<Mnc>,
+    /// Why it is not ready.
+    pub reason: Option<Reason>,
+}
+
+/// What looking at the card gave.
+#[derive(Debug)]
+pub struct Look {
+    /// For the bootstrap sequence.
+    pub report: CardReport,
+    /// For people.
+    pub sim: SimStatus,
+    /// The commands that it took.
+    pub apdus: u64,
+    /// A PIN that the card refused just now; to be made durable before anything else is done.
+    pub refused_pin: Option<RefusedPin>,
+}
+
+impl Look {
+    /// What the sequence wants to know of the SIM.
+    pub fn sim_facts(&self) -> SimFacts {
+        SimFacts {
+            present: self.sim.present,
+            ready: self.sim.ready,
+            mcc: self.sim.mcc.clone(),
+            mnc: self.sim.mnc.clone(),
+        }
+    }
+}
+
+/// What is known before a card is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    /// PINs that cards refused.
+    pub refused_pins: &'a [RefusedPin],
+    /// Cards that accounts came from.
+    pub in_use: &'a [String],
+}
+
+/// Waits for the card and reads it.
+pub fn look(config: &CardConfig, known: Known<'_>, stop: &Stop) -> Result<Look, Stopped> {
+    let (pin, pin_problem) = match config.pin_file.as_deref().map(read_secret) {
+        None => (None, None),
+        Some(Ok(pin)) => (Some(pin), None),
+        Some(Err(error)) => {
+            tracing::warn!("the card's PIN is not used: {error}");
+            (None, Some(error.to_string()))
+        }
+    };
+    let mut apdus = 0;
+    let reader = Reader { config, pin, refused_pins: known.refused_pins, stop };
+    let mut reading = reader.read(config.wait, &mut apdus)?;
+    for _ in 0..EXCHANGED {
+        if !matches!(&reading.message, Err(error) if error.kind == CardErrorKind::Removed) {
+            break;
+        }
+        reading = reader.read(config.wait, &mut apdus)?;
+    }
+    let in_use = reading.iccid.as_ref().is_some_and(|iccid| known.in_use.iter().any(|one| one == iccid.as_str()));
+    if in_use && is_damaged(&reading) {
+        stop.sleep(WRITING)?;
+        reading = reader.read(config.wait, &mut apdus)?;
+    }
+    let no_card = |reading: &CardReading| matches!(&reading.message, Err(error) if error.kind == CardErrorKind::NoCard);
+    let mut absent = !known.in_use.is_empty() && no_card(&reading) && slot_is_empty(config);
+    for pause in PROOF {
+        if !absent {
+            break;
+        }
+        stop.sleep(pause)?;
+        reading = reader.read(Duration::ZERO, &mut apdus)?;
+        absent = no_card(&reading) && slot_is_empty(config);
+    }
+    Ok(to_look(reading, absent, apdus, pin_problem))
+}
+
+/// Looks again until the SIM is ready, at most `limit`. A slot that stays empty for 30 seconds proves that there is none
+/// (Profile P-24).
+pub fn await_sim(config: &CardConfig, first: Look, limit: Duration, stop: &Stop) -> Result<Look, Stopped> {
+    const NO_SIM: Duration = Duration::from_secs(30);
+    let began = Instant::now();
+    let mut look = first;
+    let mut empty_since = None;
+    loop {
+        let left = limit.saturating_sub(began.elapsed());
+        if look.sim.ready || left.is_zero() {
+            return Ok(look);
+        }
+        if look.sim.present || !slot_is_empty(config) {
+            empty_since = None;
+        } else if empty_since.get_or_insert_with(Instant::now).elapsed() >= NO_SIM {
+            return Ok(look);
+        }
+        stop.sleep(SIM_PAUSE.min(left))?;
+        let mut apdus = look.apdus;
+        // Without a PIN: it is the SIM's state that matters here.
+        let reader = Reader { config, pin: None, refused_pins: &[], stop };
+        let reading = reader.read(Duration::ZERO, &mut apdus)?;
+        let next = to_look(reading, false, apdus, None);
+        look = Look { sim: next.sim, apdus, ..look };
+    }
+}
+
+/// One way to one card.
+struct Reader<'a> {
+    config: &'a CardConfig,
+    pin: Option<Secret>,
+    refused_pins: &'a [RefusedPin],
+    stop: &'a Stop,
+}
+
+impl Reader<'_> {
+    /// Opens the link and reads, in a thread of its own, since neither can be interrupted.
+    fn read(&self, wait: Duration, apdus: &mut u64) -> Result<CardReading, Stopped> {
+        let (config, pin, refused) = (self.config.clone(), self.pin.clone(), self.refused_pins.to_vec());
+        let work = move || {
+            let patience = Patience { wait, ..Patience::default() };
+            let mut link = match open(&config, &patience) {
+                Ok(link) => link,
+                Err(error) => return CardReading::unreachable(error.into()),
+            };
+            let began = Instant::now();
+            let request = ReadRequest { pin: pin.as_ref(), refused: &refused, sim: true, limit: config.timeout };
+            omadm_card::read(&mut *link, &request, &|| began.elapsed())
+        };
+        // What link and reading may take by their own limits, and as much again as one command.
+        let limit = wait + self.config.timeout + Patience::default().command * 2;
+        let failed = |why: String| Ok(CardReading::unreachable(CardError::from(LinkError::Io(why))));
+        let reading = match self.stop.apart("card", limit, GRACE, work) {
+            Ok(reading) => reading,
+            Err(ApartError::Stopped(stopped)) => return Err(stopped),
+            Err(ApartError::TimedOut) => return failed("the link to the card hangs".to_owned()),
+            Err(ApartError::Failed(why)) => return failed(why),
+        };
+        *apdus += u64::from(reading.counts.total());
+        Ok(reading)
+    }
+}
+
+fn open(config: &CardConfig, patience: &Patience) -> Result<Box<dyn Link>, LinkError> {
+    match &config.link {
+        CardLink::Socket(path) => Ok(Box::new(SocketLink::open(&Address::Unix(path.clone()), patience)?)),
+        #[cfg(feature = "pcsc")]
+        CardLink::Auto | CardLink::Pcsc => {
+            Ok(Box::new(omadm_card::link::pcsc::PcscLink::open(&config.reader, patience)?))
+        }
+        #[cfg(not(feature = "pcsc"))]
+        CardLink::Auto | CardLink::Pcsc => {
+            Err(LinkError::NoCard("this program is built without the feature `pcsc`".to_owned()))
+        }
+        CardLink::Off => Err(LinkError::NoCard("no link to a card is configured".to_owned())),
+    }
+}
+
+/// Whether the link is there and says that its slot is empty.
+fn slot_is_empty(config: &CardConfig) -> bool {
+    match &config.link {
+        // Asked only after the card behind the socket was found missing.
+        CardLink::Socket(path) => UnixStream::connect(path).is_ok(),
+        #[cfg(feature = "pcsc")]
+        CardLink::Auto | CardLink::Pcsc => {
+            let readers = omadm_card::link::pcsc::readers().unwrap_or_default();
+            let mut ours = readers.iter().filter(|reader| reader.name.starts_with(&config.reader)).peekable();
+            ours.peek().is_some() && ours.all(|reader| !reader.card)
+        }
+        #[cfg(not(feature = "pcsc"))]
+        CardLink::Auto | CardLink::Pcsc => false,
+        CardLink::Off => true,
+    }
+}
+
+fn is_damaged(reading: &CardReading) -> bool {
+    match &reading.message {
+        Ok(bytes) => {
+            BootstrapMessage::parse(bytes, Limit::Card).is_err_and(|error| error.reason() == Reason::MalformedMessage)
+        }
+        Err(error) => error.kind == CardErrorKind::Malformed,
+    }
+}
+
+fn to_look(reading: CardReading, absent: bool, apdus: u64, pin_problem: Option<String>) -> Look {
+    let message = reading.message.map_err(|error| {
+        let sentence = match pin_problem {
+            Some(problem) if error.kind == CardErrorKind::PinNeeded => problem,
+            Some(_) | None => error.to_string(),
+        };
+        (error.reason(), sentence)
+    });
+    let sim = SimStatus {
+        present: reading.sim.present,
+        ready: reading.sim.ready,
+        iccid: reading.iccid.clone(),
+        mcc: reading.sim.mcc,
+        mnc: reading.sim.mnc,
+        reason: reading.sim.reason,
+    };
+    let report = CardReport { iccid: reading.iccid, absent, message };
+    Look { report, sim, apdus, refused_pin: reading.refused_pin }
+}

@@ -1,0 +1,245 @@
+//! The client of one device: its configuration, its state, and what is going on.
+
+use crate::card::Look;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::control::Board;
+use crate::device;
+use crate::state::{Disk, LastRun, Lock, LockError, Memory, State, StateError, Storage};
+use crate::status::Status;
+use crate::transport::Meter;
+use crate::wait::Stop;
+use omadm_core::access::DeviceRights;
+use omadm_core::backoff::Now;
+use omadm_core::mo::{Definitions, MoError};
+use omadm_core::reason::Attempt;
+use omadm_core::time::Timestamp;
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Failed to begin with a device's state.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another program works with it.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The state cannot be read.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The folder of the state file cannot be used.
+    #[error("cannot use {path} for the state file: {source}")]
+    Folder {
+        /// The state file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The tree does not fit its definitions.
+    #[error("the device's own data do not fit their definitions: {0}")]
+    Tree(#[from] MoError),
+}
+
+/// A client that holds the lock of its state.
+pub struct Client {
+    pub(crate) config: Config,
+    pub(crate) stop: Stop,
+    pub(crate) clock: Clock,
+    pub(crate) memory: Memory,
+    pub(crate) definitions: Arc<Definitions>,
+    pub(crate) rights: DeviceRights,
+    pub(crate) tally: Tally,
+    /// The last look at the card in this run.
+    pub(crate) look: Option<Look>,
+    /// All attempts that are known, those that are not worth a durable record included.
+    pub(crate) attempts: Vec<Attempt>,
+    /// How many attempts of the present run are in the log.
+    pub(crate) told: usize,
+    /// Failures of the bootstrap server in a row.
+    pub(crate) bootstrap_failures: u32,
+    board: Board,
+    _lock: Lock,
+}
+
+/// What is being counted: a bootstrap and the session after it.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) meter: Meter,
+    pub(crate) apdus: u64,
+    spent: Duration,
+    since: Option<Instant>,
+    /// Whether the counting goes on until a session succeeded.
+    pub(crate) open: bool,
+}
+
+impl Tally {
+    /// Begins to count anew.
+    pub(crate) fn restart(&mut self) {
+        *self = Self { since: Some(Instant::now()), open: true, ..Self::default() };
+    }
+
+    /// Time passes again.
+    pub(crate) fn resume(&mut self) {
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    /// Time that passes from now on does not count.
+    pub(crate) fn pause(&mut self) {
+        self.spent += self.since.take().map(|since| since.elapsed()).unwrap_or_default();
+    }
+
+    /// What was counted so far.
+    pub(crate) fn count(&self) -> LastRun {
+        let count = self.meter.count();
+        let spent = self.spent + self.since.map(|since| since.elapsed()).unwrap_or_default();
+        LastRun {
+            apdus: self.apdus,
+            round_trips: count.round_trips,
+            bytes: count.bytes,
+            ms: u64::try_from(spent.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+impl Client {
+    /// Takes the lock and reads the state. What there is to say about it goes to the log.
+    pub fn open(config: Config, stop: &Stop) -> Result<Self, OpenError> {
+        let (folder, name) = place(&config.state)?;
+        let storage = disk(folder, &config.state)?;
+        let lock = Lock::take(&config.state)?;
+        let (memory, warning) = Memory::open(storage, &name, Clock::new(Timestamp::default()).now())?;
+        if let Some(warning) = warning {
+            tracing::error!("{warning}");
+        }
+        Self::with(config, stop, memory, lock)
+    }
+
+    /// Takes the lock and replaces the state by a fresh one, whatever it is.
+    pub fn begin_anew(config: Config, stop: &Stop) -> Result<Self, OpenError> {
+        let (folder, name) = place(&config.state)?;
+        let storage = disk(folder, &config.state)?;
+        let lock = Lock::take(&config.state)?;
+        let memory = Memory::begin_anew(storage, &name, Clock::new(Timestamp::default()).now())?;
+        Self::with(config, stop, memory, lock)
+    }
+
+    fn with(config: Config, stop: &Stop, memory: Memory, lock: Lock) -> Result<Self, OpenError> {
+        let definitions = Arc::new(device::definitions(&config));
+        let mut client = Self {
+            rights: device::rights(&config),
+            clock: Clock::new(memory.state().notes.written),
+            stop: stop.clone(),
+            attempts: memory.state().attempts.clone(),
+            config,
+            memory,
+            definitions,
+            tally: Tally::default(),
+            look: None,
+            told: 0,
+            bootstrap_failures: 0,
+            board: Board::default(),
+            _lock: lock,
+        };
+        client.refresh_tree()?;
+        client.publish();
+        Ok(client)
+    }
+
+    /// Reads the state of a client that may be running, without touching anything. `Err` in the value: how it is damaged.
+    pub fn peek(config: &Config) -> Result<Result<State, crate::state::Damage>, OpenError> {
+        let (folder, name) = place(&config.state)?;
+        if !folder.is_dir() {
+            return Ok(Ok(State::default()));
+        }
+        Ok(Memory::peek(disk(folder, &config.state)?, &name)?)
+    }
+
+    /// Forgets everything but refused PINs, and begins anew.
+    pub fn reset(&mut self) -> Result<(), StateError> {
+        let now = self.clock.now();
+        self.memory.change(now, |state| {
+            *state = State { refused_pins: std::mem::take(&mut state.refused_pins), ..State::default() };
+        })?;
+        self.attempts.clear();
+        self.look = None;
+        self.tally = Tally::default();
+        if let Err(error) = self.refresh_tree() {
+            tracing::error!("{error}");
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// Where the status hangs that other threads may tell.
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// The status.
+    pub fn status(&self) -> Status {
+        let mut status = Status::of(&self.config, self.memory.state());
+        status.attempts = self.attempts.clone();
+        status
+    }
+
+    /// The state, for reading.
+    pub fn state(&self) -> &State {
+        self.memory.state()
+    }
+
+    /// How often the state file was replaced since the program started.
+    pub fn replaced(&self) -> u64 {
+        self.memory.replaced()
+    }
+
+    /// Hangs up the present status.
+    pub(crate) fn publish(&mut self) {
+        if self.tally.open {
+            self.memory.state_mut().notes.last_run = self.tally.count();
+        }
+        match serde_json::to_value(self.status()) {
+            Ok(status) => self.board.show(status),
+            Err(error) => tracing::error!("the status cannot be told: {error}"),
+        }
+    }
+
+    /// Brings the tree in line with configuration and accounts.
+    pub(crate) fn refresh_tree(&mut self) -> Result<(), MoError> {
+        let state = self.memory.state_mut();
+        device::refresh(&mut state.tree, &self.definitions, &self.config.device, &state.accounts)
+    }
+
+    /// Writes what changed and is worth it; a failure is told and tried again with the next change.
+    pub(crate) fn save(&mut self) {
+        let now = self.clock.now();
+        if let Err(error) = self.memory.save(now) {
+            tracing::error!("{error}");
+        }
+    }
+
+    /// Time and random number for one decision.
+    pub(crate) fn now(&self) -> Now {
+        // Without random numbers (a kernel without them) there is no jitter.
+        let random = getrandom::u64().unwrap_or(u64::MAX / 2);
+        Now { time: self.clock.now(), random }
+    }
+}
+
+fn place(state: &Path) -> Result<(&Path, String), OpenError> {
+    let fail = || OpenError::Folder {
+        path: state.to_owned(),
+        source: io::Error::other("the path of a file is expected, with a name in UTF-8"),
+    };
+    let name = state.file_name().and_then(OsStr::to_str).ok_or_else(fail)?;
+    let folder = state.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok((folder, name.to_owned()))
+}
+
+fn disk(folder: &Path, state: &Path) -> Result<Box<dyn Storage>, OpenError> {
+    match Disk::open(folder) {
+        Ok(disk) => Ok(Box::new(disk)),
+        Err(source) => Err(OpenError::Folder { path: state.to_owned(), source }),
+    }
+}

@@ -1,0 +1,135 @@
+//! What a configuration may say, and what is said about one that is wrong.
+
+use super::*;
+
+const LEAST: &str = "state = \"state\"\ndev_id = \"IMEI:493005100592800\"\n";
+
+fn parse(more: &str) -> Result<Config, ConfigError> {
+    Config::parse(&format!("{LEAST}{more}"), Path::new("/etc/omadm/client.toml"))
+}
+
+#[test]
+fn defaults_are_those_of_the_reference() {
+    let config = parse("").unwrap();
+    assert_eq!(config.state, Path::new("/etc/omadm/state"), "relative to the configuration file");
+    assert_eq!(config.card.link, CardLink::Auto);
+    assert_eq!((config.card.timeout, config.card.wait), (Duration::from_secs(20), Duration::from_secs(30)));
+    assert_eq!((config.sim.required, config.sim.wait), (false, Duration::from_secs(60)));
+    assert_eq!(config.session.every, Duration::from_secs(24 * 3600));
+    assert_eq!(config.session.stale_after, Duration::from_secs(7 * 24 * 3600));
+    assert_eq!((config.bootstrap, config.factory, config.card.allow), (None, None, None));
+    assert!(!config.example_mo);
+}
+
+#[test]
+fn every_key_is_read() {
+    let config = parse(
+        r#"
+man = "Example Devices"
+mod = "Meter 3"
+dev_type = "meter"
+oem = "Example"
+fw_v = "3.1.0"
+sw_v = "7.2"
+hw_v = "B"
+lang = "en"
+example_mo = true
+[card]
+link = "socket:card.sock"
+reader = "Virtual"
+pin_file = "pin"
+timeout = "500ms"
+wait = "2s"
+allow = ["8988", "8949"]
+[factory]
+file = "/usr/share/omadm/factory.json"
+[bootstrap]
+url = "https://bs.example/bootstrap?x=1"
+ca = "ca.pem"
+auth = "basic"
+user = "u"
+secret_file = "secret"
+cert = ""
+key = ""
+[sim]
+required = true
+wait = "1m"
+mcc = "001"
+mnc = "01"
+[session]
+every = "1h"
+stale_after = "1d"
+[http]
+connect_timeout = "5s"
+timeout = "30s"
+[access]
+"urn:oma:mo:oma-fumo:1.0" = ["read", "execute"]
+"#,
+    )
+    .unwrap();
+    assert_eq!(config.device.model, "Meter 3");
+    assert_eq!(config.card.link, CardLink::Socket("/etc/omadm/card.sock".into()));
+    assert_eq!(config.card.pin_file.as_deref(), Some(Path::new("/etc/omadm/pin")));
+    assert_eq!(config.card.allow, Some(Allow::Prefixes(vec!["8988".to_owned(), "8949".to_owned()])));
+    assert_eq!(config.factory.as_deref(), Some(Path::new("/usr/share/omadm/factory.json")));
+    let bootstrap = config.bootstrap.unwrap();
+    assert_eq!(bootstrap.url.to_string(), "https://bs.example/bootstrap?x=1");
+    assert_eq!((bootstrap.user.as_deref(), bootstrap.auth), (Some("u"), Auth::Basic));
+    assert_eq!(config.sim.mnc.unwrap().as_str(), "01");
+    let rights = config.access.values().next().unwrap();
+    assert_eq!((rights.read, rights.write, rights.execute), (true, false, true));
+}
+
+#[test]
+fn an_error_names_file_line_and_what_was_expected() {
+    for (more, line, expected) in [
+        ("\n\nstat = 1\n", 5, "unknown field `stat`"),
+        ("[card]\nlink = \"auto\"\nslot = 1\n", 5, "unknown field `slot`"),
+        ("[modem]\n", 3, "unknown field `modem`"),
+        ("[card]\nlink = \"at:/dev/ttyUSB2\"\n", 4, "not supported yet"),
+        ("[card]\nlink = \"exec:qmicli\"\n", 4, "not supported yet"),
+        ("[card]\nlink = \"usb\"\n", 4, "auto, pcsc, socket:PATH or off is expected"),
+        ("[card]\nlink = \"socket:\"\n", 4, "auto, pcsc, socket:PATH or off is expected"),
+        ("[card]\ntimeout = \"20\"\n", 4, "a whole number with ms, s, m, h or d"),
+        ("[card]\ntimeout = 20\n", 4, "expected a string"),
+        ("[card]\n\nwait = \"-1s\"\n", 5, "not a time"),
+        ("[card]\nallow = \"all\"\n", 4, "a list of ICCID prefixes is expected"),
+        ("[card]\nallow = [\"89x\"]\n", 4, "a list of ICCID prefixes is expected"),
+        ("[session]\nevery = \"0s\"\n", 4, "longer than zero"),
+        ("[session]\nevery = \"99999999999999d\"\n", 4, "at most 366d"),
+        ("[sim]\nmcc = \"01\"\n", 4, "3 digits are expected"),
+        ("[sim]\nmnc = \"1\"\n", 4, "2 or 3 digits are expected"),
+        ("[bootstrap]\nauth = \"psk\"\n", 4, "not supported yet"),
+        ("[bootstrap]\nauth = \"password\"\n", 4, "basic or none is expected"),
+        ("[bootstrap]\nurl = \"https://b.example/\"\n", 3, "secret_file is needed"),
+        ("[bootstrap]\nurl = \"http://b.example/\"\nsecret_file = \"s\"\n", 4, "https"),
+        ("[bootstrap]\nurl = \"b.example\"\nsecret_file = \"s\"\n", 4, "bootstrap.url"),
+        ("[bootstrap]\nurl = \"https://b/\"\nsecret_file = \"s\"\nuser = \"a:b\"\n", 6, "colon"),
+        ("[bootstrap]\ncert = \"c.pem\"\n", 4, "not supported yet"),
+        ("[access]\n\"urn:x:1\" = [\"read\"]\n\"urn:x:2\" = [\"all\"]\n", 5, "read, write or execute is expected"),
+        ("[access]\n\"x\" = [\"read\"]\n", 4, "not a MOID"),
+        ("man = \"a\\u0007\"\n", 3, "control characters"),
+        ("oem = \n", 3, ""),
+    ] {
+        let error = parse(more).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("/etc/omadm/client.toml:{line}: ")), "{more:?}: {error}");
+        assert!(error.contains(expected), "{more:?}: {error}");
+    }
+    let error = Config::parse("dev_id = \"x\"\n", Path::new("c.toml")).unwrap_err().to_string();
+    assert!(error.contains("missing field `state`"), "{error}");
+    let error = Config::parse("state = \"s\"\ndev_id = \"a b\"\n", Path::new("c.toml")).unwrap_err().to_string();
+    assert!(error.starts_with("c.toml:2: not a DevID"), "{error}");
+}
+
+#[cfg(not(feature = "pcsc"))]
+#[test]
+fn pcsc_without_the_feature_names_the_feature() {
+    let error = parse("[card]\nlink = \"pcsc\"\n").unwrap_err().to_string();
+    assert!(error.contains("built with the feature `pcsc`"), "{error}");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = Config::load(Path::new("/does/not/exist.toml")).unwrap_err().to_string();
+    assert!(error.contains("/does/not/exist.toml"), "{error}");
+}

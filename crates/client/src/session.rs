@@ -1,0 +1,246 @@
+//! Carrying out what a session says (spec 3).
+
+use crate::bootstrap::header_text;
+use crate::client::Client;
+use crate::secret_file::read_secret;
+use crate::state::SessionNote;
+use crate::transport::{Answer, CookieJar, Http, HttpError, PrivateHeaders, Request, Trust};
+use crate::wait::Stopped;
+use omadm_core::account::{Credential, InstalledAccount};
+use omadm_core::ids::SrvId;
+use omadm_core::mo::Tree;
+use omadm_core::package::{Alert, BOOTSTRAP_COMPLETE, CLIENT_INITIATED};
+use omadm_core::reason::Reason;
+use omadm_core::session::MAX_SECONDS;
+use omadm_core::session::client::{
+    ClientSession, HttpAnswer, HttpFailure, Input, Output, Report, SessionSetup, UploadMethod,
+};
+use omadm_core::web::{Basic, DEV_ID_HEADER, media, retry_after};
+use omadm_tls::Anchors;
+use std::time::{Duration, Instant};
+use ureq::http::Method;
+
+/// Why no session was opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// There is no such account.
+    #[error("there is no account of {0}")]
+    NoAccount(SrvId),
+    /// Its card is gone.
+    #[error("the account of {0} is suspended, since its card is gone")]
+    Suspended(SrvId),
+    /// The account's credentials cannot be used.
+    #[error("no session with {srv_id}: {why}")]
+    Credentials {
+        /// The server.
+        srv_id: SrvId,
+        /// What is missing.
+        why: String,
+    },
+    /// The account's anchors cannot be used.
+    #[error("no session with {srv_id}: {why}")]
+    Anchors {
+        /// The server.
+        srv_id: SrvId,
+        /// What is wrong.
+        why: String,
+    },
+    /// The program is to end.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+impl Client {
+    /// Opens a session with this server and sees it through. How it went is in the report, and in the state.
+    pub fn session(&mut self, srv_id: &SrvId) -> Result<Report, SessionError> {
+        self.tally.resume();
+        let report = self.run_session(srv_id);
+        self.tally.pause();
+        if let Ok(report) = &report {
+            self.note_session(srv_id, report);
+        }
+        self.publish();
+        report
+    }
+
+    fn run_session(&mut self, srv_id: &SrvId) -> Result<Report, SessionError> {
+        let installed = self.state().accounts.account(srv_id).cloned();
+        let installed = installed.ok_or_else(|| SessionError::NoAccount(srv_id.clone()))?;
+        if installed.suspended {
+            return Err(SessionError::Suspended(srv_id.clone()));
+        }
+        let account = &installed.account;
+        let authorization =
+            self.authorization(&installed).map_err(|why| SessionError::Credentials { srv_id: srv_id.clone(), why })?;
+        let anchors = account.server_ca.clone().map_or(Anchors::System, Anchors::Pem);
+        let trust = Trust::new(std::iter::once(account.srv_uri.origin()).chain(&account.origins));
+        let http = self
+            .http(trust, &anchors)
+            .map_err(|error| SessionError::Anchors { srv_id: srv_id.clone(), why: error.to_string() })?;
+        let reason = if installed.bootstrap_complete_due { BOOTSTRAP_COMPLETE } else { CLIENT_INITIATED };
+        tracing::info!("opening a session with {srv_id} at {}", account.srv_uri.without_query());
+        let session = ClientSession::new(SessionSetup {
+            account: installed.clone(),
+            alerts: vec![Alert::of_type(reason)],
+            mos_asked: false,
+            definitions: self.definitions.clone(),
+            rights: self.rights.clone(),
+            tree: self.state().tree.clone(),
+        });
+        let dev_id = self.config.device.dev_id.to_string();
+        let wire = Wire { http, dev_id, authorization, jar: CookieJar::default() };
+        Ok(self.drive(session, wire)?)
+    }
+
+    fn drive(&mut self, mut session: ClientSession, mut wire: Wire) -> Result<Report, Stopped> {
+        let end = Instant::now() + Duration::from_secs(MAX_SECONDS);
+        let mut output = session.start();
+        loop {
+            if Instant::now() >= end {
+                return Ok(session.give_up(Reason::Timeout, "the session took longer than 30 minutes"));
+            }
+            let input = match output {
+                Output::Finished(report) => return Ok(*report),
+                Output::Persist(tree) => Input::Persisted(self.persist(*tree)),
+                Output::Send { .. } | Output::Fetch { .. } | Output::Upload { .. } => match wire.carry_out(output) {
+                    Ok(answer) => Input::Answer(self.to_core(answer)),
+                    Err(HttpError::Stopped) => return Err(Stopped),
+                    Err(error) => {
+                        tracing::info!("{error}");
+                        Input::Failed(failure(error))
+                    }
+                },
+            };
+            output = session.handle(input);
+        }
+    }
+
+    fn persist(&mut self, tree: Tree) -> Result<(), String> {
+        let now = self.clock.now();
+        self.memory.change(now, |state| state.tree = tree).map_err(|error| error.to_string())
+    }
+
+    fn to_core(&self, answer: Answer) -> HttpAnswer {
+        let text = |name| answer.header(name).map(str::to_owned);
+        HttpAnswer {
+            status: answer.status,
+            content_type: text("content-type"),
+            accept: text("omadm-accept").or_else(|| text("accept")),
+            retry_after: answer.header("retry-after").and_then(|text| retry_after(text, self.clock.now())),
+            body: answer.body,
+        }
+    }
+
+    /// The Authorization header of an account. Without Auth/Trsp the device's own credentials are used, never none.
+    fn authorization(&self, installed: &InstalledAccount) -> Result<String, String> {
+        let basic = match &installed.account.trsp {
+            Some(Credential::Basic { user, password }) => Basic::new(user, password.clone()),
+            Some(
+                Credential::Digest { .. } | Credential::Psk { .. } | Credential::X509 { .. } | Credential::Aka { .. },
+            ) => {
+                return Err("its credentials are of a scheme that is not supported yet; Basic is".to_owned());
+            }
+            None => {
+                let bootstrap = self.config.bootstrap.as_ref();
+                let own = bootstrap.and_then(|one| Some((one.user.clone()?, one.secret_file.as_deref()?)));
+                let Some((user, file)) = own else {
+                    let why =
+                        "it brings no credentials, and bootstrap.user and bootstrap.secret_file are not configured";
+                    return Err(why.to_owned());
+                };
+                Basic::new(user, read_secret(file).map_err(|error| error.to_string())?)
+            }
+        };
+        header_text(&basic.map_err(|error| error.to_string())?)
+    }
+
+    fn note_session(&mut self, srv_id: &SrvId, report: &Report) {
+        let now = self.clock.now();
+        let ending = if report.ended { "ended" } else { "broke off" };
+        tracing::info!("the session with {srv_id} {ending}: {}", report.message);
+        if report.ended && self.tally.open {
+            self.memory.state_mut().notes.last_run = self.tally.count();
+            self.tally.open = false;
+        }
+        let state = self.memory.state_mut();
+        let note = SessionNote {
+            at: now,
+            ended: report.ended,
+            reason: report.reason,
+            message: report.message.clone(),
+            alerts: if report.answered { report.alerts.clone() } else { Vec::new() },
+            commands: report.commands.len(),
+        };
+        state.notes.sessions.insert(srv_id.clone(), note);
+        state.notes.sessions.retain(|srv_id, _| state.accounts.account(srv_id).is_some());
+        if let Some(installed) = state.accounts.account_mut(srv_id) {
+            // BootstrapComplete is due until a Package#2 came back (spec 6.1).
+            installed.bootstrap_complete_due &= !report.answered;
+            if report.mos_answered.is_some() {
+                installed.mos_answered = report.mos_answered.clone();
+            }
+            if report.ended {
+                installed.last_session = Some(now);
+            }
+        }
+        self.save();
+    }
+}
+
+/// One session's way to its servers.
+struct Wire {
+    http: Http,
+    dev_id: String,
+    authorization: String,
+    jar: CookieJar,
+}
+
+impl Wire {
+    fn carry_out(&mut self, output: Output) -> Result<Answer, HttpError> {
+        match output {
+            Output::Send { url, content_type, body } => {
+                let mut private = self.private();
+                private.0.extend(self.jar.header(&url).map(|cookies| ("Cookie", cookies)));
+                let headers = vec![("Content-Type", content_type.to_owned()), ("Accept", media::REQUEST.to_owned())];
+                let request = Request { method: Method::POST, url: url.clone(), headers, private, body: Some(body) };
+                let answer = self.http.exchange(request)?;
+                for header in answer.headers.get_all("set-cookie").iter().filter_map(|value| value.to_str().ok()) {
+                    self.jar.take(&url, header);
+                }
+                Ok(answer)
+            }
+            // The transport knows the trusted origins itself and keeps what is private within them.
+            Output::Fetch { url, accept, trusted: _ } => {
+                let headers = vec![("Accept", accept.to_owned())];
+                let private = self.private();
+                self.http.fetch(Request { method: Method::GET, url, headers, private, body: None })
+            }
+            Output::Upload { method, url, content_type, body, trusted: _ } => {
+                let method = match method {
+                    UploadMethod::Put => Method::PUT,
+                    UploadMethod::Post => Method::POST,
+                };
+                let headers = vec![("Content-Type", content_type.to_owned())];
+                let private = self.private();
+                self.http.exchange(Request { method, url, headers, private, body: Some(body) })
+            }
+            Output::Persist(_) | Output::Finished(_) => Err(HttpError::Protocol("nothing is to be sent".to_owned())),
+        }
+    }
+
+    fn private(&self) -> PrivateHeaders {
+        PrivateHeaders(vec![(DEV_ID_HEADER, self.dev_id.clone()), ("Authorization", self.authorization.clone())])
+    }
+}
+
+fn failure(error: HttpError) -> HttpFailure {
+    match error {
+        HttpError::Timeout(_) => HttpFailure::Timeout,
+        HttpError::Tls(why) => HttpFailure::Tls(why),
+        HttpError::Clock(why) => HttpFailure::Clock(why),
+        HttpError::TooLarge(_) => HttpFailure::TooLarge,
+        HttpError::Refused(why) => HttpFailure::OriginRefused(why),
+        HttpError::Connect(why) | HttpError::Protocol(why) => HttpFailure::Connect(why),
+        HttpError::Stopped => HttpFailure::Connect(Stopped.to_string()),
+    }
+}

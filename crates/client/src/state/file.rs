@@ -1,0 +1,180 @@
+//! The state file: one line that says what it is, then JSON; replaced as a whole.
+//!
+//! ```text
+//! omadm-state 1 <SHA-256 of "omadm-state 1\n" and the JSON, hex>
+//! {...}
+//! ```
+//!
+//! Later versions keep this first line, so that an older program knows a newer state from a damaged one.
+
+use super::storage::Storage;
+use omadm_core::time::Timestamp;
+use sha2::{Digest, Sha256};
+use std::io;
+use zeroize::Zeroizing;
+
+/// The version that is written, and the only one so far that is read.
+pub const VERSION: u32 = 1;
+
+/// The largest state file, in bytes.
+const MAX_SIZE: u64 = 16 * 1024 * 1024;
+
+/// How many damaged files are kept beside the state file, the newest ones.
+const DAMAGED_KEPT: usize = 3;
+
+/// The state file of one client.
+pub struct StateFile {
+    storage: Box<dyn Storage>,
+    name: String,
+    replaced: u64,
+}
+
+/// What was found in place of the state.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Loaded {
+    /// No file: a device that never had a state.
+    Fresh,
+    /// The JSON.
+    Body(Zeroizing<Vec<u8>>),
+    /// The file is damaged.
+    Damaged(Damage),
+}
+
+/// How a state file is damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Damage {
+    /// The first line is not that of a state file.
+    #[error("its first line is not that of a state file")]
+    Header,
+    /// The checksum does not fit.
+    #[error("its checksum does not fit its content")]
+    Checksum,
+    /// The JSON is not that of a state.
+    #[error("its content is not a state")]
+    Content,
+}
+
+/// Why the state could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// Storage failed.
+    #[error("cannot {action} the state file: {source}")]
+    Storage {
+        /// What was tried.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A newer program wrote it. It is left as it is.
+    #[error(
+        "the state file has version {found}; this program knows version {VERSION}: use the newer program, or `reset`"
+    )]
+    Newer {
+        /// The version in the file.
+        found: u32,
+    },
+    /// It belongs to another profile than the one of this program. It is left as it is.
+    #[error(
+        "the state file is of the profile {found}; this program knows {}: use another program, or `reset`",
+        omadm_core::PROFILE
+    )]
+    OtherProfile {
+        /// The profile in the file.
+        found: String,
+    },
+    /// The state cannot be written as JSON.
+    #[error("the state cannot be written as JSON: {0}")]
+    Encode(String),
+    /// The state is too large to be written.
+    #[error("the state would have {size} bytes; at most {MAX_SIZE} are written")]
+    TooLarge {
+        /// How many bytes it would have.
+        size: usize,
+    },
+}
+
+impl StateFile {
+    /// The file of that name in this storage.
+    pub fn new(storage: Box<dyn Storage>, name: &str) -> Self {
+        Self { storage, name: name.to_owned(), replaced: 0 }
+    }
+
+    /// Reads it.
+    pub fn load(&self) -> Result<Loaded, StateError> {
+        let read = self.storage.read(&self.name, MAX_SIZE + 256);
+        let Some(content) = read.map_err(|source| StateError::Storage { action: "read", source })? else {
+            return Ok(Loaded::Fresh);
+        };
+        let content = Zeroizing::new(content);
+        let Some((version, checksum, body)) = split(&content) else { return Ok(Loaded::Damaged(Damage::Header)) };
+        if checksum != hex(version, body) {
+            return Ok(Loaded::Damaged(Damage::Checksum));
+        }
+        match version {
+            VERSION => Ok(Loaded::Body(Zeroizing::new(body.to_vec()))),
+            0 => Ok(Loaded::Damaged(Damage::Header)),
+            found => Err(StateError::Newer { found }),
+        }
+    }
+
+    /// Replaces it: after an error or a power cut the old content or the new one is there, and nothing else.
+    pub fn replace(&mut self, body: &[u8]) -> Result<(), StateError> {
+        if body.len() as u64 > MAX_SIZE {
+            return Err(StateError::TooLarge { size: body.len() });
+        }
+        let mut content = Zeroizing::new(format!("omadm-state {VERSION} {}\n", hex(VERSION, body)).into_bytes());
+        content.extend_from_slice(body);
+        let new = format!("{}.new", self.name);
+        let storage = &mut self.storage;
+        storage.write(&new, &content).map_err(|source| StateError::Storage { action: "write", source })?;
+        storage.sync(&new).map_err(|source| StateError::Storage { action: "sync", source })?;
+        storage.rename(&new, &self.name).map_err(|source| StateError::Storage { action: "replace", source })?;
+        storage.sync_folder().map_err(|source| StateError::Storage { action: "sync the folder of", source })?;
+        self.replaced += 1;
+        Ok(())
+    }
+
+    /// Puts a damaged file aside as `<name>.damaged-<seconds>` and returns that name.
+    pub fn set_aside(&mut self, now: Timestamp) -> Result<String, StateError> {
+        let fail = |source| StateError::Storage { action: "set aside", source };
+        let prefix = format!("{}.damaged-", self.name);
+        let aside = format!("{prefix}{:012}", now.0);
+        self.storage.rename(&self.name, &aside).map_err(fail)?;
+        self.storage.sync_folder().map_err(fail)?;
+        let mut damaged = self.storage.list().map_err(fail)?;
+        damaged.retain(|name| name.starts_with(&prefix));
+        for old in damaged.iter().rev().skip(DAMAGED_KEPT) {
+            self.storage.remove(old).map_err(fail)?;
+        }
+        Ok(aside)
+    }
+
+    /// How often it was replaced since the program started.
+    pub fn replaced(&self) -> u64 {
+        self.replaced
+    }
+}
+
+/// Version, checksum and body of a state file.
+fn split(content: &[u8]) -> Option<(u32, &str, &[u8])> {
+    let end = content.iter().take(256).position(|byte| *byte == b'\n')?;
+    let (line, rest) = content.split_at(end);
+    let mut words = std::str::from_utf8(line).ok()?.split(' ');
+    if words.next()? != "omadm-state" {
+        return None;
+    }
+    let version = words.next()?;
+    let checksum = words.next()?;
+    let plain = !version.starts_with(['0', '+']) && words.next().is_none();
+    plain.then_some((version.parse().ok()?, checksum, rest.get(1..)?))
+}
+
+/// The checksum covers the version, so that a damaged version is not taken for a newer one.
+fn hex(version: u32, body: &[u8]) -> String {
+    let digest = Sha256::new().chain_update(format!("omadm-state {version}\n")).chain_update(body).finalize();
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+#[path = "file_tests.rs"]
+mod tests;

@@ -1,0 +1,154 @@
+//! What is remembered, as one value.
+
+use crate::card::SimStatus;
+use omadm_card::RefusedPin;
+use omadm_core::account::AccountBook;
+use omadm_core::bootstrap::sequence::Next;
+use omadm_core::ids::SrvId;
+use omadm_core::mo::Tree;
+use omadm_core::reason::{Attempt, Reason};
+use omadm_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How many attempts are remembered, the newest ones.
+pub const MAX_ATTEMPTS: usize = 64;
+
+/// How many refused PINs are remembered, the newest ones.
+const MAX_REFUSED_PINS: usize = 64;
+
+/// Everything that the device remembers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// The profile that this state belongs to.
+    pub profile: String,
+    /// The accounts, secrets included.
+    #[serde(default)]
+    pub accounts: AccountBook,
+    /// The MO tree; of an account it holds only what a server may read.
+    #[serde(default)]
+    pub tree: Tree,
+    /// What was tried, oldest first.
+    #[serde(default)]
+    pub attempts: Vec<Attempt>,
+    /// PINs that cards refused; they are never sent again.
+    #[serde(default)]
+    pub refused_pins: Vec<RefusedPin>,
+    /// A Retry-After of the bootstrap server that still holds.
+    #[serde(default)]
+    pub bootstrap_busy: Option<Busy>,
+    /// Retry-Afters of DM Servers that still hold.
+    #[serde(default)]
+    pub session_not_before: BTreeMap<SrvId, Timestamp>,
+    /// What alone is no reason to write.
+    #[serde(default)]
+    pub notes: Notes,
+}
+
+/// A server that asked not to be asked for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Busy {
+    /// The status that it said so with.
+    pub status: u16,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+/// What is written along with any other change, and never alone (spec 2.2).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Notes {
+    /// When the file was written: a floor of the clock (Profile P-27).
+    pub written: Timestamp,
+    /// The SIM as it was last seen.
+    pub sim: SimStatus,
+    /// What the last bootstrap and the session after it took.
+    pub last_run: LastRun,
+    /// How the last session with each server went.
+    pub sessions: BTreeMap<SrvId, SessionNote>,
+    /// When something is done next.
+    pub next: Option<Next>,
+}
+
+/// What a bootstrap and the session after it took, counted at links and sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LastRun {
+    /// Commands to the card.
+    pub apdus: u64,
+    /// Round trips, those of TCP and TLS handshakes included.
+    pub round_trips: u64,
+    /// Bytes both ways, TLS included.
+    pub bytes: u64,
+    /// Milliseconds, pauses between bootstrap and session not included.
+    pub ms: u64,
+}
+
+/// How a session went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionNote {
+    /// When it ended.
+    pub at: Timestamp,
+    /// Whether the server ended it properly.
+    pub ended: bool,
+    /// Why not, for programs.
+    pub reason: Option<Reason>,
+    /// How it ended, for people.
+    pub message: String,
+    /// The types of the alerts that were delivered.
+    pub alerts: Vec<String>,
+    /// How many commands were carried out.
+    pub commands: usize,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            profile: omadm_core::PROFILE.to_owned(),
+            accounts: AccountBook::default(),
+            tree: Tree::default(),
+            attempts: Vec::new(),
+            refused_pins: Vec::new(),
+            bootstrap_busy: None,
+            session_not_before: BTreeMap::new(),
+            notes: Notes::default(),
+        }
+    }
+}
+
+impl State {
+    /// Sets the record of attempts to these, the newest [`MAX_ATTEMPTS`] of them.
+    pub fn set_attempts(&mut self, attempts: impl IntoIterator<Item = Attempt>) {
+        self.attempts = attempts.into_iter().collect();
+        keep_last(&mut self.attempts, MAX_ATTEMPTS);
+    }
+
+    /// Remembers a PIN that a card refused.
+    pub fn remember_refused_pin(&mut self, pin: RefusedPin) {
+        if !self.refused_pins.contains(&pin) {
+            self.refused_pins.push(pin);
+            keep_last(&mut self.refused_pins, MAX_REFUSED_PINS);
+        }
+    }
+
+    /// The time of the newest session.
+    pub(super) fn newest_session(&self) -> Timestamp {
+        self.accounts.iter().filter_map(|installed| installed.last_session).max().unwrap_or_default()
+    }
+
+    /// This state without what alone is no reason to write.
+    pub(super) fn weighty(&self) -> Self {
+        let mut state = self.clone();
+        state.notes = Notes::default();
+        let srv_ids: Vec<_> = state.accounts.iter().map(|installed| installed.account.srv_id.clone()).collect();
+        for srv_id in srv_ids {
+            if let Some(installed) = state.accounts.account_mut(&srv_id) {
+                installed.last_session = None;
+            }
+        }
+        state
+    }
+}
+
+fn keep_last<T>(list: &mut Vec<T>, most: usize) {
+    list.drain(..list.len().saturating_sub(most));
+}

@@ -1,0 +1,96 @@
+//! The narrow door to durable storage: named files in one folder.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Files in one folder, and the steps by which one of them is replaced so that a power cut at any instant leaves the old
+/// or the new content. What was not synced may be lost or kept in any combination.
+pub trait Storage: Send {
+    /// The whole file; `None` if there is none. A file of more than `limit` bytes is an error.
+    fn read(&self, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>>;
+    /// Makes the file anew with this content, mode 0600. Not durable yet.
+    fn write(&mut self, name: &str, content: &[u8]) -> io::Result<()>;
+    /// Makes the file's content durable.
+    fn sync(&mut self, name: &str) -> io::Result<()>;
+    /// Gives the file another name, in place of what had that name. Not durable yet.
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()>;
+    /// Makes the folder's names durable.
+    fn sync_folder(&mut self) -> io::Result<()>;
+    /// Removes the file, if it is there. Not durable yet.
+    fn remove(&mut self, name: &str) -> io::Result<()>;
+    /// The names in the folder, sorted.
+    fn list(&self) -> io::Result<Vec<String>>;
+}
+
+/// A folder of the file system.
+#[derive(Debug, Clone)]
+pub struct Disk {
+    folder: PathBuf,
+}
+
+impl Disk {
+    /// The folder, which is made if it is not there (mode 0700).
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        if !folder.is_dir() {
+            fs::create_dir_all(folder)?;
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
+        }
+        Ok(Self { folder: folder.to_owned() })
+    }
+}
+
+impl Storage for Disk {
+    fn read(&self, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        let file = match File::open(self.folder.join(name)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut content = Vec::new();
+        file.take(limit.saturating_add(1)).read_to_end(&mut content)?;
+        if content.len() as u64 > limit {
+            return Err(io::Error::other(format!("{name} is larger than {limit} bytes")));
+        }
+        Ok(Some(content))
+    }
+
+    fn write(&mut self, name: &str, content: &[u8]) -> io::Result<()> {
+        let path = self.folder.join(name);
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        // The mode above counts only for a new file.
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        file.write_all(content)
+    }
+
+    fn sync(&mut self, name: &str) -> io::Result<()> {
+        File::open(self.folder.join(name))?.sync_all()
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.folder.join(from), self.folder.join(to))
+    }
+
+    fn sync_folder(&mut self) -> io::Result<()> {
+        File::open(&self.folder)?.sync_all()
+    }
+
+    fn remove(&mut self, name: &str) -> io::Result<()> {
+        match fs::remove_file(self.folder.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            if let Ok(name) = entry?.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+}

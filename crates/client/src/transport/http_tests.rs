@@ -1,0 +1,285 @@
+//! The client's HTTP against servers that behave and misbehave, over real sockets.
+
+use super::*;
+use crate::transport::Count;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+use std::time::Instant;
+
+/// Runs `answer` for each connection, with its number; returns the server's base URI.
+fn serve(answer: impl Fn(usize, &mut TcpStream) + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            answer(number, &mut stream.unwrap());
+        }
+    });
+    base
+}
+
+/// Reads a request with its header and the body that Content-Length announces; `None` at the end of the stream.
+fn request(stream: &mut TcpStream) -> Option<String> {
+    let mut text = Vec::new();
+    let mut byte = [0];
+    while !text.ends_with(b"\r\n\r\n") {
+        if stream.read(&mut byte).unwrap_or(0) == 0 {
+            return None;
+        }
+        text.push(byte[0]);
+    }
+    let header = String::from_utf8(text).unwrap();
+    let length = header
+        .lines()
+        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok())
+        .unwrap_or(0);
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    Some(header + &String::from_utf8(body).unwrap())
+}
+
+const LIMITS: Limits = Limits { connect: Duration::from_millis(400), total: Duration::from_millis(600), body: 1000 };
+
+fn http(trusted: &str, meter: &Meter, stop: &Stop) -> Http {
+    Http::new(Trust::new([url(trusted).origin()]), &Anchors::System, Timestamp(0), LIMITS, stop, meter).unwrap()
+}
+
+fn url(text: &str) -> Url {
+    text.parse().unwrap()
+}
+
+fn get(text: &str) -> Request {
+    Request {
+        method: Method::GET,
+        url: url(text),
+        headers: vec![("accept", "text/plain".to_owned())],
+        private: PrivateHeaders(vec![("authorization", "Basic eDp5".to_owned())]),
+        body: None,
+    }
+}
+
+/// What comes of a GET of a server that writes these bytes and then closes.
+fn answer_to(bytes: impl Into<Vec<u8>>) -> Result<Answer, HttpError> {
+    let bytes = bytes.into();
+    let base = serve(move |_, stream| {
+        request(stream);
+        let _ = stream.write_all(&bytes);
+    });
+    http(&base, &Meter::default(), &Stop::new().unwrap()).exchange(get(&base))
+}
+
+#[test]
+fn an_exchange_is_counted_at_the_socket_and_the_connection_is_kept() {
+    let base = serve(|_, stream| {
+        while let Some(request) = request(stream) {
+            assert!(request.contains("authorization: Basic eDp5") && request.contains("user-agent: omadm-client/"));
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").unwrap();
+        }
+    });
+    let meter = Meter::default();
+    let http = http(&base, &meter, &Stop::new().unwrap());
+    let answer = http.exchange(get(&base)).unwrap();
+    assert_eq!((answer.status, answer.body.as_slice()), (200, b"hello".as_slice()));
+    let first = meter.count();
+    assert_eq!(first.round_trips, 2, "one to connect, one to ask");
+    let post = Request { method: Method::POST, body: Some(b"{}".to_vec()), ..get(&base) };
+    http.exchange(post).unwrap();
+    let second = meter.count();
+    assert_eq!(second.round_trips, 3, "the connection was kept");
+    assert!(first.bytes > 100 && second.bytes > first.bytes + 100, "{first:?} {second:?}");
+    assert_eq!(Meter::default().count(), Count { bytes: 0, round_trips: 0 });
+}
+
+#[test]
+fn a_body_may_be_as_large_as_the_limit_and_no_larger() {
+    let sized = |size: usize| format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n{}", "x".repeat(size));
+    assert_eq!(answer_to(sized(1000)).unwrap().body.len(), 1000);
+    assert!(matches!(answer_to(sized(1001)), Err(HttpError::TooLarge(_))));
+    let until_close = |size: usize| format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}", "x".repeat(size));
+    assert_eq!(answer_to(until_close(1000)).unwrap().body.len(), 1000);
+    assert!(matches!(answer_to(until_close(1001)), Err(HttpError::TooLarge(_))));
+    let chunked = |size: usize| {
+        format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{size:x}\r\n{}\r\n0\r\n\r\n", "x".repeat(size))
+    };
+    assert_eq!(answer_to(chunked(1000)).unwrap().body.len(), 1000);
+    assert!(matches!(answer_to(chunked(1001)), Err(HttpError::TooLarge(_))));
+    let claim = "HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n";
+    assert!(matches!(answer_to(claim), Err(HttpError::TooLarge(_))));
+}
+
+#[test]
+fn endless_answers_end_in_time() {
+    let endless: [&[u8]; 4] = [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: ",
+        b"HTTP/1.1 200 OK\r\n",
+    ];
+    let filling: [&[u8]; 4] = [b"1\r\nx\r\n", b"xxxxxxxx", b"yyyyyyyy", b"A: b\r\n"];
+    for (start, rest) in endless.into_iter().zip(filling) {
+        let base = serve(move |_, stream| {
+            request(stream);
+            stream.write_all(start).unwrap();
+            while stream.write_all(&rest.repeat(100)).is_ok() {}
+        });
+        let began = Instant::now();
+        let error = http(&base, &Meter::default(), &Stop::new().unwrap()).exchange(get(&base)).unwrap_err();
+        assert!(began.elapsed() < Duration::from_secs(3), "{start:?}");
+        assert!(matches!(error, HttpError::TooLarge(_) | HttpError::Protocol(_)), "{error:?}");
+    }
+}
+
+#[test]
+fn a_slow_or_silent_peer_is_a_timeout() {
+    let starts: [(&[u8], &[u8]); 4] = [
+        (b"", b""),
+        (b"HTTP/1.1 200 ", b"x"),
+        (b"HTTP/1.1 200 OK\r\nContent-Le", b"x"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nab", b"x"),
+    ];
+    for (start, rest) in starts {
+        let base = serve(move |_, stream| {
+            request(stream);
+            stream.write_all(start).unwrap();
+            // Slowly, so that each single read succeeds.
+            for _ in 0..40 {
+                let _ = stream.write_all(rest);
+                thread::sleep(Duration::from_millis(50));
+            }
+        });
+        let began = Instant::now();
+        let error = http(&base, &Meter::default(), &Stop::new().unwrap()).exchange(get(&base)).unwrap_err();
+        assert!(began.elapsed() < Duration::from_secs(3));
+        assert_eq!(error.reason(), omadm_core::reason::Reason::Timeout, "{error:?} after {start:?}");
+    }
+}
+
+#[test]
+fn what_is_no_http_is_told() {
+    for bytes in ["", "\r\n\r\n", "SSH-2.0-x\r\n", "HTTP/1.1 999999 X\r\n\r\n", "HTTP/2 200\r\n\r\n", "\u{0}\u{0}\u{0}"]
+    {
+        let error = answer_to(bytes).unwrap_err();
+        assert!(matches!(error, HttpError::Protocol(_) | HttpError::Connect(_)), "{bytes:?}: {error:?}");
+    }
+    let cut = answer_to("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc").unwrap_err();
+    assert!(matches!(cut, HttpError::Connect(_)), "{cut:?}");
+}
+
+#[test]
+fn refused_and_reset_connections_are_told() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let base = format!("http://{free}");
+    let error = http(&base, &Meter::default(), &Stop::new().unwrap()).exchange(get(&base)).unwrap_err();
+    assert!(matches!(error, HttpError::Connect(_)), "{error:?}");
+    let base = serve(|_, _| {});
+    let error = http(&base, &Meter::default(), &Stop::new().unwrap()).exchange(get(&base)).unwrap_err();
+    assert!(matches!(error, HttpError::Connect(_)), "{error:?}");
+}
+
+#[test]
+fn no_tls_where_tls_is_expected_is_a_tls_error() {
+    let base = serve(|_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    });
+    let base = base.replace("http://", "https://");
+    let error = http(&base, &Meter::default(), &Stop::new().unwrap()).exchange(get(&base)).unwrap_err();
+    assert!(matches!(error, HttpError::Tls(_)), "{error:?}");
+    let silent = serve(|_, stream| {
+        let _ = stream.read(&mut [0; 4096]);
+        thread::sleep(Duration::from_secs(2));
+    });
+    let silent = silent.replace("http://", "https://");
+    let error = http(&silent, &Meter::default(), &Stop::new().unwrap()).exchange(get(&silent)).unwrap_err();
+    assert!(matches!(error, HttpError::Timeout(_)), "{error:?}");
+}
+
+#[test]
+fn raising_stop_ends_an_exchange_at_once() {
+    let base = serve(|_, stream| {
+        request(stream);
+        thread::sleep(Duration::from_secs(5));
+    });
+    let stop = Stop::new().unwrap();
+    let limits = Limits { total: Duration::from_secs(60), ..LIMITS };
+    let http =
+        Http::new(Trust::new([url(&base).origin()]), &Anchors::System, Timestamp(0), limits, &stop, &Meter::default())
+            .unwrap();
+    let raise = stop.clone();
+    thread::spawn(move || {
+        thread::sleep(Duration::from_millis(100));
+        raise.raise();
+    });
+    let began = Instant::now();
+    assert_eq!(http.exchange(get(&base)).unwrap_err(), HttpError::Stopped);
+    assert!(began.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn a_post_follows_no_redirect() {
+    let base = serve(|number, stream| {
+        assert_eq!(number, 0);
+        request(stream);
+        stream.write_all(b"HTTP/1.1 307 X\r\nLocation: /other\r\nContent-Length: 0\r\n\r\n").unwrap();
+    });
+    let post = Request { method: Method::POST, body: Some(b"{}".to_vec()), ..get(&base) };
+    let answer = http(&base, &Meter::default(), &Stop::new().unwrap()).exchange(post).unwrap();
+    assert_eq!(answer.status, 307);
+}
+
+#[test]
+fn a_get_follows_redirects_from_https_to_https_only() {
+    let base = serve(|_, stream| {
+        request(stream);
+        stream.write_all(b"HTTP/1.1 302 X\r\nLocation: /other\r\nContent-Length: 0\r\n\r\n").unwrap();
+    });
+    let error = http(&base, &Meter::default(), &Stop::new().unwrap()).fetch(get(&base)).unwrap_err();
+    assert!(matches!(error, HttpError::Refused(_)), "{error:?}");
+}
+
+#[test]
+fn outside_the_trusted_origins_no_private_address_and_no_plain_http() {
+    let base = serve(|_, stream| {
+        request(stream);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+    });
+    let http = http("https://dm.example/dm", &Meter::default(), &Stop::new().unwrap());
+    for uri in [base.clone(), base.replace("http://", "https://"), "https://10.0.0.1/".to_owned()] {
+        let error = http.exchange(get(&uri)).unwrap_err();
+        assert!(matches!(error, HttpError::Refused(_)), "{uri}: {error:?}");
+    }
+    assert!(matches!(http.exchange(get("https://localhost:1/")), Err(HttpError::Refused(_))));
+}
+
+#[test]
+fn trust_is_by_scheme_host_and_port() {
+    let trust = Trust::new([url("https://DM.example/dm?x").origin()]);
+    assert!(trust.covers(&url("https://dm.example:443/other")));
+    for other in ["http://dm.example/", "https://dm.example:444/", "https://dm.example.org/", "https://example/"] {
+        assert!(!trust.covers(&url(other)), "{other}");
+    }
+}
+
+#[test]
+fn a_location_is_taken_relative_to_the_request() {
+    let base = url("https://a.example/x/y?z");
+    for (location, expected) in [
+        ("https://b.example/q", Some("https://b.example/q")),
+        ("//b.example/q", Some("https://b.example/q")),
+        ("/q?r#s", Some("https://a.example:443/q?r")),
+        ("q", Some("https://a.example:443/x/q")),
+        ("q?u=http://x", Some("https://a.example:443/x/q?u=http://x")),
+        ("https://user@b.example/", None),
+        ("ftp://b.example/", None),
+        ("https://", None),
+        ("ht tp://x", None),
+    ] {
+        assert_eq!(join(&base, location).as_ref().map(Url::as_str), expected, "{location}");
+    }
+}
+
+#[test]
+fn private_headers_are_not_shown() {
+    let shown = format!("{:?}", get("https://dm.example/"));
+    assert!(shown.contains("authorization") && !shown.contains("eDp5"), "{shown}");
+}

@@ -1,0 +1,14 @@
+//! HTTP over TCP and TLS, every byte counted and every wait bounded.
+
+mod cookies;
+mod failure;
+mod http;
+mod meter;
+mod resolve;
+mod socket;
+mod wire;
+
+pub use self::http::{Answer, Http, Limits, PrivateHeaders, Request, Trust};
+pub use cookies::CookieJar;
+pub use failure::HttpError;
+pub use meter::{Count, Meter};

@@ -1,0 +1,44 @@
+//! Virtual cards in readers.
+
+use std::path::{Path, PathBuf};
+
+use crate::{Process, omadm, until};
+
+/// A private pcscd, or a plain socket, with a card in it; the card is out when this value is dropped.
+#[derive(Debug)]
+pub struct CardReader {
+    process: Process,
+    socket: PathBuf,
+}
+
+impl CardReader {
+    /// Puts the card of this file into the reader of a private pcscd.
+    pub fn with_pcscd(card: &Path, socket: &Path) -> Self {
+        Self::start("--pcscd", card, socket)
+    }
+
+    /// Puts the card of this file behind a unix socket with the framing of vpcd.
+    pub fn on_socket(card: &Path, socket: &Path) -> Self {
+        Self::start("--socket", card, socket)
+    }
+
+    fn start(place: &str, card: &Path, socket: &Path) -> Self {
+        let mut command = omadm();
+        command.args(["card", "run", "--json"]).arg(card).arg(place).arg(socket);
+        let process = Process::start(&mut command, &socket.with_extension("log"));
+        process.line(15);
+        until("the socket is there", 5, || socket.exists().then_some(()));
+        Self { process, socket: socket.to_owned() }
+    }
+
+    /// The unix socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Takes the card out and ends the reader.
+    pub fn remove(self) {
+        self.process.stop();
+        until("the socket is gone", 5, || (!self.socket.exists()).then_some(()));
+    }
+}

@@ -1,0 +1,89 @@
+//! A device: a configuration, a state file, and the real `omadm-client`.
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::{Folder, Process, omadm_client, private_file, until};
+
+/// A device with a folder of its own.
+#[derive(Debug)]
+pub struct Device {
+    folder: Folder,
+    environment: Vec<(String, PathBuf)>,
+    log: usize,
+}
+
+impl Device {
+    /// A device with this DevID; `configuration` is the rest of its TOML, in which `$HOME` is the device's folder.
+    pub fn new(dev_id: &str, configuration: &str) -> Self {
+        let device = Self { folder: Folder::new(), environment: Vec::new(), log: 0 };
+        device.configure(dev_id, configuration);
+        device
+    }
+
+    /// Gives it another configuration.
+    pub fn configure(&self, dev_id: &str, configuration: &str) {
+        let home = self.folder.path().to_str().expect("UTF-8");
+        let text = format!("state = \"{home}/state\"\ndev_id = \"{dev_id}\"\n{}", configuration.replace("$HOME", home));
+        private_file(&self.join("client.toml"), text.as_bytes());
+    }
+
+    /// Lets it use the private pcscd on this socket.
+    pub fn use_pcscd(&mut self, socket: &Path) {
+        self.environment = vec![("PCSCLITE_CSOCK_NAME".to_owned(), socket.to_owned())];
+    }
+
+    /// A file in its folder.
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    fn command(&self) -> std::process::Command {
+        let mut command = omadm_client();
+        command.arg("--config").arg(self.join("client.toml")).envs(self.environment.iter().map(|(n, v)| (n, v)));
+        command
+    }
+
+    /// Starts `omadm-client run`.
+    pub fn run(&mut self) -> Process {
+        self.log += 1;
+        let log = self.join(&format!("run{}.log", self.log));
+        Process::start(self.command().arg("run"), &log)
+    }
+
+    /// Runs one command to its end.
+    pub fn once(&self, arguments: &[&str]) -> Output {
+        self.command().args(arguments).output().expect("omadm-client runs")
+    }
+
+    /// What `omadm-client status --json` says.
+    pub fn status(&self) -> Option<Value> {
+        serde_json::from_slice(&self.once(&["status", "--json"]).stdout).ok()
+    }
+
+    /// Waits until it is managed.
+    pub fn managed(&self, seconds: u64) -> Value {
+        let mut last = None;
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(seconds);
+        until("the device is managed", seconds + 1, || {
+            last = self.status();
+            if let Some(status) = &last
+                && status["state"] == "managed"
+            {
+                return Some(status.clone());
+            }
+            let log = || std::fs::read_to_string(self.join(&format!("run{}.log", self.log))).unwrap_or_default();
+            assert!(std::time::Instant::now() < deadline, "not managed: {last:?}\n{}", log());
+            None
+        })
+    }
+
+    /// The bytes and the time of its state file.
+    pub fn state(&self) -> (Vec<u8>, std::time::SystemTime) {
+        let path = self.join("state");
+        let modified = std::fs::metadata(&path).and_then(|meta| meta.modified()).expect("a state file");
+        (std::fs::read(&path).expect("a readable state file"), modified)
+    }
+}

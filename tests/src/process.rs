@@ -1,0 +1,106 @@
+//! Programs that end with the test.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
+
+use crate::until;
+
+fn program(variable: &str) -> PathBuf {
+    let path = std::env::var_os(variable).map(PathBuf::from);
+    path.unwrap_or_else(|| panic!("{variable} is not set: run the tests with `make test` or `cargo nextest run`"))
+}
+
+/// The program `omadm` that was built for the tests.
+pub fn omadm() -> Command {
+    Command::new(program("OMADM"))
+}
+
+/// The program `omadm-client` that was built for the tests.
+pub fn omadm_client() -> Command {
+    Command::new(program("OMADM_CLIENT"))
+}
+
+/// A running program, killed when this value is dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    lines: Receiver<String>,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts a program; its standard error goes to `log`.
+    pub fn start(command: &mut Command, log: &Path) -> Self {
+        let file = std::fs::File::create(log).expect("a log that can be written");
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(file)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}"));
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { child, lines, log: log.to_owned() }
+    }
+
+    /// The next line that it prints.
+    ///
+    /// # Panics
+    /// If none comes within `seconds`; the message holds its log.
+    pub fn line(&self, seconds: u64) -> String {
+        let line = self.lines.recv_timeout(Duration::from_secs(seconds));
+        line.unwrap_or_else(|_| panic!("no line within {seconds} s; its log:\n{}", self.log()))
+    }
+
+    /// What it wrote to standard error so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        let _ = kill_process(pid, signal);
+    }
+
+    /// Whether it runs.
+    pub fn runs(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Waits until it has ended.
+    pub fn wait(&mut self, seconds: u64) -> ExitStatus {
+        until("the program ends", seconds, || self.child.try_wait().ok().flatten())
+    }
+
+    /// Asks it to end and waits.
+    pub fn stop(mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.wait(10)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
