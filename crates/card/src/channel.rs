@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::apdu::{Command, GET_RESPONSE, MANAGE_CHANNEL, MAX_CHANNEL, Response, StatusWord};
+use crate::apdu::{Command, GET_RESPONSE, MANAGE_CHANNEL, MAX_CHANNEL, Protocol, Response, StatusWord};
 use crate::error::{CardError, CardErrorKind, Place};
 use crate::link::Link;
 
@@ -13,7 +13,7 @@ const MAX_BYTES: usize = 256 * 1024;
 /// The most that one command may return, over all GET RESPONSEs.
 const MAX_RESPONSE: usize = 4096;
 
-/// What commands are counted for (smartcard.md, "Count").
+/// What commands are counted for (docs/card-files.md, "Count").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// Finding and reading the Bootstrap Message.
@@ -80,13 +80,13 @@ impl<'a> Card<'a> {
     pub fn send(&mut self, channel: u8, command: &Command) -> Result<Response, CardError> {
         let mut response = self.exchange(channel, command)?;
         if response.status.sw1() == 0x6C && command.le.is_some() {
-            let again = Command { le: Some(response.status.sw2()), ..command.clone() };
-            // On T=0 a case 4 command has no Le to correct; the answer is fetched instead.
-            response = if command.data.is_empty() {
-                self.exchange(channel, &again)?
-            } else {
-                self.exchange(channel, &Command::case2(GET_RESPONSE, 0, 0, response.status.sw2()))?
+            let le = response.status.sw2();
+            // On T=0 a case 4 command has no Le to correct; its answer is fetched.
+            let again = match (self.link.protocol(), command.data.is_empty()) {
+                (Protocol::T0, false) => Command::case2(GET_RESPONSE, 0, 0, le),
+                (Protocol::T0, true) | (Protocol::T1, _) => Command { le: Some(le), ..command.clone() },
             };
+            response = self.exchange(channel, &again)?;
         }
         let mut data = Vec::new();
         while response.status.sw1() == 0x61 {

@@ -7,14 +7,14 @@
 //! | --- | --- |
 //! | [`apdu`] | commands, responses, status words |
 //! | [`link`] | the ways to a card |
-//! | [`file`], [`pkcs15`] | what the files of a card hold |
-//! | [`read`] | reading the Bootstrap Message from a card |
+//! | [`mod@file`], [`pkcs15`] | what the files of a card hold |
+//! | [`mod@read`] | reading the Bootstrap Message from a card |
 //! | [`inspect`] | explaining a card to people |
 //! | [`image`] | a card as a value and as a JSON file |
 //! | [`make`], [`secrets`] | making a card from a message, and what must not be readable on it |
 //! | [`virtual_uicc`] | a card in memory that answers commands |
 //!
-//! What is built: spec 2.1 (the first method), 2.2, 2.3, and smartcard.md but for the modem and AUTHENTICATE.
+//! What is built: spec 2.1 (the first method), 2.2, 2.3, and docs/card-files.md but for the modem and AUTHENTICATE.
 
 pub mod apdu;
 mod channel;

@@ -7,12 +7,17 @@ use crate::read::MAX_MESSAGE;
 /// Members that hold secrets, wherever they stand in the message.
 const NAMES: [&str; 4] = ["secret", "clientsecretkey", "password", "privatekey"];
 
-/// Where the secrets in a Bootstrap Message are, as `ClientURI path/to/leaf`; none of them itself. Bytes that are no
-/// message have none that could be found.
+/// Where the secrets in a Bootstrap Message are, as `ClientURI path/to/leaf`; none of them itself. In bytes that are no
+/// message, such as a damaged one, only the names of secrets can be found.
 pub fn in_message(message: &[u8]) -> Vec<String> {
     let mut found = Vec::new();
-    if let Ok(value) = omadm_core::json::parse(message, MAX_MESSAGE) {
-        walk(&value, "", &mut |place| found.push(place.to_owned()));
+    match omadm_core::json::parse(message, MAX_MESSAGE) {
+        Ok(value) => walk(&value, "", &mut |place| found.push(place.to_owned())),
+        Err(_) => {
+            let text = String::from_utf8_lossy(message).to_ascii_lowercase();
+            let named = NAMES.iter().filter(|name| text.contains(&format!("\"{name}\"")));
+            found.extend(named.map(|name| format!("{name}, in bytes that are no message")));
+        }
     }
     found
 }
@@ -87,6 +92,7 @@ mod tests {
     fn a_secret_is_found_and_its_place_named() {
         assert_eq!(in_message(MESSAGE.as_bytes()), ["urn:oma:mo:oma-dm-dmacc:1.2/acme/DMAcc/Auth/Trsp/Secret"]);
         assert_eq!(in_message(b"[{\"Key\":\"-----BEGIN PRIVATE KEY-----\"}]"), ["Key"]);
+        assert_eq!(in_message(&MESSAGE.as_bytes()[..150]), ["secret, in bytes that are no message"]);
         assert!(in_message(b"not json").is_empty() && in_message(br#"[{"Name":"Secret"}]"#).is_empty());
     }
 

@@ -3,16 +3,14 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use omadm_card::VirtualUicc;
 use omadm_card::apdu::Protocol;
-use omadm_card::link::pcsc::{PcscLink, readers};
 use omadm_card::link::vpcd::{PrivatePcscd, ServedCard, SharedCard};
-use omadm_card::link::{LinkError, Patience};
 use omadm_card::make::{CardPlan, Listing, make};
-use omadm_card::{ReadRequest, VirtualUicc, read};
 use omadm_core::secret::Secret;
 
 const MESSAGE: &str = r#"[{"ClientURI":"urn:oma:mo:oma-dm-dmacc:1.2/acme/","MOData":{"DMAcc":{"SrvID":"acme","SrvURI":"https://dm.example/dm","Name":"Acme","Perm":{"1":{"MOID":"urn:oma:mo:oma-dm-devinfo:1.2"}}}}}]"#;
@@ -52,14 +50,17 @@ impl Bench {
             .unwrap()
     }
 
-    /// Runs an ignored test of this file in a process that uses the private service: the PC/SC library looks at its
-    /// environment once.
-    fn run_test(&self, name: &str) {
-        let program = std::env::current_exe().unwrap();
-        let output = self.run(program.to_str().unwrap(), &["--exact", name, "--ignored", "--nocapture"]);
-        let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    /// Plays a scene in a process that uses the private service.
+    fn play(&self, scene: &str) {
+        let output = self.run(scenes().to_str().unwrap(), &[scene]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
+}
+
+/// The program `examples/pcsc_scenes.rs`, built beside this one.
+fn scenes() -> PathBuf {
+    let me = std::env::current_exe().unwrap();
+    me.parent().and_then(Path::parent).unwrap().join("examples/pcsc_scenes")
 }
 
 fn wait_until(mut condition: impl FnMut() -> bool) {
@@ -101,30 +102,33 @@ fn opensc_reads_a_private_object_with_its_pin() {
 }
 
 #[test]
-fn our_reader_reads_through_pcsc() {
-    for protocol in [Protocol::T0, Protocol::T1] {
-        let bench = Bench::new(&CardPlan { protocol, pin: Some(Secret::from("1234")), ..plan() });
-        assert_eq!(bench.service.reader(0), Some("omadm card 0 00 00"));
-        bench.run_test("inner_read_with_pin");
+fn opensc_lists_dumps_and_explores_the_card() {
+    let bench = Bench::new(&CardPlan { pin: Some(Secret::from("1234")), ..plan() });
+    opensc_reads(&bench, &["--verify-pin", "--pin", "1234"]);
+    let text = |program, arguments: &[&str]| {
+        let output = bench.run(program, arguments);
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    };
+    let list = text("pkcs15-tool", &["--list-data-objects"]);
+    assert!(list.contains("DM Bootstrap") && list.contains("2.23.43.7.1"), "{list}");
+    let dump = text("pkcs15-tool", &["--dump"]);
+    assert!(["DM UICC", "needs-padding", "981010325476981032f4"].iter().all(|part| dump.contains(part)), "{dump}");
+
+    let script = bench.folder.path().join("script");
+    fs::write(&script, "cd 7F50\ncat 5031\ncat 5032\ncd ..\ninfo 2FE2\n").unwrap();
+    let explored = text("opensc-explorer", &[script.to_str().unwrap()]);
+    for part in ["A7 06 30 04 04 02 64 30", "55 49 43 43", "3F00/2FE2", "10 bytes"] {
+        assert!(explored.contains(part), "{part} in {explored}");
     }
 }
 
 #[test]
-#[ignore = "run by our_reader_reads_through_pcsc with a private service"]
-fn inner_read_with_pin() {
-    let mut link = PcscLink::open("omadm card 0", &Patience::default()).unwrap();
-    let start = Instant::now();
-    let pin = Secret::from("1234");
-    let request = ReadRequest { pin: Some(&pin), ..ReadRequest::default() };
-    let reading = read(&mut link, &request, &|| start.elapsed());
-    assert_eq!(reading.message.unwrap(), MESSAGE.as_bytes());
-    assert_eq!(reading.sim.mcc.unwrap().as_str(), "001");
-    assert!(reading.sim.ready);
-    drop(link);
-    // The card was reset: the PIN is wanted again.
-    let mut link = PcscLink::open("", &Patience::default()).unwrap();
-    let reading = read(&mut link, &ReadRequest::default(), &|| start.elapsed());
-    assert_eq!(reading.message.unwrap_err().reason().to_string(), "pin-needed");
+fn our_reader_reads_through_pcsc() {
+    for protocol in [Protocol::T0, Protocol::T1] {
+        let bench = Bench::new(&CardPlan { protocol, pin: Some(Secret::from("1234")), ..plan() });
+        assert_eq!(bench.service.reader(0), Some("omadm card 0 00 00"));
+        bench.play("read_with_pin");
+    }
 }
 
 #[test]
@@ -132,34 +136,66 @@ fn an_empty_reader_is_no_card_after_a_moment() {
     let folder = tempfile::tempdir().unwrap();
     let service = PrivatePcscd::start(&folder.path().join("pcscd"), 2).unwrap();
     let (name, socket) = service.environment();
-    let program = std::env::current_exe().unwrap();
-    let arguments = ["--exact", "inner_no_card", "--ignored", "--nocapture"];
-    let output = Command::new(program).args(arguments).env(name, socket).output().unwrap();
+    let output = Command::new(scenes()).arg("no_card").env(name, socket).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-#[test]
-#[ignore = "run by an_empty_reader_is_no_card_after_a_moment with a private service"]
-fn inner_no_card() {
-    let names: Vec<String> = readers().unwrap().into_iter().map(|reader| reader.name).collect();
-    assert!(["omadm card 0 00 00", "omadm card 1 00 00"].iter().all(|name| names.contains(&(*name).to_owned())));
-    let patience = Patience { empty: Duration::from_millis(300), ..Patience::default() };
-    let start = Instant::now();
-    assert!(matches!(PcscLink::open("", &patience), Err(LinkError::NoCard(_))));
-    assert!(start.elapsed() < Duration::from_secs(3));
-    let none = Patience { wait: Duration::from_millis(300), ..patience };
-    assert!(matches!(PcscLink::open("no such reader", &none), Err(LinkError::NoCard(_))));
 }
 
 #[test]
 fn the_service_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
-    let own = folder.path().join("pcscd");
-    let service = PrivatePcscd::start(&own, 1).unwrap();
+    let service = PrivatePcscd::start(&folder.path().join("pcscd"), 1).unwrap();
     assert!(service.environment().1.exists());
     drop(service);
-    assert!(!own.exists());
-    assert!(!processes_with(&own));
+    assert!(nothing_left(folder.path()));
+}
+
+#[test]
+fn the_service_leaves_nothing_behind_if_its_program_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut program = Command::new(scenes()).arg("hold_service").env("FOLDER", folder.path()).spawn().unwrap();
+    wait_until(|| folder.path().join("ready").exists());
+    fs::remove_file(folder.path().join("ready")).unwrap();
+    assert!(processes_with(folder.path()));
+    program.kill().unwrap();
+    program.wait().unwrap();
+    wait_until(|| nothing_left(folder.path()));
+}
+
+#[test]
+fn a_card_that_comes_and_goes_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = PrivatePcscd::start(&folder.path().join("pcscd"), 1).unwrap();
+    let (name, socket) = service.environment();
+    let mut program =
+        Command::new(scenes()).arg("watch").env(name, socket).env("FOLDER", folder.path()).spawn().unwrap();
+    let seen = |what: &str| wait_until(|| folder.path().join(what).exists());
+    seen("empty");
+    let card = service.insert(0, SharedCard::new(VirtualUicc::new(&make(&plan()).unwrap()))).unwrap();
+    seen("card");
+    drop(card);
+    seen("empty-again");
+    assert!(program.wait().unwrap().success());
+}
+
+#[test]
+fn a_reader_that_hangs_costs_the_time_of_one_command() {
+    let bench = Bench::new(&plan());
+    let (name, socket) = bench.service.environment();
+    let mut program = Command::new(scenes())
+        .arg("hanging_card")
+        .env(name, socket)
+        .env("FOLDER", bench.folder.path())
+        .spawn()
+        .unwrap();
+    wait_until(|| bench.folder.path().join("open").exists());
+    let hanging = bench.card.lock();
+    fs::write(bench.folder.path().join("hanging"), "").unwrap();
+    assert!(program.wait().unwrap().success());
+    drop(hanging);
+}
+
+fn nothing_left(folder: &Path) -> bool {
+    fs::read_dir(folder).unwrap().count() == 0 && !processes_with(folder)
 }
 
 fn processes_with(folder: &Path) -> bool {

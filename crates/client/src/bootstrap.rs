@@ -5,6 +5,7 @@ use crate::client::Client;
 use crate::config::{Allow, Auth, BootstrapConfig, CardLink};
 use crate::secret_file::read_secret;
 use crate::state::Busy;
+use crate::trace::Peer;
 use crate::transport::{Http, HttpError, Limits, PrivateHeaders, Request, Trust};
 use crate::wait::Stopped;
 use omadm_core::account::AccountBook;
@@ -12,7 +13,7 @@ use omadm_core::bootstrap::message::{BootstrapMessage, Limit};
 use omadm_core::bootstrap::sequence::{
     CardAllow, Event, Run, RunResult, Sequence, SequenceConfig, ServerAnswer, SimFacts, SimPolicy, Step,
 };
-use omadm_core::ids::DevId;
+use omadm_core::ids::{DevId, SrvId};
 use omadm_core::reason::{Attempt, Method, Reason};
 use omadm_core::web::{Basic, DEV_ID_HEADER, Url, media, retry_after};
 use omadm_tls::Anchors;
@@ -27,19 +28,9 @@ pub(crate) const MAX_BODY: usize = 1 << 20;
 impl Client {
     /// Goes through the methods once. What was tried and what came of it is in the state afterwards.
     pub fn bootstrap(&mut self) -> Result<Run, Stopped> {
-        let counted = self.tally.open;
-        let before = self.state().notes.last_run;
         self.tally.restart();
         let run = self.run_sequence();
         self.tally.pause();
-        if let Ok(run) = &run {
-            let installed = matches!(run.result, RunResult::Bootstrapped { .. });
-            // A start that found everything in place is no run that anybody wants to know the cost of.
-            if !installed && run.result == RunResult::Unchanged {
-                self.tally.open = counted;
-                self.memory.state_mut().notes.last_run = before;
-            }
-        }
         self.publish();
         run
     }
@@ -50,8 +41,8 @@ impl Client {
         let (mut sequence, mut step) =
             Sequence::start(self.sequence_config(), self.state().accounts.clone(), self.now());
         let mut installed = false;
+        self.told = 0;
         loop {
-            self.show_attempts(&known, sequence.record());
             let event = match step {
                 Step::ReadCard => Event::Card(self.look_at_card()?.report.clone()),
                 Step::ReadFactory => Event::Factory(self.read_factory()),
@@ -70,6 +61,9 @@ impl Client {
                 }
             };
             step = sequence.handle(event, self.now());
+            if !matches!(step, Step::Done(_)) {
+                self.show_attempts(&known, sequence.record());
+            }
         }
     }
 
@@ -104,7 +98,7 @@ impl Client {
             .filter(|installed| installed.source.method == Method::Smartcard)
             .map(|installed| installed.source.origin.clone())
             .collect();
-        let known = Known { refused_pins: &self.state().refused_pins, in_use: &in_use };
+        let known = Known { trace: &self.trace, refused_pins: &self.state().refused_pins, in_use: &in_use };
         let look = card::look(&self.config.card, known, &self.stop)?;
         if let Some(pin) = look.refused_pin.clone() {
             // Before anything else: after a power cut the PIN must not be sent again.
@@ -135,7 +129,7 @@ impl Client {
     fn await_sim(&mut self, limit: Duration) -> Result<SimFacts, Stopped> {
         let Some(first) = self.look.take() else { return Ok(SimFacts::default()) };
         let before = first.apdus;
-        let look = card::await_sim(&self.config.card, first, limit, &self.stop)?;
+        let look = card::await_sim(&self.config.card, first, limit, &self.trace, &self.stop)?;
         self.tally.apdus += look.apdus - before;
         Ok(self.saw(look).sim_facts())
     }
@@ -209,7 +203,13 @@ impl Client {
             body: None,
         };
         // Redirects are not followed (spec 2.4).
-        let answer = http.exchange(request).map_err(|error| (error.reason(), error))?;
+        let answer = http.exchange(request).map_err(|error| (error.reason(), error));
+        let ending = match &answer {
+            Ok(answer) => answer.status.to_string(),
+            Err((reason, _)) => reason.to_string(),
+        };
+        self.trace.exchange(Peer::BootstrapServer, "Bootstrap request", "GET", url, &ending);
+        let answer = answer?;
         Ok(ServerAnswer {
             status: answer.status,
             content_type: answer.header("content-type").map(str::to_owned),
@@ -236,22 +236,34 @@ impl Client {
         state.accounts = book;
         state.set_attempts(attempts);
         state.bootstrap_busy = None;
+        state.notes.last_run = self.tally.count();
+        // What a server asked for counts for the account that it was asked of.
+        let unchanged = |srv_id: &SrvId| state.accounts.account(srv_id).is_some_and(|one| !one.bootstrap_complete_due);
+        state.session_not_before.retain(|srv_id, _| unchanged(srv_id));
         if let Some(message) = message {
             message.install_others(&mut state.tree, &definitions);
         }
         crate::device::refresh(&mut state.tree, &definitions, &facts, &state.accounts)
             .map_err(|error| error.to_string())?;
         let now = self.clock.now();
-        self.memory.change(now, |present| *present = state).map_err(|error| error.to_string())
+        let names: Vec<_> = state.accounts.iter().map(|one| one.account.srv_id.to_string()).collect();
+        self.memory.change(now, |present| *present = state).map_err(|error| error.to_string())?;
+        self.trace.did(&format!("Install the account {}", names.join(", ")), "in one atomic step");
+        Ok(())
     }
 
     fn finish_run(&mut self, run: &Run, recorded: Vec<Attempt>, installed: bool) {
         self.bootstrap_failures = run.failures;
+        // A start that finds everything in place is no run whose cost anybody asks for.
+        self.tally.open = run.result != RunResult::Unchanged;
         let worth = if installed { run.attempts.clone() } else { run.worth_recording(&recorded) };
         let state = self.memory.state_mut();
         state.set_attempts(recorded.into_iter().chain(worth));
         state.accounts = run.book.clone();
         state.notes.next = run.next.clone();
+        if self.tally.open {
+            state.notes.last_run = self.tally.count();
+        }
         self.save();
     }
 
@@ -279,7 +291,7 @@ fn basic(bootstrap: &BootstrapConfig, dev_id: &DevId) -> Result<String, String> 
     header_text(&basic)
 }
 
-/// The header as text. It is wiped with the request that it goes into only as far as the HTTP library does so.
+/// The header as text.
 pub(crate) fn header_text(basic: &Basic) -> Result<String, String> {
     String::from_utf8(basic.header_value().expose().to_vec()).map_err(|_| "the credentials are not text".to_owned())
 }

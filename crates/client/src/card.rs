@@ -2,6 +2,7 @@
 
 use crate::config::{CardConfig, CardLink};
 use crate::secret_file::read_secret;
+use crate::trace::Trace;
 use crate::wait::{ApartError, Stop, Stopped};
 use omadm_card::link::vpcd::{Address, SocketLink};
 use omadm_card::link::{Link, LinkError, Patience};
@@ -76,6 +77,8 @@ impl Look {
 /// What is known before a card is looked at.
 #[derive(Debug, Clone, Copy)]
 pub struct Known<'a> {
+    /// Where exchanges are recorded.
+    pub trace: &'a Trace,
     /// PINs that cards refused.
     pub refused_pins: &'a [RefusedPin],
     /// Cards that accounts came from.
@@ -93,7 +96,7 @@ pub fn look(config: &CardConfig, known: Known<'_>, stop: &Stop) -> Result<Look, 
         }
     };
     let mut apdus = 0;
-    let reader = Reader { config, pin, refused_pins: known.refused_pins, stop };
+    let reader = Reader { config, pin, refused_pins: known.refused_pins, trace: known.trace, stop };
     let mut reading = reader.read(config.wait, &mut apdus)?;
     for _ in 0..EXCHANGED {
         if !matches!(&reading.message, Err(error) if error.kind == CardErrorKind::Removed) {
@@ -121,7 +124,13 @@ pub fn look(config: &CardConfig, known: Known<'_>, stop: &Stop) -> Result<Look, 
 
 /// Looks again until the SIM is ready, at most `limit`. A slot that stays empty for 30 seconds proves that there is none
 /// (Profile P-24).
-pub fn await_sim(config: &CardConfig, first: Look, limit: Duration, stop: &Stop) -> Result<Look, Stopped> {
+pub fn await_sim(
+    config: &CardConfig,
+    first: Look,
+    limit: Duration,
+    trace: &Trace,
+    stop: &Stop,
+) -> Result<Look, Stopped> {
     const NO_SIM: Duration = Duration::from_secs(30);
     let began = Instant::now();
     let mut look = first;
@@ -139,7 +148,7 @@ pub fn await_sim(config: &CardConfig, first: Look, limit: Duration, stop: &Stop)
         stop.sleep(SIM_PAUSE.min(left))?;
         let mut apdus = look.apdus;
         // Without a PIN: it is the SIM's state that matters here.
-        let reader = Reader { config, pin: None, refused_pins: &[], stop };
+        let reader = Reader { config, pin: None, refused_pins: &[], trace, stop };
         let reading = reader.read(Duration::ZERO, &mut apdus)?;
         let next = to_look(reading, false, apdus, None);
         look = Look { sim: next.sim, apdus, ..look };
@@ -151,6 +160,7 @@ struct Reader<'a> {
     config: &'a CardConfig,
     pin: Option<Secret>,
     refused_pins: &'a [RefusedPin],
+    trace: &'a Trace,
     stop: &'a Stop,
 }
 
@@ -158,10 +168,12 @@ impl Reader<'_> {
     /// Opens the link and reads, in a thread of its own, since neither can be interrupted.
     fn read(&self, wait: Duration, apdus: &mut u64) -> Result<CardReading, Stopped> {
         let (config, pin, refused) = (self.config.clone(), self.pin.clone(), self.refused_pins.to_vec());
+        let trace = self.trace.clone();
         let work = move || {
-            let patience = Patience { wait, ..Patience::default() };
+            let whole = Patience::default();
+            let patience = Patience { wait, command: whole.command.min(config.timeout), ..whole };
             let mut link = match open(&config, &patience) {
-                Ok(link) => link,
+                Ok(link) => trace.link(link),
                 Err(error) => return CardReading::unreachable(error.into()),
             };
             let began = Instant::now();

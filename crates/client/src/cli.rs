@@ -12,6 +12,7 @@ use omadm_client::orders;
 use omadm_client::report::{self, Look};
 use omadm_client::state::{LockError, State};
 use omadm_client::status::{Stage, Status};
+use omadm_client::trace::Trace;
 use omadm_client::wait::Stop;
 use omadm_core::ids::SrvId;
 use omadm_core::mo::Definitions;
@@ -19,7 +20,7 @@ use omadm_core::time::Timestamp;
 use omadm_core::uri::ClientUri;
 use serde_json::Value;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
@@ -55,7 +56,11 @@ pub(crate) struct Cli {
 enum Command {
     /// Run until a signal: bootstrap, then sessions whenever they are due
     #[command(after_help = "Example:\n  omadm-client --config /etc/omadm/client.toml run --log debug")]
-    Run,
+    Run {
+        /// Record what goes over links and sockets in this file: JSON lines, without secrets
+        #[arg(long, value_name = "FILE")]
+        trace: Option<PathBuf>,
+    },
     /// Go through the methods of bootstrap once, now
     #[command(after_help = "Example:\n  omadm-client --config /etc/omadm/client.toml bootstrap --json")]
     Bootstrap,
@@ -125,7 +130,7 @@ fn command(cli: &Cli) -> Result<Told, Failure> {
     let stop = Stop::new().map_err(|error| (Exit::Failed, error.to_string()))?;
     stop.on_signals().map_err(|error| (Exit::Failed, error.to_string()))?;
     match &cli.command {
-        Command::Run => run(config, &stop),
+        Command::Run { trace } => run(config, trace.as_deref(), &stop),
         Command::Bootstrap => order(cli, config, &stop, &Order::Bootstrap {}),
         Command::Session { srv_id } => order(cli, config, &stop, &Order::Session { srv_id: srv_id.clone() }),
         Command::Status => status(cli, &config, &stop),
@@ -137,8 +142,12 @@ fn command(cli: &Cli) -> Result<Told, Failure> {
     }
 }
 
-fn run(config: Config, stop: &Stop) -> Result<Told, Failure> {
-    let client = Client::open(config, stop).map_err(open_failure)?;
+fn run(config: Config, trace: Option<&Path>, stop: &Stop) -> Result<Told, Failure> {
+    let mut client = Client::open(config, stop).map_err(open_failure)?;
+    if let Some(path) = trace {
+        let trace = Trace::to_file(path).map_err(|error| (Exit::Failed, format!("{}: {error}", path.display())))?;
+        client.record(trace);
+    }
     daemon::run(client, stop).map_err(|error| (Exit::Failed, error.to_string()))?;
     Ok((Exit::Done, String::new()))
 }

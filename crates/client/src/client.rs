@@ -7,6 +7,7 @@ use crate::control::Board;
 use crate::device;
 use crate::state::{Disk, LastRun, Lock, LockError, Memory, State, StateError, Storage};
 use crate::status::Status;
+use crate::trace::Trace;
 use crate::transport::Meter;
 use crate::wait::Stop;
 use omadm_core::access::DeviceRights;
@@ -51,6 +52,8 @@ pub struct Client {
     pub(crate) definitions: Arc<Definitions>,
     pub(crate) rights: DeviceRights,
     pub(crate) tally: Tally,
+    /// Where exchanges are recorded.
+    pub(crate) trace: Trace,
     /// The last look at the card in this run.
     pub(crate) look: Option<Look>,
     /// All attempts that are known, those that are not worth a durable record included.
@@ -136,6 +139,7 @@ impl Client {
             memory,
             definitions,
             tally: Tally::default(),
+            trace: Trace::default(),
             look: None,
             told: 0,
             bootstrap_failures: 0,
@@ -145,6 +149,11 @@ impl Client {
         client.refresh_tree()?;
         client.publish();
         Ok(client)
+    }
+
+    /// Records what goes over links and sockets from now on.
+    pub fn record(&mut self, trace: Trace) {
+        self.trace = trace;
     }
 
     /// Reads the state of a client that may be running, without touching anything. `Err` in the value: how it is damaged.
@@ -181,6 +190,9 @@ impl Client {
     pub fn status(&self) -> Status {
         let mut status = Status::of(&self.config, self.memory.state());
         status.attempts = self.attempts.clone();
+        if self.tally.open {
+            status.last_run = self.tally.count();
+        }
         status
     }
 
@@ -189,11 +201,13 @@ impl Client {
         self.memory.state()
     }
 
+    /// How often the state file was replaced since the program started.
+    pub fn replaced(&self) -> u64 {
+        self.memory.replaced()
+    }
+
     /// Hangs up the present status.
-    pub(crate) fn publish(&mut self) {
-        if self.tally.open {
-            self.memory.state_mut().notes.last_run = self.tally.count();
-        }
+    pub(crate) fn publish(&self) {
         match serde_json::to_value(self.status()) {
             Ok(status) => self.board.show(status),
             Err(error) => tracing::error!("the status cannot be told: {error}"),

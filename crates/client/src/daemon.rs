@@ -9,7 +9,7 @@ use crate::session::SessionError;
 use crate::wait::{Stop, Stopped};
 use omadm_core::account::InstalledAccount;
 use omadm_core::backoff;
-use omadm_core::bootstrap::sequence::Next;
+use omadm_core::bootstrap::sequence::{Next, RunResult};
 use omadm_core::ids::SrvId;
 use omadm_core::session::client::{Report, Retry};
 use omadm_core::time::Timestamp;
@@ -148,6 +148,10 @@ impl Daemon {
             Task::Bootstrap => {
                 let run = self.client.bootstrap()?;
                 self.bootstrap = run.next;
+                if let RunResult::Bootstrapped { srv_ids, .. } = &run.result {
+                    self.troubles.retain(|srv_id, _| !srv_ids.contains(srv_id));
+                }
+                self.troubles.retain(|srv_id, _| run.book.account(srv_id).is_some());
             }
             Task::Session(srv_id) => match self.client.session(&srv_id) {
                 Ok(report) => self.heed(&srv_id, &report),
@@ -162,6 +166,7 @@ impl Daemon {
     }
 
     fn serve(&mut self, ticket: &Ticket) -> Result<(), Stopped> {
+        let before = self.client.clock.now();
         let reply = match orders::carry_out(&mut self.client, &ticket.order) {
             Ok(reply) => reply,
             Err(stopped) => {
@@ -171,9 +176,7 @@ impl Daemon {
         };
         match &ticket.order {
             Order::Status {} => {}
-            // An order is a person's: what was heeded before no longer counts.
-            Order::Session { srv_id: Some(srv_id) } => self.forget(srv_id),
-            Order::Session { srv_id: None } => self.troubles.clear(),
+            Order::Session { .. } => self.heed_ordered(before),
             Order::Bootstrap {} => {
                 let usable = self.client.state().accounts.has_usable();
                 self.bootstrap = self.client.state().notes.next.clone().filter(|_| !usable);
@@ -187,17 +190,23 @@ impl Daemon {
         Ok(())
     }
 
-    fn forget(&mut self, srv_id: &SrvId) {
-        self.troubles.remove(srv_id);
+    /// Sessions that a person ordered: those that ended clear away what was to be heeded, the others are tried again
+    /// after a while like any other.
+    fn heed_ordered(&mut self, since: Timestamp) {
+        let notes = self.client.state().notes.sessions.clone();
+        for (srv_id, note) in notes.iter().filter(|(_, note)| note.at >= since) {
+            if note.ended {
+                self.troubles.remove(srv_id);
+            } else {
+                self.postpone(srv_id, Retry::None, &note.message);
+            }
+        }
     }
 
     fn heed(&mut self, srv_id: &SrvId, report: &Report) {
         match report.retry {
             Retry::None if report.ended => {
-                self.forget(srv_id);
-                if self.client.memory.state_mut().session_not_before.remove(srv_id).is_some() {
-                    self.client.save();
-                }
+                self.troubles.remove(srv_id);
             }
             retry => self.postpone(srv_id, retry, &report.message),
         }

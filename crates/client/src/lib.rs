@@ -26,5 +26,6 @@ pub mod secret_file;
 pub mod session;
 pub mod state;
 pub mod status;
+pub mod trace;
 pub mod transport;
 pub mod wait;

@@ -4,6 +4,7 @@ use crate::bootstrap::header_text;
 use crate::client::Client;
 use crate::secret_file::read_secret;
 use crate::state::SessionNote;
+use crate::trace::{Peer, Trace};
 use crate::transport::{Answer, CookieJar, Http, HttpError, PrivateHeaders, Request, Trust};
 use crate::wait::Stopped;
 use omadm_core::account::{Credential, InstalledAccount};
@@ -19,6 +20,7 @@ use omadm_core::web::{Basic, DEV_ID_HEADER, media, retry_after};
 use omadm_tls::Anchors;
 use std::time::{Duration, Instant};
 use ureq::http::Method;
+use zeroize::Zeroizing;
 
 /// Why no session was opened.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +90,13 @@ impl Client {
             tree: self.state().tree.clone(),
         });
         let dev_id = self.config.device.dev_id.to_string();
-        let wire = Wire { http, dev_id, authorization, jar: CookieJar::default() };
+        let wire = Wire {
+            trace: self.trace.clone(),
+            http,
+            dev_id,
+            authorization: authorization.into(),
+            jar: CookieJar::default(),
+        };
         Ok(self.drive(session, wire)?)
     }
 
@@ -161,6 +169,8 @@ impl Client {
         if report.ended && self.tally.open {
             self.memory.state_mut().notes.last_run = self.tally.count();
             self.tally.open = false;
+            self.trace.did("Managed", "");
+            self.trace.totals(&self.state().notes.last_run);
         }
         let state = self.memory.state_mut();
         let note = SessionNote {
@@ -183,15 +193,19 @@ impl Client {
                 installed.last_session = Some(now);
             }
         }
+        if report.ended {
+            state.session_not_before.remove(srv_id);
+        }
         self.save();
     }
 }
 
 /// One session's way to its servers.
 struct Wire {
+    trace: Trace,
     http: Http,
     dev_id: String,
-    authorization: String,
+    authorization: Zeroizing<String>,
     jar: CookieJar,
 }
 
@@ -202,8 +216,10 @@ impl Wire {
                 let mut private = self.private();
                 private.0.extend(self.jar.header(&url).map(|cookies| ("Cookie", cookies)));
                 let headers = vec![("Content-Type", content_type.to_owned()), ("Accept", media::REQUEST.to_owned())];
+                self.trace.package_sent(content_type, &body, &url);
                 let request = Request { method: Method::POST, url: url.clone(), headers, private, body: Some(body) };
                 let answer = self.http.exchange(request)?;
+                self.trace.package_came(answer.status, answer.header("content-type"), &answer.body);
                 for header in answer.headers.get_all("set-cookie").iter().filter_map(|value| value.to_str().ok()) {
                     self.jar.take(&url, header);
                 }
@@ -213,7 +229,10 @@ impl Wire {
             Output::Fetch { url, accept, trusted: _ } => {
                 let headers = vec![("Accept", accept.to_owned())];
                 let private = self.private();
-                self.http.fetch(Request { method: Method::GET, url, headers, private, body: None })
+                let request = Request { method: Method::GET, url: url.clone(), headers, private, body: None };
+                let answer = self.http.fetch(request);
+                self.trace.exchange(Peer::Repository, "HTTP GET", "GET", &url, &ending(&answer));
+                answer
             }
             Output::Upload { method, url, content_type, body, trusted: _ } => {
                 let method = match method {
@@ -222,14 +241,25 @@ impl Wire {
                 };
                 let headers = vec![("Content-Type", content_type.to_owned())];
                 let private = self.private();
-                self.http.exchange(Request { method, url, headers, private, body: Some(body) })
+                let name = method.to_string();
+                let request = Request { method, url: url.clone(), headers, private, body: Some(body) };
+                let answer = self.http.exchange(request);
+                self.trace.exchange(Peer::Repository, &format!("HTTP {name}"), &name, &url, &ending(&answer));
+                answer
             }
             Output::Persist(_) | Output::Finished(_) => Err(HttpError::Protocol("nothing is to be sent".to_owned())),
         }
     }
 
     fn private(&self) -> PrivateHeaders {
-        PrivateHeaders(vec![(DEV_ID_HEADER, self.dev_id.clone()), ("Authorization", self.authorization.clone())])
+        PrivateHeaders(vec![(DEV_ID_HEADER, self.dev_id.clone()), ("Authorization", self.authorization.to_string())])
+    }
+}
+
+fn ending(answer: &Result<Answer, HttpError>) -> String {
+    match answer {
+        Ok(answer) => answer.status.to_string(),
+        Err(error) => error.to_string(),
     }
 }
 

@@ -1,11 +1,11 @@
 //! What `omadm-client status` tells, in the words that scripts rely on.
 
 use crate::card::SimStatus;
-use crate::config::Config;
+use crate::config::{CardLink, Config};
 use crate::state::{LastRun, SessionNote, State};
 use omadm_core::bootstrap::sequence::Next;
 use omadm_core::ids::{DevId, SrvId};
-use omadm_core::reason::{Attempt, Method};
+use omadm_core::reason::{Attempt, Method, Reason};
 use omadm_core::time::Timestamp;
 use omadm_core::web::Url;
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ pub struct Status {
     pub attempts: Vec<Attempt>,
     /// What comes next.
     pub next: Option<Next>,
-    /// The SIM as it was last seen.
+    /// The SIM as it was last seen; MCC and MNC from the configuration where it does not tell both.
     pub sim: SimStatus,
     /// What the last bootstrap and the session after it took.
     pub last_run: LastRun,
@@ -87,6 +87,13 @@ impl Status {
                 None if state.attempts.is_empty() && state.notes.next.is_none() => Stage::Unconfigured,
                 None => Stage::Waiting,
             };
+        let mut sim = state.notes.sim.clone();
+        if config.card.link == CardLink::Off {
+            sim = SimStatus { reason: Some(Reason::NotConfigured), ..SimStatus::default() };
+        }
+        if sim.mcc.is_none() || sim.mnc.is_none() {
+            (sim.mcc, sim.mnc) = (config.sim.mcc.clone(), config.sim.mnc.clone());
+        }
         Self {
             profile: state.profile.clone(),
             dev_id: config.device.dev_id.clone(),
@@ -94,7 +101,7 @@ impl Status {
             accounts,
             attempts: state.attempts.clone(),
             next: state.notes.next.clone(),
-            sim: state.notes.sim.clone(),
+            sim,
             last_run: state.notes.last_run,
         }
     }

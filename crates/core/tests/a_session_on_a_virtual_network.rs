@@ -267,6 +267,20 @@ fn a_change_that_cannot_be_made_durable_is_taken_back() {
 }
 
 #[test]
+fn what_does_not_fit_into_a_package_is_too_large() {
+    let note = |length| {
+        json!([{"ClientURI": format!("{EXAMPLE}//"), "MOData": {"Example": {
+        "Name": "hall", "Target": 1, "Note": "x".repeat(length)}}}])
+    };
+    let url = "https://dm.example/data/t/note";
+    let get: &[&str] = &["GET", "urn:omadm:mo:example:1.0/*/Note"];
+    let mut world = one_job(&[&["HGET", url], get, get, &["GET", DEVINFO_ROOT]]);
+    world.files.insert(url.to_owned(), file(&note(600_000).to_string()));
+    assert!(world.run().ended);
+    assert_eq!(world.codes(), [200, 200, 413, 200]);
+}
+
+#[test]
 fn the_repository_decides_the_status() {
     let uri = DEVINFO_ROOT;
     let answer = |status, accept: Option<&str>| HttpAnswer {

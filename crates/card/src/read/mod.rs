@@ -1,4 +1,4 @@
-//! Reading the Bootstrap Message from a card (smartcard.md, "Reading").
+//! Reading the Bootstrap Message from a card (docs/card-files.md, "Reading").
 
 mod content;
 mod identity;
@@ -45,7 +45,7 @@ impl Default for ReadRequest<'_> {
 }
 
 /// What a card told.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct CardReading {
     /// Which card it is; none where it does not tell.
     pub iccid: Option<Iccid>,
@@ -62,11 +62,25 @@ pub struct CardReading {
     pub counts: Counts,
 }
 
+impl std::fmt::Debug for CardReading {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The message may hold secrets.
+        f.debug_struct("CardReading")
+            .field("iccid", &self.iccid)
+            .field("message", &self.message.as_ref().map(|bytes| format!("{} bytes", bytes.len())))
+            .field("behind_pin", &self.behind_pin)
+            .field("sim", &self.sim)
+            .field("refused_pin", &self.refused_pin)
+            .field("counts", &self.counts)
+            .finish()
+    }
+}
+
 impl CardReading {
     /// The reading of a card that could not even be reached.
     pub fn unreachable(error: CardError) -> Self {
         let sim = SimFacts {
-            present: error.kind != CardErrorKind::NoCard,
+            present: false,
             ready: false,
             mcc: None,
             mnc: None,
@@ -80,7 +94,7 @@ impl CardReading {
 /// What is known of the SIM (Profile P-24, P-26).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SimFacts {
-    /// There is a card.
+    /// A card answered. That there is none is proven only by the reason `no-card`.
     pub present: bool,
     /// It has a USIM that can be selected, and no PIN is pending.
     pub ready: bool,

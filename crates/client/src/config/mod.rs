@@ -155,8 +155,11 @@ pub enum ConfigError {
 impl Config {
     /// Reads the configuration file. Relative paths in it are relative to its own folder.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = read(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        Self::parse(&text, path)
+        let fail = |source| ConfigError::Read { path: path.to_owned(), source };
+        let text = read(path).map_err(fail)?;
+        // The factory file's path is remembered as where an account came from, so it must not depend on the folder that
+        // the program is started in.
+        Self::parse(&text, &std::path::absolute(path).map_err(fail)?)
     }
 
     /// Reads configuration text; `path` is named in errors and is where relative paths begin.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use ureq::Agent;
 use ureq::http::header::{CONTENT_LENGTH, LOCATION};
 use ureq::http::{self, HeaderMap, Method};
+use zeroize::Zeroize;
 
 /// How many redirects a GET follows (Profile P-32).
 const MAX_REDIRECTS: usize = 3;
@@ -65,9 +66,16 @@ pub struct Request {
     pub body: Option<Vec<u8>>,
 }
 
-/// Headers whose values `Debug` hides.
+/// Headers whose values `Debug` hides, and which are wiped when dropped (as they are here; the HTTP library keeps copies
+/// while it sends them).
 #[derive(Clone, Default)]
 pub struct PrivateHeaders(pub Vec<(&'static str, String)>);
+
+impl Drop for PrivateHeaders {
+    fn drop(&mut self) {
+        self.0.iter_mut().for_each(|(_, value)| value.zeroize());
+    }
+}
 
 impl std::fmt::Debug for PrivateHeaders {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -149,6 +149,7 @@ pub struct ClientSession {
     commands: std::vec::IntoIter<Command>,
     ends: bool,
     statuses: Vec<Status>,
+    data_bytes: usize,
     done: Vec<(String, StatusCode)>,
     pending: Option<Pending>,
 }
@@ -189,6 +190,7 @@ impl ClientSession {
             commands: Vec::new().into_iter(),
             ends: false,
             statuses: Vec::new(),
+            data_bytes: 0,
             done: Vec::new(),
             pending: None,
         }
@@ -254,6 +256,7 @@ impl ClientSession {
             return self.finish();
         }
         self.statuses.clear();
+        self.data_bytes = 0;
         self.commands = package2.commands.into_iter();
         self.run_commands()
     }

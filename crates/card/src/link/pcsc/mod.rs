@@ -128,7 +128,7 @@ fn work(
     orders: &Receiver<Order>,
     answers: &Sender<Result<Vec<u8>, LinkError>>,
 ) {
-    let (mut card, reader) = match reader::connect(name, patience, given_up, ShareMode::Shared) {
+    let (mut card, reader) = match reader::connect(name, patience, given_up) {
         Ok(connected) => connected,
         Err(error) => {
             let _ = report.send(Err(error));

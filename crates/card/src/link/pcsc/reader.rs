@@ -86,16 +86,11 @@ fn look(reader: &str) -> Presence {
 }
 
 /// Waits for a card and connects to it. Gives the card and the full name of its reader.
-pub(super) fn connect(
-    wanted: &str,
-    patience: &Patience,
-    given_up: &AtomicBool,
-    mode: ShareMode,
-) -> Result<(Card, String), LinkError> {
+pub(super) fn connect(wanted: &str, patience: &Patience, given_up: &AtomicBool) -> Result<(Card, String), LinkError> {
     let deadline = Instant::now() + patience.wait;
     let mut empty_since = None;
     loop {
-        let failure = match try_connect(wanted, mode) {
+        let failure = match try_connect(wanted) {
             Ok(connected) => return Ok(connected),
             Err(failure) => failure,
         };
@@ -124,7 +119,7 @@ enum Failure {
     Card(Error),
 }
 
-fn try_connect(wanted: &str, mode: ShareMode) -> Result<(Card, String), Failure> {
+fn try_connect(wanted: &str) -> Result<(Card, String), Failure> {
     let no_reader = |error| Failure::NoReader(format!("PC/SC: {error}; is pcscd running and the reader plugged in?"));
     let context = Context::establish(Scope::User).map_err(no_reader)?;
     let states = states(&context, wanted).map_err(no_reader)?;
@@ -132,7 +127,7 @@ fn try_connect(wanted: &str, mode: ShareMode) -> Result<(Card, String), Failure>
         return Err(Failure::NoReader(format!("PC/SC has no reader whose name begins with {wanted:?}")));
     }
     let state = states.iter().find(|state| holds_card(state)).ok_or(Failure::Empty)?;
-    let card = context.connect(state.name(), mode, Protocols::ANY).map_err(|error| match error {
+    let card = context.connect(state.name(), ShareMode::Shared, Protocols::ANY).map_err(|error| match error {
         Error::NoSmartcard | Error::RemovedCard => Failure::Empty,
         other => Failure::Card(other),
     })?;

@@ -2,6 +2,18 @@
 //!
 //! Each message is two bytes of length, big endian, and a body. A body of one byte is a control: 0 power off, 1 power
 //! on, 2 reset, 4 send the ATR; only the last one is answered. Any other body is a command, answered by a response.
+//!
+//! | wanted | use |
+//! | --- | --- |
+//! | read a card behind a socket | [`SocketLink`] |
+//! | a virtual card behind a unix socket | [`listen`] |
+//! | a virtual card in a reader of a real PC/SC service | [`PrivatePcscd::start`], then [`PrivatePcscd::insert`] |
+//! | a virtual card in a vpcd reader that runs already | [`Address::connect`], then [`serve`] |
+//!
+//! A service of ours listens in a network namespace of its own, where only sockets made in that namespace reach it. A
+//! namespace belongs to a thread, not to a process, and a socket stays in the namespace in which it was made: so one
+//! thread enters the namespace and makes the sockets, and any thread serves the cards over them. Programs that read
+//! the cards reach the service by its unix socket, from any namespace.
 
 mod pcscd;
 mod serve;
@@ -56,7 +68,8 @@ impl std::fmt::Display for Address {
 }
 
 impl Address {
-    fn connect(&self) -> io::Result<Stream> {
+    /// Connects.
+    pub fn connect(&self) -> io::Result<Stream> {
         match self {
             Self::Unix(path) => UnixStream::connect(path).map(Stream::Unix),
             Self::Tcp(host) => {

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -54,10 +54,10 @@ pub enum PcscdError {
     #[error("{0} readers are asked for; 1 to {MAX_READERS} are possible")]
     Readers(usize),
     /// The folder could not be made, or a process not started.
-    #[error("cannot start a private PC/SC service in {folder}: {source}")]
+    #[error("cannot start a private PC/SC service at {socket}: {source}")]
     Io {
-        /// Where.
-        folder: PathBuf,
+        /// Its socket.
+        socket: PathBuf,
         /// Why.
         source: io::Error,
     },
@@ -69,11 +69,11 @@ pub enum PcscdError {
 /// A running pcscd with empty vpcd readers.
 ///
 /// Where allowed it has a network namespace of its own, since vpcd listens on all interfaces; else free ports are used.
-/// It dies with this value and with this program, however that ends; its folder goes too. Programs find it by
+/// It dies with this value and with this program, however that ends, and leaves no file. Programs find it by
 /// [`PrivatePcscd::environment`].
 #[derive(Debug)]
 pub struct PrivatePcscd {
-    folder: PathBuf,
+    socket: PathBuf,
     readers: Vec<String>,
     isolated: bool,
     /// To the thread that lives in the namespace; none once the service is to end.
@@ -88,32 +88,43 @@ impl PrivatePcscd {
         programs().map(|_| ())
     }
 
-    /// Starts the service with this many empty readers. `folder` must not exist; it is made (0700) and removed later.
-    pub fn start(folder: &Path, readers: usize) -> Result<Self, PcscdError> {
+    /// Starts the service at this socket with this many empty readers (1 to 8). Neither the socket nor a folder of the
+    /// same name with `.d` behind it may exist; both are made, for this user only, and removed later.
+    pub fn start(socket: &Path, readers: usize) -> Result<Self, PcscdError> {
+        let isolated = runs("unshare", &["-n", "sh", "-c", "ip link set lo up"]);
+        Self::start_with(socket, readers, isolated)
+    }
+
+    fn start_with(socket: &Path, readers: usize, isolated: bool) -> Result<Self, PcscdError> {
         if !(1..=MAX_READERS).contains(&readers) {
             return Err(PcscdError::Readers(readers));
         }
         let (pcscd, driver) = programs()?;
-        let failed = |source| PcscdError::Io { folder: folder.to_owned(), source };
-        fs::DirBuilder::new().mode(0o700).create(folder).map_err(failed)?;
-        let files = Files::new(folder);
+        let failed = |source| PcscdError::Io { socket: socket.to_owned(), source };
+        let files = Files::new(socket);
+        fs::DirBuilder::new().mode(0o700).create(&files.folder).map_err(failed)?;
+        let listener = UnixListener::bind(socket).map_err(|source| {
+            let _ = fs::remove_dir(&files.folder);
+            failed(source)
+        })?;
+        // From here on everything is ours, and is removed.
         let sweeper = Sweeper::new(&files.all()).map_err(failed)?;
-        let isolated = runs("unshare", &["-n", "sh", "-c", "ip link set lo up"]);
+        fs::set_permissions(socket, fs::Permissions::from_mode(0o600)).map_err(failed)?;
         let ports =
             if isolated { (0..).map(|n| FIRST_PORT + 2 * n).take(readers).collect() } else { free_ports(readers) };
         let names: Vec<String> = (0..readers).map(|n| format!("omadm card {n}")).collect();
         fs::create_dir(&files.config).map_err(failed)?;
         fs::write(&files.readers, configuration(&names, &ports, driver)).map_err(failed)?;
-        let socket = UnixListener::bind(&files.socket).map_err(failed)?;
 
         let (connect, orders) = channel();
         let (report, started) = channel();
+        let log = files.log.clone();
         let keeper = thread::Builder::new()
             .name("pcscd-keeper".to_owned())
-            .spawn(move || keep(&files, pcscd, isolated, socket.into(), &ports, &report, &orders))
+            .spawn(move || keep(&files, pcscd, isolated, listener.into(), &ports, &report, &orders))
             .map_err(failed)?;
         let mut service = Self {
-            folder: folder.to_owned(),
+            socket: socket.to_owned(),
             readers: names.into_iter().map(|name| format!("{name} 00 00")).collect(),
             isolated,
             connect: Some(connect),
@@ -124,7 +135,7 @@ impl PrivatePcscd {
             Ok(Ok(())) => Ok(service),
             Ok(Err(source)) => {
                 service.end();
-                let words = fs::read_to_string(Files::new(folder).log).unwrap_or_default();
+                let words = fs::read_to_string(log).unwrap_or_default();
                 let last = words.lines().rev().take(3).collect::<Vec<_>>().join("; ");
                 Err(if last.is_empty() { failed(source) } else { PcscdError::NotReady(last) })
             }
@@ -133,8 +144,8 @@ impl PrivatePcscd {
     }
 
     /// What programs need in their environment to use this service.
-    pub fn environment(&self) -> (&'static str, PathBuf) {
-        ("PCSCLITE_CSOCK_NAME", Files::new(&self.folder).socket)
+    pub fn environment(&self) -> (&'static str, &Path) {
+        ("PCSCLITE_CSOCK_NAME", &self.socket)
     }
 
     /// The name of a reader, counted from 0.
@@ -171,31 +182,28 @@ impl Drop for PrivatePcscd {
     }
 }
 
-/// Everything in the folder of a service.
+/// Everything that a service has in the file system.
 #[derive(Debug)]
 struct Files {
+    socket: PathBuf,
     folder: PathBuf,
     config: PathBuf,
     readers: PathBuf,
-    socket: PathBuf,
     log: PathBuf,
 }
 
 impl Files {
-    fn new(folder: &Path) -> Self {
-        let config = folder.join("readers.d");
-        Self {
-            folder: folder.to_owned(),
-            readers: config.join("vpcd"),
-            config,
-            socket: folder.join("pcscd.comm"),
-            log: folder.join("pcscd.log"),
-        }
+    fn new(socket: &Path) -> Self {
+        let mut folder = socket.as_os_str().to_owned();
+        folder.push(".d");
+        let folder = PathBuf::from(folder);
+        let config = folder.join("readers");
+        Self { socket: socket.to_owned(), readers: config.join("vpcd"), config, log: folder.join("log"), folder }
     }
 
     /// In the order of removal.
     fn all(&self) -> [&Path; 5] {
-        [&self.readers, &self.config, &self.socket, &self.log, &self.folder]
+        [&self.socket, &self.readers, &self.config, &self.log, &self.folder]
     }
 }
 
@@ -348,4 +356,25 @@ fn runs(program: &str, arguments: &[&str]) -> bool {
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_namespace_free_ports_are_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let service = PrivatePcscd::start_with(&folder.path().join("s"), 2, false).unwrap();
+        assert!(!service.is_isolated());
+        drop(service);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_used_is_named() {
+        let error = PrivatePcscd::start(Path::new("/no/such/folder/s"), 1).unwrap_err();
+        assert!(error.to_string().contains("/no/such/folder/s"), "{error}");
+        assert!(matches!(PrivatePcscd::start(Path::new("/tmp/s"), 0), Err(PcscdError::Readers(0))));
+    }
 }

@@ -2,12 +2,14 @@
 
 use super::{ClientSession, HttpAnswer, HttpFailure, Input, Output, UploadMethod};
 use crate::access::Principal;
-use crate::mo::{Tree, Upload};
-use crate::package::{Command, Status};
+use crate::mo::{Tree, Upload, to_json_bytes};
+use crate::package::{Command, MAX_PACKAGE, Status};
 use crate::status::StatusCode;
 use crate::uri::ClientUri;
 use crate::web::{Url, media, media_type, negotiate};
 
+/// The most data that the results of GET have in one Package#3, in bytes; the rest of it is for statuses and alerts.
+const MAX_DATA: usize = MAX_PACKAGE - (64 << 10);
 /// What HGET accepts.
 const HGET_ACCEPT: &str = "application/vnd.oma.dm.mo+json, application/json;q=0.5";
 
@@ -86,10 +88,16 @@ impl ClientSession {
         match read {
             Err(sc) => sc.into(),
             Ok(read) if read.not_modified => StatusCode::NOT_MODIFIED.into(),
-            Ok(read) => match serde_json::to_value(&read.items) {
-                Ok(data) => Status { data: Some(data), ..StatusCode::OK.into() },
-                Err(_) => StatusCode::CLIENT_FAILURE.into(),
-            },
+            Ok(read) => {
+                let size = to_json_bytes(&read.items).len();
+                let Ok(data) = serde_json::to_value(&read.items) else { return StatusCode::CLIENT_FAILURE.into() };
+                // What does not fit into one Package#3 has to be asked for by HPUT.
+                if self.data_bytes + size > MAX_DATA {
+                    return StatusCode::TOO_LARGE.into();
+                }
+                self.data_bytes += size;
+                Status { data: Some(data), ..StatusCode::OK.into() }
+            }
         }
     }
 

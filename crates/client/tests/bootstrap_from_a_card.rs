@@ -1,0 +1,139 @@
+//! A device whose card is a virtual UICC behind a socket.
+
+#![allow(clippy::unwrap_used, reason = "in tests")]
+
+mod kit;
+
+use kit::{Device, message};
+use omadm_card::VirtualUicc;
+use omadm_card::link::vpcd::{ServedCard, SharedCard, listen};
+use omadm_card::make::{CardPlan, Content, make};
+use omadm_core::bootstrap::sequence::RunResult;
+use omadm_core::reason::{Method, Outcome, Reason};
+
+const ICCID: &str = "8988211000000000017";
+const OTHER: &str = "8988211000000000025";
+
+fn plan(iccid: &str, srv_id: &str) -> CardPlan {
+    let message = message(srv_id, "http://127.0.0.1:9/dm");
+    CardPlan { pin: Some("1234".into()), ..CardPlan::new(iccid.parse().unwrap(), message.as_bytes()) }
+}
+
+/// Puts a card behind the device's socket.
+fn insert(device: &Device, plan: &CardPlan) -> (ServedCard, SharedCard) {
+    let card = SharedCard::new(VirtualUicc::new(&make(plan).unwrap()));
+    (listen(&device.path("card.sock"), card.clone()).unwrap(), card)
+}
+
+fn device(pin: &str) -> Device {
+    let device = Device::new();
+    device.write("pin", pin);
+    device.configure("[card]\nlink = \"socket:card.sock\"\npin_file = \"pin\"\nwait = \"200ms\"\n");
+    device
+}
+
+#[test]
+fn a_good_card_bootstraps_the_device_and_a_restart_changes_nothing() {
+    let device = device("1234\n");
+    let (_served, card) = insert(&device, &plan(ICCID, "acme"));
+    let mut client = device.open();
+    let run = client.bootstrap().unwrap();
+    assert!(matches!(run.result, RunResult::Bootstrapped { .. }), "{run:?}");
+    let status = client.status();
+    assert_eq!((status.accounts[0].source, status.accounts[0].origin.as_str()), (Method::Smartcard, ICCID));
+    assert_eq!(status.last_run.apdus, u64::from(card.lock().commands()), "every command is counted");
+    assert!(status.sim.ready && status.sim.mcc.as_ref().unwrap().as_str() == "001", "{:?}", status.sim);
+    drop(client);
+    let state = device.state();
+    let mut client = device.open();
+    assert_eq!(client.bootstrap().unwrap().result, RunResult::Unchanged);
+    assert_eq!(device.state(), state);
+}
+
+#[test]
+fn a_refused_pin_is_never_sent_again() {
+    let device = device("9999");
+    let (_served, card) = insert(&device, &plan(ICCID, "acme"));
+    let reference = 1;
+    for _ in 0..3 {
+        let run = device.open().bootstrap().unwrap();
+        assert_eq!(run.attempts[0].reason, Some(Reason::PinRefused), "{run:?}");
+        assert_eq!(card.lock().tries_left(reference), Some(2));
+    }
+    assert!(!device.state().contains("9999"));
+    // A person puts it right.
+    device.write("pin", "1234");
+    assert!(matches!(device.open().bootstrap().unwrap().result, RunResult::Bootstrapped { .. }));
+}
+
+#[test]
+fn a_reset_does_not_forget_a_refused_pin() {
+    let device = device("9999");
+    let (_served, card) = insert(&device, &plan(ICCID, "acme"));
+    device.open().bootstrap().unwrap();
+    device.open().reset().unwrap();
+    device.open().bootstrap().unwrap();
+    assert_eq!(card.lock().tries_left(1), Some(2));
+}
+
+#[test]
+fn a_pin_that_others_can_read_is_not_sent_and_said_so() {
+    use std::os::unix::fs::PermissionsExt;
+    let device = device("1234");
+    std::fs::set_permissions(device.path("pin"), std::fs::Permissions::from_mode(0o640)).unwrap();
+    let (_served, card) = insert(&device, &plan(ICCID, "acme"));
+    let run = device.open().bootstrap().unwrap();
+    assert_eq!(run.attempts[0].reason, Some(Reason::PinNeeded));
+    assert!(run.attempts[0].message.contains("0600"), "{}", run.attempts[0].message);
+    assert_eq!(card.lock().tries_left(1), Some(3));
+}
+
+#[test]
+fn another_card_takes_the_place_of_the_first() {
+    let device = device("1234");
+    let (served, _) = insert(&device, &plan(ICCID, "acme"));
+    device.open().bootstrap().unwrap();
+    drop(served);
+    let (served, _) = insert(&device, &plan(OTHER, "other"));
+    let mut client = device.open();
+    let run = client.bootstrap().unwrap();
+    assert!(matches!(run.result, RunResult::Bootstrapped { .. }), "{run:?}");
+    let accounts: Vec<_> = client.status().accounts.iter().map(|one| one.srv_id.to_string()).collect();
+    assert_eq!(accounts, ["other"]);
+    drop((client, served));
+    // A card without a message: the account is suspended, and in use again when its card comes back.
+    let bare = CardPlan { content: Content::None, pin: None, ..plan(OTHER, "other") };
+    let (served, _) = insert(&device, &bare);
+    let mut client = device.open();
+    assert_eq!(client.bootstrap().unwrap().result, RunResult::Nothing);
+    assert!(client.status().accounts[0].suspended);
+    drop((client, served));
+    let (_served, _) = insert(&device, &plan(OTHER, "other"));
+    let mut client = device.open();
+    client.bootstrap().unwrap();
+    assert!(!client.status().accounts[0].suspended);
+}
+
+#[test]
+fn a_card_that_cannot_be_reached_changes_nothing() {
+    let device = device("1234");
+    let (served, _) = insert(&device, &plan(ICCID, "acme"));
+    device.open().bootstrap().unwrap();
+    drop(served);
+    let mut client = device.open();
+    let run = client.bootstrap().unwrap();
+    assert_eq!((run.attempts[0].outcome, run.attempts[0].reason), (Outcome::None, Some(Reason::NoCard)));
+    assert_eq!(run.result, RunResult::Unchanged);
+    assert!(!client.status().accounts[0].suspended);
+}
+
+#[test]
+fn what_listens_and_never_answers_is_a_failed_attempt() {
+    let device = device("1234");
+    device.configure("[card]\nlink = \"socket:card.sock\"\nwait = \"100ms\"\ntimeout = \"300ms\"\n");
+    let _deaf = std::os::unix::net::UnixListener::bind(device.path("card.sock")).unwrap();
+    let began = std::time::Instant::now();
+    let run = device.open().bootstrap().unwrap();
+    assert_eq!(run.attempts[0].reason, Some(Reason::Timeout), "{run:?}");
+    assert!(began.elapsed().as_secs() < 25);
+}

@@ -1,0 +1,140 @@
+//! Devices: add, list, show, and why they got what they got.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::LINK;
+use http::{HeaderValue, StatusCode};
+use omadm_core::ids::DevId;
+use omadm_core::secret::Secret;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::Admin;
+use super::input::{DevicePath, Json as Input, Page};
+use super::views::{DeviceView, JobView, SessionView};
+use crate::app::user_of;
+use crate::auth::enrolment_place;
+use crate::clock;
+use crate::problem::Refusal;
+use crate::random;
+use crate::store::{Device, NewDevice, StoreError};
+
+/// How many requests, sessions and jobs are shown with a device.
+const SHOWN: (u32, u32, u32) = (100, 20, 20);
+/// The least and the greatest length of an enrolment secret, in bytes.
+const SECRET: std::ops::RangeInclusive<usize> = 8..=1024;
+
+/// A device to be known.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewDeviceBody {
+    dev_id: DevId,
+    /// The user of Basic; the DevID percent-encoded if absent.
+    user: Option<String>,
+    /// The enrolment secret; made up if absent.
+    secret: Option<String>,
+}
+
+/// A device that was added; a secret that was made up is shown this once.
+#[derive(Serialize)]
+pub(super) struct Added {
+    #[serde(flatten)]
+    device: DeviceView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+}
+
+/// `POST /api/v1/devices`.
+pub(super) async fn add(
+    State(admin): State<Admin>,
+    Input(body): Input<NewDeviceBody>,
+) -> Result<(StatusCode, Json<Added>), Refusal> {
+    let user = body.user.unwrap_or_else(|| user_of(&body.dev_id));
+    if !(1..=255).contains(&user.len()) || user.contains(':') || user.chars().any(char::is_control) {
+        return Err(Refusal::bad("user: 1 to 255 bytes without colon and control characters are expected"));
+    }
+    let made_up = if body.secret.is_none() { Some(random::token()?) } else { None };
+    let secret = body.secret.or(made_up.clone()).unwrap_or_default();
+    let secret = Secret::from(&*secret);
+    if !SECRET.contains(&secret.expose().len()) {
+        return Err(Refusal::bad(format!("secret: {} to {} bytes are expected", SECRET.start(), SECRET.end())));
+    }
+    let enrolment = admin.app.keys.seal(enrolment_place(body.dev_id.as_str()), secret.expose())?;
+    let known = admin.app.store.device(&body.dev_id).await?.is_some();
+    let new = NewDevice { dev_id: body.dev_id, user, enrolment: Some(enrolment), at: clock::now() };
+    let device = with_last_session(&admin, admin.app.store.add_device(new).await?).await?;
+    let status = if known { StatusCode::OK } else { StatusCode::CREATED };
+    Ok((status, Json(Added { device, secret: made_up })))
+}
+
+/// `GET /api/v1/devices?after=DEVID&limit=N`, by DevID; a header Link names the next page.
+pub(super) async fn list(State(admin): State<Admin>, page: Page) -> Result<Response, Refusal> {
+    let devices = page_of(&admin, page.after.as_deref(), page.limit).await?;
+    let next = devices.last().filter(|_| devices.len() == page.limit as usize).and_then(|last| {
+        let link = format!("</api/v1/devices?after={}&limit={}>; rel=\"next\"", encoded(&last.dev_id), page.limit);
+        HeaderValue::from_str(&link).ok()
+    });
+    let mut response = Json(devices).into_response();
+    if let Some(next) = next {
+        response.headers_mut().insert(LINK, next);
+    }
+    Ok(response)
+}
+
+/// `GET /api/v1/devices/{dev_id}`.
+pub(super) async fn show(
+    State(admin): State<Admin>,
+    DevicePath(dev_id): DevicePath,
+) -> Result<Json<DeviceView>, Refusal> {
+    detail(&admin, &dev_id).await?.map(Json).ok_or_else(|| Refusal::not_found("this DevID is not known"))
+}
+
+/// `GET /api/v1/devices/{dev_id}/why`: the decisions about a DevID, known or not, refused requests included.
+pub(super) async fn why(State(admin): State<Admin>, DevicePath(dev_id): DevicePath) -> Result<Json<Value>, Refusal> {
+    let device = admin.app.store.device(&dev_id).await?;
+    let id = device.as_ref().map(|device| device.id);
+    let requests = admin.app.store.requests_of(id, dev_id.as_str(), SHOWN.0).await?;
+    Ok(Json(json!({ "dev_id": dev_id, "state": device.map(|device| device.state), "requests": requests })))
+}
+
+/// `GET /api/v1/requests?limit=N`: the last requests of all.
+pub(super) async fn requests(State(admin): State<Admin>, page: Page) -> Result<Json<Value>, Refusal> {
+    Ok(Json(json!({ "requests": admin.app.store.requests(page.limit).await? })))
+}
+
+/// A device with all that is shown of it.
+pub(super) async fn detail(admin: &Admin, dev_id: &DevId) -> Result<Option<DeviceView>, StoreError> {
+    let store = &admin.app.store;
+    let Some(device) = store.device(dev_id).await? else { return Ok(None) };
+    let id = device.id;
+    let requests = store.requests_of(Some(id), dev_id.as_str(), SHOWN.0).await?;
+    let jobs = store.jobs(id, SHOWN.2).await?;
+    let sessions: Vec<SessionView> = store.sessions(id, SHOWN.1).await?.into_iter().map(SessionView::from).collect();
+    let mut view = DeviceView::new(device, None);
+    view.last_session = sessions.first().cloned();
+    view.sessions = Some(sessions);
+    view.requests = Some(requests);
+    view.jobs = Some(jobs.into_iter().map(JobView::from).collect());
+    Ok(Some(view))
+}
+
+/// Devices with their last sessions.
+pub(super) async fn page_of(admin: &Admin, after: Option<&str>, limit: u32) -> Result<Vec<DeviceView>, StoreError> {
+    let mut views = Vec::new();
+    for device in admin.app.store.devices(after, limit).await? {
+        views.push(with_last_session(admin, device).await?);
+    }
+    Ok(views)
+}
+
+/// A DevID as it stands in a link.
+pub(super) fn encoded(dev_id: &str) -> String {
+    utf8_percent_encode(dev_id, NON_ALPHANUMERIC).to_string()
+}
+
+async fn with_last_session(admin: &Admin, device: Device) -> Result<DeviceView, StoreError> {
+    let last = admin.app.store.sessions(device.id, 1).await?.into_iter().next();
+    Ok(DeviceView::new(device, last))
+}

@@ -1,0 +1,143 @@
+//! The second step: which profile, which credentials, and why. Pure.
+
+use std::sync::Arc;
+
+use super::facts::{Facts, Identity};
+use super::grant_of;
+use crate::profile::{Matched, Profile, Release, select};
+
+/// What a bootstrap request gets.
+#[derive(Debug, Clone)]
+pub(crate) enum Decision {
+    /// The message of this profile.
+    Release { profile: Arc<Profile>, grant: Grant, why: String },
+    /// There is nothing for this device (204).
+    Nothing { why: String },
+    /// Credentials are needed (401).
+    Challenge { code: &'static str, why: String },
+    /// The credentials are good, but not for this DevID (403).
+    Forbidden { why: String },
+}
+
+/// Which credentials go into the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Grant {
+    /// A fresh user and password for HTTP Basic.
+    Basic,
+    /// None.
+    Nothing,
+}
+
+/// Decides. The query alone never releases anything that holds a secret (spec 2.4).
+pub(crate) fn decide(facts: &Facts, profiles: &[Arc<Profile>], anonymous: bool) -> Decision {
+    let query = &facts.query;
+    match &facts.identity {
+        Identity::Unproven { why } => Decision::Challenge { code: "wrong-credentials", why: (*why).to_owned() },
+        Identity::Nobody => {
+            let chosen = select(profiles, query.dev_id.as_ref(), query.mcc.as_ref(), query.mnc.as_ref());
+            match chosen.filter(|(profile, _)| anonymous && profile.release == Release::Anyone) {
+                Some((profile, matched)) => release(profile, &matched, "released to anyone"),
+                None => Decision::Challenge { code: "no-credentials", why: "it shows no credentials".to_owned() },
+            }
+        }
+        Identity::Enrolled(device) => {
+            if let Some(claimed) = query.dev_id.as_ref().filter(|claimed| **claimed != device.dev_id) {
+                let why = format!("it claims to be {claimed}, but proves to be {}", device.dev_id);
+                return Decision::Forbidden { why };
+            }
+            // The DevID that counts is the proven one.
+            match select(profiles, Some(&device.dev_id), query.mcc.as_ref(), query.mnc.as_ref()) {
+                Some((profile, matched)) => release(profile, &matched, "released to a device that proved who it is"),
+                None => Decision::Nothing { why: "no profile is for this device".to_owned() },
+            }
+        }
+    }
+}
+
+fn release(profile: &Arc<Profile>, matched: &Matched, to: &str) -> Decision {
+    let grant = grant_of(profile);
+    let credentials = match grant {
+        Grant::Basic => "with a fresh user and password",
+        Grant::Nothing => "without credentials",
+    };
+    Decision::Release {
+        profile: Arc::clone(profile),
+        grant,
+        why: format!("profile {}, since {matched}; {to}, {credentials}", profile.name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Device, DeviceState};
+    use omadm_core::bootstrap::request::BootstrapQuery;
+    use omadm_core::time::Timestamp;
+    use serde_json::json;
+
+    fn profile(name: &str, matches: serde_json::Value, anyone: bool) -> Arc<Profile> {
+        let (release, credentials) = if anyone { ("anyone", "none") } else { ("known", "basic") };
+        let text = json!({"name": name, "match": matches, "release": release, "credentials": credentials, "message":
+            [{"ClientURI": "urn:oma:mo:oma-dm-dmacc:1.2//", "MOData": {"DMAcc": {"SrvID": "acme", "Name": "Acme",
+            "Perm": {"1": {"MOID": "urn:oma:mo:oma-dm-devinfo:1.2"}}}}}]});
+        Arc::new(Profile::parse(text.to_string().as_bytes()).unwrap())
+    }
+
+    fn profiles() -> Vec<Arc<Profile>> {
+        vec![
+            profile("tac", json!({"dev_id_prefix": ["IMEI:4930"]}), false),
+            profile("open", json!({"network": [{"mcc": "001", "mnc": "01"}]}), true),
+        ]
+    }
+
+    fn query(dev_id: Option<&str>, home: bool) -> BootstrapQuery {
+        BootstrapQuery {
+            dev_id: dev_id.map(|text| text.parse().unwrap()),
+            mcc: home.then(|| "001".parse().unwrap()),
+            mnc: home.then(|| "01".parse().unwrap()),
+        }
+    }
+
+    fn enrolled(dev_id: &str) -> Identity {
+        Identity::Enrolled(Device {
+            id: 1,
+            dev_id: dev_id.parse().unwrap(),
+            user: "u".into(),
+            state: DeviceState::Known,
+            source: None,
+            srv_id: None,
+            devinfo: None,
+            added_at: Timestamp(0),
+        })
+    }
+
+    fn word(identity: Identity, query: BootstrapQuery, anonymous: bool) -> String {
+        match decide(&Facts { query, identity }, &profiles(), anonymous) {
+            Decision::Release { profile, grant, .. } => format!("{} {grant:?}", profile.name),
+            Decision::Nothing { .. } => "nothing".into(),
+            Decision::Challenge { .. } => "challenge".into(),
+            Decision::Forbidden { .. } => "forbidden".into(),
+        }
+    }
+
+    #[test]
+    fn the_identity_decides_and_the_query_never_weakens_it() {
+        let wrong = || Identity::Unproven { why: "x" };
+        for (identity, query, anonymous, expected) in [
+            (enrolled("IMEI:4930"), query(Some("IMEI:4930"), true), false, "tac Basic"),
+            (enrolled("IMEI:4930"), query(None, false), false, "tac Basic"),
+            (enrolled("IMEI:4930"), query(Some("IMEI:4931"), true), true, "forbidden"),
+            (enrolled("IMEI:5000"), query(None, true), false, "open Nothing"),
+            (enrolled("IMEI:5000"), query(None, false), false, "nothing"),
+            (Identity::Nobody, query(None, true), true, "open Nothing"),
+            (Identity::Nobody, query(Some("IMEI:5000"), true), true, "open Nothing"),
+            (Identity::Nobody, query(None, true), false, "challenge"),
+            (Identity::Nobody, query(Some("IMEI:4930"), true), true, "challenge"),
+            (Identity::Nobody, query(None, false), true, "challenge"),
+            (wrong(), query(None, true), true, "challenge"),
+        ] {
+            let shown = format!("{identity:?} {query:?} {anonymous}");
+            assert_eq!(word(identity, query, anonymous), expected, "{shown}");
+        }
+    }
+}

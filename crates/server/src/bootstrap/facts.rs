@@ -1,0 +1,58 @@
+//! The first step: who asks, how authenticated, from where. Nothing is decided here.
+
+use http::request::Parts;
+use omadm_core::bootstrap::request::BootstrapQuery;
+use omadm_core::web::DEV_ID_HEADER;
+
+use crate::app::App;
+use crate::auth::{self, Shown};
+use crate::body::header;
+use crate::device_port::Case;
+use crate::problem::Refusal;
+use crate::store::Device;
+
+/// What is known about a bootstrap request.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
+    /// What it says about itself.
+    pub(crate) query: BootstrapQuery,
+    /// What it proves.
+    pub(crate) identity: Identity,
+}
+
+/// Who a request proves to be.
+#[derive(Debug, Clone)]
+pub(crate) enum Identity {
+    /// It shows no credentials.
+    Nobody,
+    /// It shows some that prove nothing.
+    Unproven {
+        /// What is wrong with them.
+        why: &'static str,
+    },
+    /// The device that enrols by these credentials.
+    Enrolled(Device),
+}
+
+impl Facts {
+    /// Reads the request and looks its sender up. What cannot be read is refused with 400.
+    pub(crate) async fn gather(app: &App, case: &mut Case, request: &Parts) -> Result<Self, Refusal> {
+        let dev_id_header = header(&request.headers, DEV_ID_HEADER)?;
+        let query = BootstrapQuery::parse(request.uri.query(), dev_id_header)
+            .map_err(|error| Refusal::bad(error.to_string()))?;
+        case.dev_id = query.dev_id.as_ref().map(ToString::to_string);
+        let identity = match auth::shown(&request.headers) {
+            Shown::Nothing => Identity::Nobody,
+            Shown::Unusable(why) => Identity::Unproven { why },
+            Shown::Basic(basic) => match auth::enrolled(app, case.remote, &basic).await? {
+                Some(device) => Identity::Enrolled(device),
+                None => Identity::Unproven { why: "the user is not known here, or the password is wrong" },
+            },
+        };
+        if let Identity::Enrolled(device) = &identity {
+            case.device = Some(device.id);
+            case.dev_id.get_or_insert_with(|| device.dev_id.to_string());
+        }
+        Ok(Self { query, identity })
+    }
+}

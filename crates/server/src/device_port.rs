@@ -1,0 +1,90 @@
+//! What comes in at the device port: which door a request goes to, and the record of what became of it.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::header::ALLOW;
+use http::{Method, Request, StatusCode};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::app::App;
+use crate::clock;
+use crate::problem::Refusal;
+use crate::store::{Endpoint, Record};
+use crate::{bootstrap, data, dm};
+
+/// What turns out about a request while it is answered.
+#[derive(Debug)]
+pub(crate) struct Case {
+    pub(crate) remote: IpAddr,
+    /// The device that proved to be the sender.
+    pub(crate) device: Option<i64>,
+    /// The DevID that it names, proven or not.
+    pub(crate) dev_id: Option<String>,
+}
+
+/// An answer that is no refusal, and why it was given.
+pub(crate) struct Answered {
+    pub(crate) response: Response,
+    pub(crate) code: &'static str,
+    pub(crate) why: String,
+}
+
+/// Answers a request and records it.
+pub(crate) async fn answer(app: Arc<App>, remote: IpAddr, request: Request<Body>) -> Response {
+    let mut case = Case { remote, device: None, dev_id: None };
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path();
+    let (endpoint, result) = match path {
+        "/bootstrap" if parts.method == Method::GET => {
+            (Endpoint::Bootstrap, bootstrap::answer(&app, &mut case, &parts).await)
+        }
+        "/bootstrap" => (Endpoint::Bootstrap, Err(not_allowed("GET"))),
+        "/dm" if parts.method == Method::POST => (Endpoint::Session, dm::answer(&app, &mut case, &parts, body).await),
+        "/dm" => (Endpoint::Session, Err(not_allowed("POST"))),
+        _ if path.starts_with("/data/") => (Endpoint::Data, data::answer(&app, &mut case, &parts, body).await),
+        _ => (Endpoint::Other, Err(Refusal::not_found("nothing is served at this path"))),
+    };
+    let (response, code, why) = match result {
+        Ok(answered) => (answered.response, answered.code, answered.why),
+        Err(refusal) => {
+            let (code, why) = (refusal.code, refusal.sentence().to_owned());
+            (refusal.into_response(), code, why)
+        }
+    };
+    // Neither path nor query: they may hold a token or an identity.
+    tracing::info!(endpoint = endpoint.as_str(), status = response.status().as_u16(), code, %remote, "answered");
+    let record = Record {
+        at: clock::now(),
+        endpoint,
+        device: case.device,
+        dev_id: case.dev_id,
+        remote: remote.to_string(),
+        status: Some(response.status().as_u16()),
+        code: code.to_owned(),
+        detail: why,
+    };
+    app.recorder.record(record).await;
+    response
+}
+
+/// Records what never became a request: no TLS, no HTTP, too slow.
+pub(crate) async fn broken(app: &App, remote: IpAddr, code: &str, why: String) {
+    tracing::info!(code, %remote, "a connection broke");
+    let record = Record {
+        at: clock::now(),
+        endpoint: Endpoint::Other,
+        device: None,
+        dev_id: None,
+        remote: remote.to_string(),
+        status: None,
+        code: code.to_owned(),
+        detail: why,
+    };
+    app.recorder.record(record).await;
+}
+
+fn not_allowed(allowed: &'static str) -> Refusal {
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method", format!("only {allowed} is allowed here"))
+        .with(ALLOW, allowed)
+}

@@ -1,0 +1,79 @@
+//! Who sends a package or a data request: a device, by what it was given.
+
+use http::{HeaderMap, StatusCode};
+use omadm_core::ids::DevId;
+use omadm_core::reason::Method;
+use omadm_core::web::DEV_ID_HEADER;
+
+use crate::app::{App, user_of};
+use crate::auth::{self, Proven, Shown};
+use crate::body::header;
+use crate::clock;
+use crate::device_port::Case;
+use crate::problem::Refusal;
+use crate::store::{Credential, Device, NewDevice};
+
+/// A device that proved who it is.
+pub(crate) struct Sender {
+    pub(crate) device: Device,
+    /// The user of Basic.
+    pub(crate) user: String,
+    /// The credential given out; absent for the enrolment secret.
+    pub(crate) credential: Option<i64>,
+    /// The SrvID of the account; empty for the enrolment secret.
+    pub(crate) account: String,
+}
+
+/// Proves who sends this request. The first device that uses the credential of a card or factory file is the one that
+/// it is bound to.
+pub(crate) async fn prove(app: &App, case: &mut Case, headers: &HeaderMap) -> Result<Sender, Refusal> {
+    let dev_id: DevId = header(headers, DEV_ID_HEADER)?
+        .ok_or_else(|| Refusal::bad(format!("the header {DEV_ID_HEADER} is missing")))?
+        .parse()
+        .map_err(|error| Refusal::bad(format!("the header {DEV_ID_HEADER} is {error}")))?;
+    case.dev_id = Some(dev_id.to_string());
+    let challenge = |code, why: &str| Refusal::challenge(&app.config.bootstrap.realm, code, why);
+    let basic = match auth::shown(headers) {
+        Shown::Nothing => return Err(challenge("no-credentials", "it shows no credentials")),
+        Shown::Unusable(why) => return Err(challenge("wrong-credentials", why)),
+        Shown::Basic(basic) => basic,
+    };
+    let Some(Proven { device, credential, user }) = auth::proven(app, case.remote, &basic).await? else {
+        let why = "the user was not given out or is no longer valid, or the password is wrong";
+        return Err(challenge("wrong-credentials", why));
+    };
+    let device = match (device, &credential) {
+        (Some(device), _) => device,
+        (None, Some(credential)) => bind(app, credential, &dev_id).await?,
+        (None, None) => return Err(challenge("wrong-credentials", "the device of this user is gone")),
+    };
+    case.device = Some(device.id);
+    if device.dev_id != dev_id {
+        let why = stolen(credential.as_ref(), &device, &dev_id);
+        return Err(
+            Refusal::new(StatusCode::FORBIDDEN, "other-device", "these credentials are another device's").because(why)
+        );
+    }
+    let (credential, account) = match credential {
+        Some(credential) => (Some(credential.id), credential.srv_id),
+        None => (None, String::new()),
+    };
+    Ok(Sender { device, user, credential, account })
+}
+
+async fn bind(app: &App, credential: &Credential, dev_id: &DevId) -> Result<Device, Refusal> {
+    let new = NewDevice { dev_id: dev_id.clone(), user: user_of(dev_id), enrolment: None, at: clock::now() };
+    let device = app.store.bind(credential.id, new).await?;
+    tracing::info!(source = credential.source.as_str(), "a credential is bound to the first device that uses it");
+    Ok(device)
+}
+
+fn stolen(credential: Option<&Credential>, device: &Device, dev_id: &DevId) -> String {
+    let what = match credential.map(|credential| (credential.source, credential.label.as_str())) {
+        Some((Method::Smartcard, label)) => format!("the credential of card {label}"),
+        Some((Method::Factory, label)) => format!("the credential of factory file {label}"),
+        Some((Method::BootstrapServer, _)) => "the credential from the bootstrap server".to_owned(),
+        None => "the enrolment secret".to_owned(),
+    };
+    format!("{what} belongs to {}, but {dev_id} used it", device.dev_id)
+}

@@ -1,0 +1,160 @@
+//! Ports: accepting connections, TLS, HTTP, and the time that each may take.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use omadm_tls::{ServerContext, TlsError};
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::config::Limits;
+use crate::problem::Refusal;
+
+/// The largest head of a request, in bytes.
+const MAX_HEAD: usize = 32 * 1024;
+/// A connection is closed after so long, between two requests.
+const LIFETIME: Duration = Duration::from_secs(600);
+/// How long requests may go on after the server was told to stop.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long to wait when the system gives no further connection.
+const BREATHER: Duration = Duration::from_millis(100);
+
+/// What answers the requests of a port.
+pub(crate) trait Site: Send + Sync + 'static {
+    /// Answers a request.
+    fn answer(self: Arc<Self>, remote: IpAddr, request: Request<Body>) -> impl Future<Output = Response> + Send;
+    /// Takes note of a connection that never brought a request.
+    fn broken(&self, remote: IpAddr, code: &'static str, why: String) -> impl Future<Output = ()> + Send;
+}
+
+/// A port.
+pub(crate) struct Port<S> {
+    pub(crate) listener: TcpListener,
+    /// Without it the port speaks plain HTTP.
+    pub(crate) tls: Option<ServerContext>,
+    pub(crate) limits: Limits,
+    pub(crate) site: Arc<S>,
+    /// Turns true when the server is to stop.
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+struct Connection<S> {
+    remote: IpAddr,
+    tls: Option<ServerContext>,
+    limits: Limits,
+    site: Arc<S>,
+    stop: watch::Receiver<bool>,
+}
+
+impl<S: Site> Port<S> {
+    /// Serves until told to stop; what is under way then may end.
+    pub(crate) async fn serve(mut self) {
+        let permits = Arc::new(Semaphore::new(self.limits.connections as usize));
+        let mut connections = JoinSet::new();
+        loop {
+            while connections.try_join_next().is_some() {}
+            let accepted = tokio::select! {
+                _ = self.stop.wait_for(|stop| *stop) => break,
+                accepted = async { (Arc::clone(&permits).acquire_owned().await, self.listener.accept().await) } => accepted,
+            };
+            match accepted {
+                (Ok(permit), Ok((stream, address))) => {
+                    let connection = Connection {
+                        remote: address.ip().to_canonical(),
+                        tls: self.tls.clone(),
+                        limits: self.limits.clone(),
+                        site: Arc::clone(&self.site),
+                        stop: self.stop.clone(),
+                    };
+                    connections.spawn(async move {
+                        connection.run(stream).await;
+                        drop(permit);
+                    });
+                }
+                (_, Err(error)) => {
+                    tracing::warn!(%error, "no connection could be accepted");
+                    sleep(BREATHER).await;
+                }
+                (Err(_), Ok(_)) => break,
+            }
+        }
+        drop(self.listener);
+        let _ = timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await;
+    }
+}
+
+impl<S: Site> Connection<S> {
+    async fn run(self, stream: TcpStream) {
+        let _ = stream.set_nodelay(true);
+        match &self.tls {
+            None => self.http(stream).await,
+            // Identities by certificate come later; until then it is only asked for.
+            Some(context) => match context.accept(stream, self.limits.handshake).await {
+                Ok((stream, _peer)) => self.http(stream).await,
+                Err(TlsError::Io { source, .. }) => tracing::debug!(error = %source, "gone before the TLS handshake"),
+                Err(error @ TlsError::Timeout { .. }) => {
+                    self.site.broken(self.remote, "timeout", error.to_string()).await;
+                }
+                Err(error @ (TlsError::Handshake { .. } | TlsError::Certificate { .. } | TlsError::Clock { .. })) => {
+                    self.site.broken(self.remote, "tls", error.to_string()).await
+                }
+            },
+        }
+    }
+
+    async fn http<I: AsyncRead + AsyncWrite + Unpin>(&self, stream: I) {
+        let answered = AtomicBool::new(false);
+        let service = service_fn(|request: Request<Incoming>| {
+            answered.store(true, Ordering::Relaxed);
+            // On its own task: a request that was begun is finished and recorded, even if its sender is gone.
+            let answer = tokio::spawn(Arc::clone(&self.site).answer(self.remote, request.map(Body::new)));
+            async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|error| failed(&error))) }
+        });
+        let mut connection = pin!(
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(self.limits.header)
+                .max_buf_size(MAX_HEAD)
+                .serve_connection(TokioIo::new(stream), service)
+        );
+        let mut stop = self.stop.clone();
+        let result = tokio::select! {
+            result = connection.as_mut() => Some(result),
+            _ = stop.wait_for(|stop| *stop) => None,
+            () = sleep(LIFETIME) => None,
+        };
+        let result = match result {
+            Some(result) => result,
+            None => {
+                connection.as_mut().graceful_shutdown();
+                timeout(self.limits.body, connection).await.unwrap_or(Ok(()))
+            }
+        };
+        let Err(error) = result else { return };
+        // Between two requests silence is no fault.
+        if error.is_timeout() && !answered.load(Ordering::Relaxed) {
+            self.site.broken(self.remote, "timeout", "the head of the request did not arrive in time".to_owned()).await;
+        } else if error.is_parse() {
+            self.site.broken(self.remote, "malformed", format!("not HTTP as expected: {error}")).await;
+        }
+    }
+}
+
+fn failed(error: &tokio::task::JoinError) -> Response {
+    tracing::error!(%error, "answering a request failed");
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "server", "the server failed; its log says why").into_response()
+}

@@ -1,0 +1,312 @@
+//! The rows of the store, as values.
+
+use omadm_core::ids::DevId;
+use omadm_core::reason::Method;
+use omadm_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+use super::StoreError;
+
+/// The values of DevInfo by the names of its leaves.
+pub(crate) type DevInfo = BTreeMap<String, String>;
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub(crate) enum $name {
+            $($(#[$variant_doc])* #[serde(rename = $word)] $variant,)+
+        }
+
+        impl $name {
+            /// The word for it, as stored and shown.
+            pub(crate) fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+
+            pub(crate) fn from_word(word: &str) -> Result<Self, StoreError> {
+                match word {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(StoreError::Corrupt(format!("`{word}` is no {}", stringify!($name)))),
+                }
+            }
+        }
+    };
+}
+
+words! {
+    /// How far a device has come.
+    DeviceState {
+        /// It may ask for a Bootstrap Message.
+        Known = "known",
+        /// It was given one, or showed up with the credential of a card or factory file.
+        Bootstrapped = "bootstrapped",
+        /// It was read in a session that ended well.
+        Managed = "managed",
+    }
+}
+
+words! {
+    /// What a job is for.
+    JobKind {
+        /// Reads DevInfo twice, by HPUT and by GET, after BootstrapComplete.
+        ReadDevInfo = "read-devinfo",
+        /// Commands that a person queued.
+        Operator = "operator",
+    }
+}
+
+words! {
+    /// How far a job has come.
+    JobState {
+        /// Goes out in the next session.
+        Waiting = "waiting",
+        /// Went out in the session that is open now.
+        Sent = "sent",
+        /// The device answered every command of it.
+        Done = "done",
+        /// Given up: too many sessions broke while it was out.
+        Failed = "failed",
+    }
+}
+
+words! {
+    /// Which door a request came to.
+    Endpoint {
+        /// `GET /bootstrap`.
+        Bootstrap = "bootstrap",
+        /// `POST /dm`.
+        Session = "session",
+        /// The data repository.
+        Data = "data",
+        /// No door at all: another path, no HTTP, no TLS.
+        Other = "other",
+    }
+}
+
+/// A profile as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ProfileRow {
+    pub(crate) name: String,
+    /// Its JSON as the operator wrote it.
+    pub(crate) content: String,
+    pub(crate) changed_at: Timestamp,
+}
+
+/// A device as shown to people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Device {
+    pub(crate) id: i64,
+    pub(crate) dev_id: DevId,
+    pub(crate) user: String,
+    pub(crate) state: DeviceState,
+    /// Where its present account came from.
+    pub(crate) source: Option<Method>,
+    pub(crate) srv_id: Option<String>,
+    pub(crate) devinfo: Option<DevInfo>,
+    pub(crate) added_at: Timestamp,
+}
+
+/// A device to be known.
+#[derive(Debug, Clone)]
+pub(crate) struct NewDevice {
+    pub(crate) dev_id: DevId,
+    /// The user by which it enrols.
+    pub(crate) user: String,
+    /// Its sealed enrolment secret; without one it cannot ask for a Bootstrap Message.
+    pub(crate) enrolment: Option<Vec<u8>>,
+    pub(crate) at: Timestamp,
+}
+
+/// A credential to be given out.
+#[derive(Debug, Clone)]
+pub(crate) struct NewCredential {
+    pub(crate) user: String,
+    /// The sealed password.
+    pub(crate) secret: Vec<u8>,
+    /// Whom it is for; absent for a card or factory file, until the first device uses it.
+    pub(crate) device: Option<i64>,
+    pub(crate) source: Method,
+    /// The card or file that it is made for, for people.
+    pub(crate) label: String,
+    pub(crate) profile: String,
+    pub(crate) srv_id: String,
+    pub(crate) at: Timestamp,
+}
+
+/// A valid credential.
+#[derive(Debug, Clone)]
+pub(crate) struct Credential {
+    pub(crate) id: i64,
+    pub(crate) user: String,
+    pub(crate) secret: Vec<u8>,
+    pub(crate) device: Option<Device>,
+    pub(crate) source: Method,
+    pub(crate) label: String,
+    pub(crate) profile: String,
+    pub(crate) srv_id: String,
+    pub(crate) made_at: Timestamp,
+    pub(crate) used_at: Option<Timestamp>,
+}
+
+/// What happens before a session opens.
+#[derive(Debug, Clone)]
+pub(crate) struct Preparation {
+    pub(crate) device: i64,
+    /// The SrvID of the account; empty where the device signs in with its enrolment secret.
+    pub(crate) account: String,
+    /// A job that is due now, unless one of its kind is waiting.
+    pub(crate) due: Option<NewJob>,
+    /// How many jobs at most.
+    pub(crate) limit: u32,
+    pub(crate) at: Timestamp,
+}
+
+/// A session that opens with its first Package#2.
+#[derive(Debug, Clone)]
+pub(crate) struct NewSession {
+    pub(crate) device: i64,
+    /// The credential that was used; absent where the device signs in with its enrolment secret.
+    pub(crate) credential: Option<i64>,
+    pub(crate) user: String,
+    pub(crate) account: String,
+    /// SHA-256 of the cookie.
+    pub(crate) cookie: [u8; 32],
+    /// The core's session as JSON.
+    pub(crate) state: String,
+    pub(crate) alerts: Vec<String>,
+    pub(crate) sent: Vec<i64>,
+    pub(crate) items: Vec<Item>,
+    /// The first Package#2 is also the last one.
+    pub(crate) ended: bool,
+    pub(crate) at: Timestamp,
+}
+
+/// A session, open or over.
+#[derive(Debug, Clone)]
+pub(crate) struct SessionRow {
+    pub(crate) id: i64,
+    pub(crate) device: i64,
+    pub(crate) user: String,
+    pub(crate) version: i64,
+    pub(crate) state: String,
+    pub(crate) alerts: Vec<String>,
+    /// The commands that were answered, each with its status.
+    pub(crate) commands: Vec<(String, u16)>,
+    /// DevInfo was read twice in it, with the same result.
+    pub(crate) agreed: bool,
+    pub(crate) started_at: Timestamp,
+    pub(crate) touched_at: Timestamp,
+    pub(crate) ended_at: Option<Timestamp>,
+    pub(crate) outcome: String,
+}
+
+/// A further step of a session.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    pub(crate) session: i64,
+    /// The version that this step was taken from.
+    pub(crate) version: i64,
+    pub(crate) state: String,
+    pub(crate) alerts: Vec<String>,
+    pub(crate) commands: Vec<(String, u16)>,
+    pub(crate) sent: Vec<i64>,
+    pub(crate) items: Vec<Item>,
+    /// Jobs that were answered, with their results.
+    pub(crate) done: Vec<(i64, Value)>,
+    /// What was read of DevInfo.
+    pub(crate) devinfo: Option<DevInfo>,
+    pub(crate) agreed: bool,
+    pub(crate) end: Option<End>,
+    pub(crate) at: Timestamp,
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum End {
+    /// END was sent.
+    Well,
+    /// It broke; its jobs are sent again.
+    Broken(String),
+}
+
+/// A job to be queued.
+#[derive(Debug, Clone)]
+pub(crate) struct NewJob {
+    pub(crate) device: i64,
+    pub(crate) kind: JobKind,
+    /// A list of commands, `data:NAME` standing for a place in the data repository.
+    pub(crate) commands: Value,
+    /// What HGET finds at those places.
+    pub(crate) data: BTreeMap<String, Value>,
+    pub(crate) at: Timestamp,
+}
+
+/// A job.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct JobRow {
+    pub(crate) id: i64,
+    pub(crate) kind: JobKind,
+    pub(crate) commands: Value,
+    pub(crate) data: BTreeMap<String, Value>,
+    pub(crate) state: JobState,
+    pub(crate) tries: u32,
+    pub(crate) results: Option<Value>,
+    pub(crate) made_at: Timestamp,
+    pub(crate) done_at: Option<Timestamp>,
+}
+
+/// What a device sent to the data repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Upload {
+    pub(crate) name: String,
+    pub(crate) content: Vec<u8>,
+}
+
+/// A place in the data repository.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    pub(crate) token: String,
+    pub(crate) device: i64,
+    pub(crate) job: i64,
+    pub(crate) name: String,
+    /// The device sends (HPUT, HPOST); otherwise it fetches.
+    pub(crate) upload: bool,
+    pub(crate) content: Option<Vec<u8>>,
+    pub(crate) made_at: Timestamp,
+    pub(crate) used_at: Option<Timestamp>,
+}
+
+/// A request and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) at: Timestamp,
+    pub(crate) endpoint: Endpoint,
+    /// The device that proved to be the sender.
+    pub(crate) device: Option<i64>,
+    /// The DevID that the request names, proven or not.
+    pub(crate) dev_id: Option<String>,
+    pub(crate) remote: String,
+    /// The HTTP status of the answer; absent where there was none.
+    pub(crate) status: Option<u16>,
+    /// Why, for programs.
+    pub(crate) code: String,
+    /// Why, for people: one sentence.
+    pub(crate) detail: String,
+}
+
+/// A kept record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Recorded {
+    pub(crate) at: Timestamp,
+    pub(crate) endpoint: Endpoint,
+    /// Whether the sender proved to be a device that is known here.
+    pub(crate) authenticated: bool,
+    pub(crate) dev_id: Option<String>,
+    pub(crate) remote: String,
+    pub(crate) status: Option<u16>,
+    pub(crate) code: String,
+    pub(crate) detail: String,
+}

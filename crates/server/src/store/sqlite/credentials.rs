@@ -1,0 +1,179 @@
+//! Credentials that were given out, and which of them are valid.
+
+use omadm_core::reason::Method;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+
+use super::devices::{by_dev_id, by_id, method};
+use super::{Sqlite, conflict, seconds, time, time_or_none};
+use crate::store::{Credential, Device, NewCredential, NewDevice, StoreError};
+
+/// How many credentials that were never used stay valid (spec 2.4, Profile P-4).
+const UNUSED: u32 = 4;
+
+impl Sqlite {
+    pub(super) async fn insert_credential(&self, new: NewCredential) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        sqlx::query(
+            "insert into credential (user, secret, device_id, source, label, profile, srv_id, made_at)
+             values (?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(&new.user)
+        .bind(new.secret)
+        .bind(new.device)
+        .bind(new.source.as_str())
+        .bind(new.label)
+        .bind(new.profile)
+        .bind(&new.srv_id)
+        .bind(seconds(new.at))
+        .execute(&mut *tx)
+        .await
+        .map_err(|error| conflict(error, "this user was given out before"))?;
+        if let Some(device) = new.device {
+            drop_invalid(&mut tx, device, &new.srv_id).await?;
+            bootstrapped(&mut tx, device, new.source, &new.srv_id).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    pub(super) async fn credential_by_user(&self, user: &str) -> Result<Option<Credential>, StoreError> {
+        let mut connection = self.read.acquire().await?;
+        let row =
+            sqlx::query("select * from credential where user = ?").bind(user).fetch_optional(&mut *connection).await?;
+        let Some(row) = row else { return Ok(None) };
+        credential(&mut connection, &row).await.map(Some)
+    }
+
+    pub(super) async fn credentials_of_cards_and_files(&self, limit: u32) -> Result<Vec<Credential>, StoreError> {
+        let mut connection = self.read.acquire().await?;
+        let rows = sqlx::query("select * from credential where source <> 'bootstrap-server' order by id desc limit ?")
+            .bind(limit)
+            .fetch_all(&mut *connection)
+            .await?;
+        let mut found = Vec::with_capacity(rows.len());
+        for row in &rows {
+            found.push(credential(&mut connection, row).await?);
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn bind_credential(&self, id: i64, new: NewDevice) -> Result<Device, StoreError> {
+        let gone = || StoreError::Conflict("the credential is no longer valid".into());
+        let mut tx = self.begin().await?;
+        let row = sqlx::query("select device_id, source, srv_id from credential where id = ?")
+            .bind(id)
+            .fetch_optional(&mut *tx)
+            .await?
+            .ok_or_else(gone)?;
+        if let Some(bound) = row.try_get::<Option<i64>, _>("device_id")? {
+            return by_id(&mut tx, bound).await?.ok_or_else(gone);
+        }
+        sqlx::query(
+            "insert into device (dev_id, user, enrolment, state, added_at) values (?, ?, ?, 'known', ?)
+             on conflict (dev_id) do nothing",
+        )
+        .bind(new.dev_id.as_str())
+        .bind(&new.user)
+        .bind(new.enrolment)
+        .bind(seconds(new.at))
+        .execute(&mut *tx)
+        .await
+        .map_err(|error| conflict(error, "another device enrols by this user"))?;
+        let device = by_dev_id(&mut tx, new.dev_id.as_str()).await?.ok_or_else(gone)?;
+        sqlx::query("update credential set device_id = ? where id = ?")
+            .bind(device.id)
+            .bind(id)
+            .execute(&mut *tx)
+            .await?;
+        bootstrapped(&mut tx, device.id, method(row.try_get("source")?)?, row.try_get("srv_id")?).await?;
+        let device = by_id(&mut tx, device.id).await?.ok_or_else(gone)?;
+        tx.commit().await?;
+        Ok(device)
+    }
+}
+
+/// The credential was used in a session: the one used before it is no longer valid (spec 2.4, Profile P-4).
+pub(super) async fn mark_used(
+    connection: &mut SqliteConnection,
+    device: i64,
+    id: i64,
+    at: i64,
+) -> Result<(), StoreError> {
+    let row = sqlx::query("update credential set used_at = ? where id = ? returning source, srv_id")
+        .bind(at)
+        .bind(id)
+        .fetch_optional(&mut *connection)
+        .await?;
+    let Some(row) = row else { return Ok(()) };
+    let (source, srv_id): (String, String) = (row.try_get("source")?, row.try_get("srv_id")?);
+    if source == Method::BootstrapServer.as_str() {
+        sqlx::query(
+            "delete from credential where device_id = ? and srv_id = ? and source = 'bootstrap-server'
+             and used_at is not null and id <> ?",
+        )
+        .bind(device)
+        .bind(&srv_id)
+        .bind(id)
+        .execute(&mut *connection)
+        .await?;
+    }
+    sqlx::query("update device set source = ?, srv_id = ? where id = ?")
+        .bind(source)
+        .bind(srv_id)
+        .bind(device)
+        .execute(&mut *connection)
+        .await?;
+    Ok(())
+}
+
+/// Keeps the one last used and the newest unused ones. Those of cards and files are each on their own.
+async fn drop_invalid(connection: &mut SqliteConnection, device: i64, srv_id: &str) -> Result<(), StoreError> {
+    sqlx::query(
+        "delete from credential where device_id = ?1 and srv_id = ?2 and source = 'bootstrap-server'
+         and used_at is null and id not in (
+             select id from credential where device_id = ?1 and srv_id = ?2 and source = 'bootstrap-server'
+             and used_at is null order by id desc limit ?3)",
+    )
+    .bind(device)
+    .bind(srv_id)
+    .bind(UNUSED)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// A device that was only known is bootstrapped now; one that is managed stays so.
+async fn bootstrapped(
+    connection: &mut SqliteConnection,
+    device: i64,
+    source: Method,
+    srv_id: &str,
+) -> Result<(), StoreError> {
+    sqlx::query("update device set state = 'bootstrapped', source = ?, srv_id = ? where id = ? and state <> 'managed'")
+        .bind(source.as_str())
+        .bind(srv_id)
+        .bind(device)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn credential(connection: &mut SqliteConnection, row: &SqliteRow) -> Result<Credential, StoreError> {
+    let device = match row.try_get::<Option<i64>, _>("device_id")? {
+        Some(id) => by_id(connection, id).await?,
+        None => None,
+    };
+    Ok(Credential {
+        id: row.try_get("id")?,
+        user: row.try_get("user")?,
+        secret: row.try_get("secret")?,
+        device,
+        source: method(row.try_get("source")?)?,
+        label: row.try_get("label")?,
+        profile: row.try_get("profile")?,
+        srv_id: row.try_get("srv_id")?,
+        made_at: time(row, "made_at")?,
+        used_at: time_or_none(row, "used_at")?,
+    })
+}

@@ -1,0 +1,248 @@
+//! The store in an SQLite file: write-ahead log, one writer, several readers.
+
+mod credentials;
+mod devices;
+mod jobs;
+mod records;
+mod sessions;
+
+use omadm_core::ids::DevId;
+use omadm_core::time::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sqlx::sqlite::{
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
+};
+use sqlx::{Row, Sqlite as Engine, Transaction};
+use std::path::Path;
+use std::time::Duration;
+
+use super::{
+    Answer, Credential, Device, DeviceState, Item, JobRow, NewCredential, NewDevice, NewJob, NewSession, Preparation,
+    ProfileRow, Record, Recorded, SessionRow, Step, Store, StoreError, Upload,
+};
+use crate::config::Retention;
+
+/// How many connections read at the same time.
+const READERS: u32 = 4;
+
+/// The store in an SQLite file.
+pub(crate) struct Sqlite {
+    write: SqlitePool,
+    read: SqlitePool,
+    bounds: Retention,
+}
+
+impl Sqlite {
+    /// Opens the file, made if need be, and brings it to this version.
+    pub(crate) async fn open(path: &Path, bounds: Retention) -> Result<Self, StoreError> {
+        let options =
+            SqliteConnectOptions::new().filename(path).busy_timeout(Duration::from_secs(5)).foreign_keys(true);
+        let writer = options
+            .clone()
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // A credential that was given out has to outlive a power cut.
+            .synchronous(SqliteSynchronous::Full)
+            .auto_vacuum(SqliteAutoVacuum::Incremental)
+            .pragma("journal_size_limit", "4194304");
+        // One writer, so that writers wait in line here and not in the database.
+        let write = SqlitePoolOptions::new().max_connections(1).connect_with(writer).await?;
+        sqlx::migrate!("migrations/sqlite").run(&write).await?;
+        let read = SqlitePoolOptions::new().max_connections(READERS).connect_with(options.read_only(true)).await?;
+        Ok(Self { write, read, bounds })
+    }
+
+    async fn begin(&self) -> Result<Transaction<'static, Engine>, StoreError> {
+        Ok(self.write.begin_with("begin immediate").await?)
+    }
+
+    async fn meta_of(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(sqlx::query_scalar("select value from meta where key = ?").bind(key).fetch_optional(&self.read).await?)
+    }
+
+    async fn store_meta(&self, key: &str, value: Vec<u8>) -> Result<(), StoreError> {
+        sqlx::query(
+            "insert into meta (key, value) values (?, ?) on conflict (key) do update set value = excluded.value",
+        )
+        .bind(key)
+        .bind(value)
+        .execute(&self.write)
+        .await?;
+        Ok(())
+    }
+
+    async fn version_of_profiles(&self) -> Result<i64, StoreError> {
+        let value: Option<Vec<u8>> = self.meta_of("profiles-version").await?;
+        Ok(value.and_then(|bytes| bytes.try_into().ok()).map_or(0, i64::from_be_bytes))
+    }
+
+    async fn all_profiles(&self) -> Result<Vec<ProfileRow>, StoreError> {
+        let rows =
+            sqlx::query("select name, content, changed_at from profile order by name").fetch_all(&self.read).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(ProfileRow {
+                    name: row.try_get("name")?,
+                    content: row.try_get("content")?,
+                    changed_at: time(row, "changed_at")?,
+                })
+            })
+            .collect()
+    }
+
+    async fn change_profile(&self, name: &str, new: Option<ProfileRow>) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
+        let removed = sqlx::query("delete from profile where name = ?").bind(name).execute(&mut *tx).await?;
+        if let Some(row) = new {
+            sqlx::query("insert into profile (name, content, changed_at) values (?, ?, ?)")
+                .bind(row.name)
+                .bind(row.content)
+                .bind(seconds(row.changed_at))
+                .execute(&mut *tx)
+                .await?;
+        }
+        let old: Option<Vec<u8>> = sqlx::query_scalar("select value from meta where key = 'profiles-version'")
+            .fetch_optional(&mut *tx)
+            .await?;
+        let version = old.and_then(|bytes| bytes.try_into().ok()).map_or(0, i64::from_be_bytes) + 1;
+        sqlx::query(
+            "insert into meta (key, value) values ('profiles-version', ?)
+             on conflict (key) do update set value = excluded.value",
+        )
+        .bind(version.to_be_bytes().to_vec())
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(removed.rows_affected() > 0)
+    }
+}
+
+impl Store for Sqlite {
+    fn meta<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Vec<u8>>> {
+        Box::pin(self.meta_of(key))
+    }
+    fn set_meta<'a>(&'a self, key: &'a str, value: Vec<u8>) -> Answer<'a, ()> {
+        Box::pin(self.store_meta(key, value))
+    }
+    fn profiles_version(&self) -> Answer<'_, i64> {
+        Box::pin(self.version_of_profiles())
+    }
+    fn profiles(&self) -> Answer<'_, Vec<ProfileRow>> {
+        Box::pin(self.all_profiles())
+    }
+    fn put_profile(&self, profile: ProfileRow) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let name = profile.name.clone();
+            self.change_profile(&name, Some(profile)).await.map(|_| ())
+        })
+    }
+    fn remove_profile<'a>(&'a self, name: &'a str) -> Answer<'a, bool> {
+        Box::pin(self.change_profile(name, None))
+    }
+    fn add_device(&self, device: NewDevice) -> Answer<'_, Device> {
+        Box::pin(self.upsert_device(device))
+    }
+    fn device<'a>(&'a self, dev_id: &'a DevId) -> Answer<'a, Option<Device>> {
+        Box::pin(self.device_by_dev_id(dev_id))
+    }
+    fn devices<'a>(&'a self, after: Option<&'a str>, limit: u32) -> Answer<'a, Vec<Device>> {
+        Box::pin(self.page_of_devices(after, limit))
+    }
+    fn enrolled<'a>(&'a self, user: &'a str) -> Answer<'a, Option<(Device, Vec<u8>)>> {
+        Box::pin(self.device_by_user(user))
+    }
+    fn give_out(&self, credential: NewCredential) -> Answer<'_, ()> {
+        Box::pin(self.insert_credential(credential))
+    }
+    fn credential<'a>(&'a self, user: &'a str) -> Answer<'a, Option<Credential>> {
+        Box::pin(self.credential_by_user(user))
+    }
+    fn loose_credentials(&self, limit: u32) -> Answer<'_, Vec<Credential>> {
+        Box::pin(self.credentials_of_cards_and_files(limit))
+    }
+    fn bind(&self, credential: i64, new: NewDevice) -> Answer<'_, Device> {
+        Box::pin(self.bind_credential(credential, new))
+    }
+    fn prepare_session(&self, preparation: Preparation) -> Answer<'_, Vec<JobRow>> {
+        Box::pin(self.prepare(preparation))
+    }
+    fn open_session(&self, session: NewSession) -> Answer<'_, bool> {
+        Box::pin(self.insert_session(session))
+    }
+    fn session_by_cookie(&self, cookie: [u8; 32]) -> Answer<'_, Option<SessionRow>> {
+        Box::pin(self.session_of_cookie(cookie))
+    }
+    fn newest_session<'a>(&'a self, device: i64, user: &'a str) -> Answer<'a, Option<SessionRow>> {
+        Box::pin(self.session_of_user(device, user))
+    }
+    fn advance_session(&self, step: Step) -> Answer<'_, bool> {
+        Box::pin(self.advance(step))
+    }
+    fn sessions(&self, device: i64, limit: u32) -> Answer<'_, Vec<SessionRow>> {
+        Box::pin(self.sessions_of(device, limit))
+    }
+    fn add_job(&self, job: NewJob) -> Answer<'_, i64> {
+        Box::pin(self.insert_job(job))
+    }
+    fn waiting_jobs(&self, device: i64, limit: u32) -> Answer<'_, Vec<JobRow>> {
+        Box::pin(self.jobs_waiting(device, limit))
+    }
+    fn jobs(&self, device: i64, limit: u32) -> Answer<'_, Vec<JobRow>> {
+        Box::pin(self.jobs_of(device, limit))
+    }
+    fn job(&self, device: i64, id: i64) -> Answer<'_, Option<(JobRow, Vec<Upload>)>> {
+        Box::pin(self.job_of(device, id))
+    }
+    fn item<'a>(&'a self, token: &'a str) -> Answer<'a, Option<Item>> {
+        Box::pin(self.item_of(token))
+    }
+    fn use_item<'a>(&'a self, token: &'a str, content: Option<Vec<u8>>, at: Timestamp) -> Answer<'a, bool> {
+        Box::pin(self.mark_item(token, content, at))
+    }
+    fn record(&self, records: Vec<Record>) -> Answer<'_, ()> {
+        Box::pin(self.insert_records(records))
+    }
+    fn requests_of<'a>(&'a self, device: Option<i64>, dev_id: &'a str, limit: u32) -> Answer<'a, Vec<Recorded>> {
+        Box::pin(self.records_of(device, dev_id, limit))
+    }
+    fn requests(&self, limit: u32) -> Answer<'_, Vec<Recorded>> {
+        Box::pin(self.newest_records(limit))
+    }
+    fn sweep(&self, now: Timestamp) -> Answer<'_, ()> {
+        Box::pin(self.drop_old(now))
+    }
+    fn counts(&self) -> Answer<'_, Vec<(DeviceState, u64)>> {
+        Box::pin(self.devices_by_state())
+    }
+}
+
+/// Seconds as the database keeps them.
+fn seconds(time: Timestamp) -> i64 {
+    i64::try_from(time.0).unwrap_or(i64::MAX)
+}
+
+fn time(row: &SqliteRow, column: &str) -> Result<Timestamp, StoreError> {
+    Ok(Timestamp(u64::try_from(row.try_get::<i64, _>(column)?).unwrap_or(0)))
+}
+
+fn time_or_none(row: &SqliteRow, column: &str) -> Result<Option<Timestamp>, StoreError> {
+    Ok(row.try_get::<Option<i64>, _>(column)?.map(|seconds| Timestamp(u64::try_from(seconds).unwrap_or(0))))
+}
+
+fn json<T: DeserializeOwned>(text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+fn to_json<T: Serialize>(value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+/// Turns a unique constraint into a conflict with a sentence.
+fn conflict(error: sqlx::Error, sentence: &str) -> StoreError {
+    match &error {
+        sqlx::Error::Database(database) if database.is_unique_violation() => StoreError::Conflict(sentence.to_owned()),
+        _ => StoreError::Database(error),
+    }
+}
