@@ -302,6 +302,14 @@ fn a_card_that_comes_back_is_in_use_again() {
 }
 
 #[test]
+fn a_link_that_is_switched_off_suspends_what_came_from_a_card() {
+    let first = play(config(), AccountBook::default(), Card::Good.report(), Factory::None, Server::Closed);
+    let off = SequenceConfig { card: false, ..config() };
+    let run = play(off, first.book, Card::None.report(), Factory::Good, Server::Closed);
+    assert!(matches!(run.result, RunResult::Bootstrapped { .. }), "the factory takes over");
+}
+
+#[test]
 fn an_unreadable_card_changes_nothing() {
     let first = play(config(), AccountBook::default(), Card::Good.report(), Factory::None, Server::Closed);
     for card in [Card::Unreadable, Card::Damaged, Card::PinRefused] {

@@ -1,6 +1,8 @@
 //! What the server remembers. One trait; SQLite is its first implementation, and `contract` the tests that every
 //! implementation has to pass.
 
+#[cfg(test)]
+pub(crate) mod contract;
 mod rows;
 pub(crate) mod sqlite;
 

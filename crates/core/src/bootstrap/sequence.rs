@@ -232,6 +232,8 @@ impl Sequence {
             sequence.awaiting = Awaiting::Card;
             Step::ReadCard
         } else {
+            // The configuration proves that no card is there (spec 2.2).
+            sequence.book.suspend(|_| true);
             sequence.skip(Method::Smartcard, Reason::NotConfigured, "no link to a card is configured", now);
             sequence.after_card(now)
         };

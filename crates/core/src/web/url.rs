@@ -212,31 +212,40 @@ pub fn is_public(address: IpAddr) -> bool {
     }
 }
 
+/// Networks that are not public, as IANA's registry of special-purpose addresses lists them: address and prefix length.
+const SPECIAL_V4: [([u8; 4], u32); 16] = [
+    ([0, 0, 0, 0], 8),
+    ([10, 0, 0, 0], 8),
+    ([100, 64, 0, 0], 10),
+    ([127, 0, 0, 0], 8),
+    ([169, 254, 0, 0], 16),
+    ([172, 16, 0, 0], 12),
+    ([192, 0, 0, 0], 24),
+    ([192, 0, 2, 0], 24),
+    ([192, 31, 196, 0], 24),
+    ([192, 88, 99, 0], 24),
+    ([192, 168, 0, 0], 16),
+    ([198, 18, 0, 0], 15),
+    ([198, 51, 100, 0], 24),
+    ([203, 0, 113, 0], 24),
+    ([224, 0, 0, 0], 4),
+    ([240, 0, 0, 0], 4),
+];
+
 fn is_public_v4(v4: Ipv4Addr) -> bool {
-    let [a, b, ..] = v4.octets();
-    let shared = a == 100 && (64..128).contains(&b);
-    !(v4.is_loopback()
-        || v4.is_private()
-        || v4.is_link_local()
-        || v4.is_multicast()
-        || v4.is_broadcast()
-        || v4.is_unspecified()
-        || shared
-        || a == 0
-        || a >= 240)
+    let within = |(network, length): &([u8; 4], u32)| {
+        let mask = u32::MAX << (32 - length);
+        v4.to_bits() & mask == u32::from_be_bytes(*network)
+    };
+    !SPECIAL_V4.iter().any(within)
 }
 
+/// Only global unicast (2000::/3) is public; of it not what is for documentation, benchmarks or tunnels, which may lead
+/// to any IPv4 address.
 fn is_public_v6(v6: Ipv6Addr) -> bool {
     let [first, second, ..] = v6.segments();
-    let translated = first == 0x64 && second == 0xff9b;
-    !(v6.is_loopback()
-        || v6.is_unspecified()
-        || v6.is_multicast()
-        || first & 0xfe00 == 0xfc00
-        || first & 0xffc0 == 0xfe80
-        || first & 0xffc0 == 0xfec0
-        || first == 0
-        || translated)
+    let special = matches!((first, second), (0x2001, 0..=0x01ff | 0x0db8) | (0x2002, _) | (0x3fff, 0..=0x0fff));
+    first & 0xe000 == 0x2000 && !special
 }
 
 #[cfg(test)]
@@ -300,6 +309,13 @@ mod tests {
             "fc00::1",
             "ff02::1",
             "::ffff:10.0.0.1",
+            "2002:7f00:1::",
+            "2001:db8::1",
+            "2001::1",
+            "198.18.0.1",
+            "192.0.2.1",
+            "203.0.113.9",
+            "240.0.0.1",
             "64:ff9b::a00:1",
         ] {
             assert!(!is_public(text.parse().unwrap()), "{text}");

@@ -246,3 +246,83 @@ fn conflict(error: sqlx::Error, sentence: &str) -> StoreError {
         _ => StoreError::Database(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::contract::{BOUNDS, contract};
+    use crate::store::{Endpoint, Record};
+    use tempfile::TempDir;
+
+    async fn fresh() -> (Sqlite, TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        (Sqlite::open(&folder.path().join("omadm.db"), BOUNDS).await.unwrap(), folder)
+    }
+
+    contract!(fresh:
+        values_of_the_server_are_kept,
+        every_change_of_a_profile_shows_in_the_version,
+        devices_are_found_by_dev_id_and_user,
+        devices_come_in_pages,
+        valid_are_the_last_used_credential_and_the_four_newest_unused,
+        a_loose_credential_is_bound_once,
+        a_session_goes_on_from_its_last_version_only,
+        an_agreement_counts_only_when_the_session_ends_well,
+        a_job_is_sent_once_and_again_only_after_its_session_broke,
+        what_is_due_is_queued_once,
+        a_token_is_used_once,
+        records_of_a_device_are_its_last_ones,
+        strangers_share_a_ring_and_push_no_device_out,
+        long_texts_are_cut,
+        sweeping_drops_the_old_the_surplus_and_idle_sessions,
+        numbers_and_texts_come_back_as_they_were,
+    );
+
+    /// What ten million junk requests may cost, in bytes.
+    const JUNK: u64 = 50_000_000;
+
+    fn junk(number: u64, length: usize) -> Record {
+        Record {
+            at: Timestamp(1_800_000_000 + number),
+            endpoint: Endpoint::Bootstrap,
+            device: None,
+            dev_id: Some(format!("{number:020}{}", "d".repeat(length))),
+            remote: "2001:db8:1234:5678:9abc:def0:1234:5678".to_owned(),
+            status: Some(401),
+            code: "c".repeat(length),
+            detail: "x".repeat(length),
+        }
+    }
+
+    fn size(folder: &TempDir) -> u64 {
+        std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum()
+    }
+
+    /// The ring is filled with short rows and then overwritten with the longest ones, which is what costs most. Its size
+    /// depends on its slots alone, so what some of them cost tells what all of them cost, however long junk comes.
+    #[tokio::test]
+    async fn ten_million_junk_requests_cost_at_most_50_mb() {
+        const SLOTS: u32 = 4000;
+        let folder = tempfile::tempdir().unwrap();
+        let bounds = Retention { strangers: SLOTS, ..Retention::default() };
+        let store = Sqlite::open(&folder.path().join("omadm.db"), bounds).await.unwrap();
+        let empty = size(&folder);
+        let mut sizes = Vec::new();
+        for (round, length) in [3, 1000, 40, 1000, 1000].into_iter().enumerate() {
+            let first = round as u64 * u64::from(SLOTS);
+            let numbers: Vec<u64> = (first..first + u64::from(SLOTS)).collect();
+            for batch in numbers.chunks(256) {
+                store.insert_records(batch.iter().map(|number| junk(*number, length)).collect()).await.unwrap();
+            }
+            sqlx::query("pragma wal_checkpoint(truncate)").execute(&store.write).await.unwrap();
+            sizes.push(size(&folder) - empty);
+        }
+        let rows: i64 = sqlx::query_scalar("select count(*) from stranger").fetch_one(&store.read).await.unwrap();
+        assert_eq!(rows, i64::from(SLOTS));
+        let worst = sizes.iter().max().unwrap();
+        let full = worst * u64::from(Retention::default().strangers) / u64::from(SLOTS);
+        // The write-ahead log comes on top.
+        assert!(full + 4_194_304 < JUNK, "{} bytes a row, {full} in all; {sizes:?}", worst / u64::from(SLOTS));
+        assert_eq!(sizes[3], sizes[4], "it does not grow any more");
+    }
+}

@@ -1,0 +1,366 @@
+//! What every store has to do, whatever it is made of. [`contract!`] makes a test of each for one implementation.
+
+use omadm_core::ids::DevId;
+use omadm_core::reason::Method;
+use omadm_core::time::Timestamp;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+use super::*;
+
+/// Makes a test of every function of the contract, each with a fresh store from `$make`.
+macro_rules! contract {
+    ($make:path: $($name:ident),+ $(,)?) => {
+        $(#[tokio::test]
+        async fn $name() {
+            let (store, _folder) = $make().await;
+            $crate::store::contract::$name(&store).await;
+        })+
+    };
+}
+pub(crate) use contract;
+
+const NOW: Timestamp = Timestamp(1_800_000_000);
+/// The bounds that the stores under test have.
+pub(crate) const BOUNDS: crate::config::Retention =
+    crate::config::Retention { per_device: 5, days: 30, total: 12, strangers: 8 };
+
+fn dev_id(number: u32) -> DevId {
+    format!("IMEI:{number:03}").parse().unwrap()
+}
+
+fn new_device(number: u32) -> NewDevice {
+    NewDevice { dev_id: dev_id(number), user: format!("user{number}"), enrolment: Some(vec![1, 2, 3]), at: NOW }
+}
+
+fn new_credential(user: &str, device: Option<i64>, source: Method) -> NewCredential {
+    NewCredential {
+        user: user.into(),
+        secret: vec![9],
+        device,
+        source,
+        label: "label".into(),
+        profile: "profile".into(),
+        srv_id: "acme".into(),
+        at: NOW,
+    }
+}
+
+fn preparation(device: i64, at: Timestamp) -> Preparation {
+    Preparation { device, account: "acme".into(), due: None, limit: 16, at }
+}
+
+fn new_session(device: i64, cookie: u8, sent: Vec<i64>) -> NewSession {
+    NewSession {
+        device,
+        credential: None,
+        user: "u".into(),
+        account: "acme".into(),
+        cookie: [cookie; 32],
+        state: "{}".into(),
+        alerts: vec!["a".into()],
+        sent,
+        items: Vec::new(),
+        ended: false,
+        at: NOW,
+    }
+}
+
+fn step(row: &SessionRow, end: Option<End>) -> Step {
+    Step {
+        session: row.id,
+        version: row.version,
+        state: "{}".into(),
+        alerts: vec!["b".into()],
+        commands: vec![("GET".into(), 200)],
+        sent: Vec::new(),
+        items: Vec::new(),
+        done: Vec::new(),
+        devinfo: None,
+        agreed: false,
+        end,
+        at: NOW.plus(1),
+    }
+}
+
+fn new_job(device: i64, kind: JobKind) -> NewJob {
+    NewJob { device, kind, commands: json!([["GET", "urn:x:1//"]]), data: BTreeMap::new(), at: NOW }
+}
+
+fn record(device: Option<i64>, number: u32, at: Timestamp) -> Record {
+    Record {
+        at,
+        endpoint: Endpoint::Bootstrap,
+        device,
+        dev_id: Some(dev_id(number).to_string()),
+        remote: "192.0.2.1".into(),
+        status: Some(200),
+        code: format!("code{number}"),
+        detail: "a sentence".into(),
+    }
+}
+
+fn item(device: i64, job: i64, token: &str, upload: bool) -> Item {
+    Item {
+        token: token.into(),
+        device,
+        job,
+        name: "name".into(),
+        upload,
+        content: (!upload).then(|| b"[]".to_vec()),
+        made_at: NOW,
+        used_at: None,
+    }
+}
+
+pub(crate) async fn values_of_the_server_are_kept(store: &dyn Store) {
+    assert_eq!(store.meta("a").await.unwrap(), None);
+    store.set_meta("a", vec![1]).await.unwrap();
+    store.set_meta("a", vec![2]).await.unwrap();
+    assert_eq!(store.meta("a").await.unwrap(), Some(vec![2]));
+}
+
+pub(crate) async fn every_change_of_a_profile_shows_in_the_version(store: &dyn Store) {
+    let row = |content: &str| ProfileRow { name: "p".into(), content: content.into(), changed_at: NOW };
+    let mut versions = vec![store.profiles_version().await.unwrap()];
+    store.put_profile(row("1")).await.unwrap();
+    versions.push(store.profiles_version().await.unwrap());
+    store.put_profile(row("2")).await.unwrap();
+    versions.push(store.profiles_version().await.unwrap());
+    assert_eq!(store.profiles().await.unwrap(), [row("2")]);
+    assert!(store.remove_profile("p").await.unwrap());
+    versions.push(store.profiles_version().await.unwrap());
+    assert!(!store.remove_profile("p").await.unwrap());
+    versions.dedup();
+    assert_eq!(versions.len(), 4);
+    assert!(store.profiles().await.unwrap().is_empty());
+}
+
+pub(crate) async fn devices_are_found_by_dev_id_and_user(store: &dyn Store) {
+    let device = store.add_device(new_device(1)).await.unwrap();
+    assert_eq!((device.state, device.source), (DeviceState::Known, None));
+    assert_eq!(store.device(&dev_id(1)).await.unwrap(), Some(device.clone()));
+    assert_eq!(store.enrolled("user1").await.unwrap(), Some((device.clone(), vec![1, 2, 3])));
+    assert_eq!(store.enrolled("USER1").await.unwrap(), None);
+    assert_eq!(store.device(&dev_id(2)).await.unwrap(), None);
+    // The same DevID again changes user and secret, and nothing else.
+    let again = NewDevice { user: "new".into(), enrolment: Some(vec![4]), ..new_device(1) };
+    let changed = store.add_device(again).await.unwrap();
+    assert_eq!((changed.id, &*changed.user), (device.id, "new"));
+    assert_eq!(store.enrolled("user1").await.unwrap(), None);
+    let taken = NewDevice { user: "new".into(), ..new_device(2) };
+    assert!(matches!(store.add_device(taken).await, Err(StoreError::Conflict(_))));
+    assert_eq!(store.device(&dev_id(2)).await.unwrap(), None);
+}
+
+pub(crate) async fn devices_come_in_pages(store: &dyn Store) {
+    for number in [3, 1, 2] {
+        store.add_device(new_device(number)).await.unwrap();
+    }
+    let ids = |devices: Vec<Device>| devices.into_iter().map(|device| device.dev_id).collect::<Vec<_>>();
+    assert_eq!(ids(store.devices(None, 2).await.unwrap()), [dev_id(1), dev_id(2)]);
+    assert_eq!(ids(store.devices(Some("IMEI:002"), 2).await.unwrap()), [dev_id(3)]);
+    assert_eq!(store.counts().await.unwrap(), [(DeviceState::Known, 3)]);
+}
+
+pub(crate) async fn valid_are_the_last_used_credential_and_the_four_newest_unused(store: &dyn Store) {
+    let device = store.add_device(new_device(1)).await.unwrap();
+    for user in ["c0", "c1", "c2", "c3", "c4", "c5"] {
+        store.give_out(new_credential(user, Some(device.id), Method::BootstrapServer)).await.unwrap();
+    }
+    let again = new_credential("c5", Some(device.id), Method::BootstrapServer);
+    assert!(matches!(store.give_out(again).await, Err(StoreError::Conflict(_))));
+    let valid = async || {
+        let mut valid = Vec::new();
+        for user in ["c0", "c1", "c2", "c3", "c4", "c5", "c6", "card"] {
+            if store.credential(user).await.unwrap().is_some() {
+                valid.push(user);
+            }
+        }
+        valid
+    };
+    assert_eq!(valid().await, ["c2", "c3", "c4", "c5"]);
+    let shown = store.device(&dev_id(1)).await.unwrap().unwrap();
+    assert_eq!((shown.state, shown.source), (DeviceState::Bootstrapped, Some(Method::BootstrapServer)));
+    store.give_out(new_credential("card", None, Method::Smartcard)).await.unwrap();
+    let card = store.credential("card").await.unwrap().unwrap();
+    store.bind(card.id, new_device(1)).await.unwrap();
+    for (cookie, user) in [(1, "c3"), (2, "c2"), (3, "card")] {
+        let credential = store.credential(user).await.unwrap().unwrap();
+        let session = NewSession { credential: Some(credential.id), ..new_session(device.id, cookie, Vec::new()) };
+        assert!(store.open_session(session).await.unwrap());
+    }
+    assert_eq!(valid().await, ["c2", "c4", "c5", "card"]);
+    store.give_out(new_credential("c6", Some(device.id), Method::BootstrapServer)).await.unwrap();
+    assert_eq!(valid().await, ["c2", "c4", "c5", "c6", "card"]);
+}
+
+pub(crate) async fn a_loose_credential_is_bound_once(store: &dyn Store) {
+    store.give_out(new_credential("card", None, Method::Smartcard)).await.unwrap();
+    let credential = store.credential("card").await.unwrap().unwrap();
+    assert!(credential.device.is_none());
+    let first = store.bind(credential.id, NewDevice { enrolment: None, ..new_device(1) }).await.unwrap();
+    assert_eq!((first.state, first.source), (DeviceState::Bootstrapped, Some(Method::Smartcard)));
+    assert_eq!(store.bind(credential.id, new_device(2)).await.unwrap().dev_id, dev_id(1));
+    assert_eq!(store.device(&dev_id(2)).await.unwrap(), None);
+    assert_eq!(store.enrolled("user1").await.unwrap(), None);
+    let loose = store.loose_credentials(10).await.unwrap();
+    assert_eq!(loose[0].device.as_ref().map(|device| &device.dev_id), Some(&dev_id(1)));
+    // Binding does not take a known device's secret away.
+    store.add_device(new_device(3)).await.unwrap();
+    store.give_out(new_credential("file", None, Method::Factory)).await.unwrap();
+    let file = store.credential("file").await.unwrap().unwrap();
+    store.bind(file.id, NewDevice { enrolment: None, user: "x".into(), ..new_device(3) }).await.unwrap();
+    assert!(store.enrolled("user3").await.unwrap().is_some());
+}
+
+pub(crate) async fn a_session_goes_on_from_its_last_version_only(store: &dyn Store) {
+    let device = store.add_device(new_device(1)).await.unwrap();
+    assert!(store.open_session(new_session(device.id, 1, Vec::new())).await.unwrap());
+    let row = store.session_by_cookie([1; 32]).await.unwrap().unwrap();
+    assert!(store.session_by_cookie([2; 32]).await.unwrap().is_none());
+    assert_eq!(store.newest_session(device.id, "u").await.unwrap().unwrap().id, row.id);
+    assert!(store.newest_session(device.id, "other").await.unwrap().is_none());
+    assert!(store.advance_session(step(&row, None)).await.unwrap());
+    assert!(!store.advance_session(step(&row, None)).await.unwrap(), "two answers to one package");
+    let row = store.session_by_cookie([1; 32]).await.unwrap().unwrap();
+    let devinfo = DevInfo::from([("Man".to_owned(), "Acme".to_owned())]);
+    let last = Step { agreed: true, devinfo: Some(devinfo.clone()), ..step(&row, Some(End::Well)) };
+    assert!(store.advance_session(last).await.unwrap());
+    let row = store.sessions(device.id, 5).await.unwrap().remove(0);
+    assert_eq!((row.alerts.len(), row.commands.len(), row.agreed, &*row.outcome), (3, 2, true, "ended"));
+    assert!(!store.advance_session(step(&row, None)).await.unwrap(), "it has ended");
+    let device = store.device(&dev_id(1)).await.unwrap().unwrap();
+    assert_eq!((device.state, device.devinfo), (DeviceState::Managed, Some(devinfo)));
+}
+
+pub(crate) async fn an_agreement_counts_only_when_the_session_ends_well(store: &dyn Store) {
+    let device = store.add_device(new_device(1)).await.unwrap();
+    for (cookie, end) in [(1, None), (2, Some(End::Broken("why".into())))] {
+        store.open_session(new_session(device.id, cookie, Vec::new())).await.unwrap();
+        let row = store.session_by_cookie([cookie; 32]).await.unwrap().unwrap();
+        store.advance_session(Step { agreed: true, ..step(&row, end) }).await.unwrap();
+        assert_eq!(store.device(&dev_id(1)).await.unwrap().unwrap().state, DeviceState::Known);
+    }
+}
+
+pub(crate) async fn a_job_is_sent_once_and_again_only_after_its_session_broke(store: &dyn Store) {
+    let device = store.add_device(new_device(1)).await.unwrap();
+    let job = store.add_job(new_job(device.id, JobKind::Operator)).await.unwrap();
+    let ready = store.prepare_session(preparation(device.id, NOW)).await.unwrap();
+    assert_eq!((ready.len(), ready[0].id, ready[0].state), (1, job, JobState::Waiting));
+    let session = NewSession { items: vec![item(device.id, job, "t1", true)], ..new_session(device.id, 1, vec![job]) };
+    assert!(store.open_session(session).await.unwrap());
+    assert!(store.waiting_jobs(device.id, 9).await.unwrap().is_empty());
+    assert!(!store.open_session(new_session(device.id, 2, vec![job])).await.unwrap(), "somebody else took it");
+    assert!(store.session_by_cookie([2; 32]).await.unwrap().is_none());
+    // A newer session of the account takes the place of the old one.
+    let ready = store.prepare_session(preparation(device.id, NOW)).await.unwrap();
+    assert_eq!((ready.len(), ready[0].tries), (1, 1));
+    assert!(store.item("t1").await.unwrap().is_none(), "a token dies with its session");
+    let old = store.session_by_cookie([1; 32]).await.unwrap().unwrap();
+    assert!(old.ended_at.is_some());
+
+    assert!(store.open_session(new_session(device.id, 3, vec![job])).await.unwrap());
+    let row = store.session_by_cookie([3; 32]).await.unwrap().unwrap();
+    let done = Step { done: vec![(job, json!([{"sc": 200}]))], ..step(&row, Some(End::Well)) };
+    assert!(store.advance_session(done).await.unwrap());
+    let (row, _) = store.job(device.id, job).await.unwrap().unwrap();
+    assert_eq!((row.state, row.results), (JobState::Done, Some(json!([{"sc": 200}]))));
+    assert!(store.job(device.id + 1, job).await.unwrap().is_none(), "another device's");
+    assert!(store.prepare_session(preparation(device.id, NOW)).await.unwrap().is_empty());
+}
+
+pub(crate) async fn what_is_due_is_queued_once(store: &dyn Store) {
+    let device = store.add_device(new_device(1)).await.unwrap();
+    for _ in 0..3 {
+        let due = Some(new_job(device.id, JobKind::ReadDevInfo));
+        let ready = store.prepare_session(Preparation { due, ..preparation(device.id, NOW) }).await.unwrap();
+        assert_eq!(ready.len(), 1);
+    }
+    assert_eq!(store.jobs(device.id, 9).await.unwrap().len(), 1);
+}
+
+pub(crate) async fn a_token_is_used_once(store: &dyn Store) {
+    let device = store.add_device(new_device(1)).await.unwrap();
+    let job = store.add_job(new_job(device.id, JobKind::Operator)).await.unwrap();
+    let items = vec![item(device.id, job, "up", true), item(device.id, job, "down", false)];
+    store.open_session(NewSession { items, ..new_session(device.id, 1, vec![job]) }).await.unwrap();
+    assert_eq!(store.item("down").await.unwrap().unwrap().content, Some(b"[]".to_vec()));
+    for (token, content) in [("up", Some(b"[1]".to_vec())), ("down", None)] {
+        assert!(store.use_item(token, content.clone(), NOW).await.unwrap());
+        assert!(!store.use_item(token, content, NOW).await.unwrap());
+    }
+    assert!(!store.use_item("none", None, NOW).await.unwrap());
+    let (_, uploads) = store.job(device.id, job).await.unwrap().unwrap();
+    assert_eq!(uploads, [Upload { name: "name".into(), content: b"[1]".to_vec() }]);
+}
+
+pub(crate) async fn records_of_a_device_are_its_last_ones(store: &dyn Store) {
+    let device = store.add_device(new_device(1)).await.unwrap();
+    let records = (0..9).map(|number| record(Some(device.id), number, NOW.plus(number.into()))).collect();
+    store.record(records).await.unwrap();
+    let kept = store.requests_of(Some(device.id), "IMEI:001", 100).await.unwrap();
+    let codes: Vec<&str> = kept.iter().map(|record| record.code.as_str()).collect();
+    assert_eq!(codes, ["code8", "code7", "code6", "code5", "code4"]);
+    assert!(kept.iter().all(|record| record.authenticated));
+    assert_eq!(store.requests_of(None, "IMEI:008", 100).await.unwrap().len(), 1, "by the DevID it named");
+}
+
+pub(crate) async fn strangers_share_a_ring_and_push_no_device_out(store: &dyn Store) {
+    let device = store.add_device(new_device(1)).await.unwrap();
+    store.record(vec![record(Some(device.id), 1, NOW)]).await.unwrap();
+    for number in 0..20 {
+        store.record(vec![record(None, number, NOW.plus(number.into()))]).await.unwrap();
+    }
+    let all = store.requests(100).await.unwrap();
+    assert_eq!(all.iter().filter(|record| !record.authenticated).count(), 8);
+    assert_eq!(all[0].code, "code19");
+    assert_eq!(store.requests(3).await.unwrap().len(), 3);
+    assert_eq!(store.requests_of(Some(device.id), "IMEI:001", 9).await.unwrap().len(), 1);
+    assert_eq!(store.requests_of(None, "IMEI:019", 9).await.unwrap().len(), 1);
+    assert!(store.requests_of(None, "IMEI:002", 9).await.unwrap().is_empty());
+}
+
+pub(crate) async fn long_texts_are_cut(store: &dyn Store) {
+    let long = Record {
+        dev_id: Some("é".repeat(5000)),
+        code: "c".repeat(5000),
+        detail: "é".repeat(5000),
+        remote: "r".repeat(5000),
+        ..record(None, 1, NOW)
+    };
+    store.record(vec![long.clone()]).await.unwrap();
+    let kept = store.requests_of(None, long.dev_id.as_ref().unwrap(), 9).await.unwrap().remove(0);
+    assert!(kept.detail.len() <= 128 && kept.code.len() <= 32 && kept.dev_id.unwrap().len() <= 64);
+}
+
+pub(crate) async fn sweeping_drops_the_old_the_surplus_and_idle_sessions(store: &dyn Store) {
+    let mut devices = Vec::new();
+    for number in 0..4 {
+        devices.push(store.add_device(new_device(number)).await.unwrap().id);
+    }
+    for device in &devices {
+        store.record((0..5).map(|number| record(Some(*device), number, NOW)).collect()).await.unwrap();
+    }
+    store.open_session(new_session(devices[0], 1, Vec::new())).await.unwrap();
+    store.sweep(NOW.plus(300)).await.unwrap();
+    assert_eq!(store.requests(100).await.unwrap().len(), 12);
+    assert!(store.session_by_cookie([1; 32]).await.unwrap().unwrap().ended_at.is_none());
+    store.sweep(NOW.plus(601)).await.unwrap();
+    assert!(store.session_by_cookie([1; 32]).await.unwrap().unwrap().ended_at.is_some());
+    store.record(vec![record(None, 1, NOW)]).await.unwrap();
+    store.sweep(NOW.plus(31 * 86_400)).await.unwrap();
+    assert!(store.requests(100).await.unwrap().is_empty());
+}
+
+pub(crate) async fn numbers_and_texts_come_back_as_they_were(store: &dyn Store) {
+    let device = store.add_device(new_device(1)).await.unwrap();
+    let commands = json!([["HGET", "data:ä", "urn:x:1//"]]);
+    let data = BTreeMap::from([("ä".to_owned(), json!([{"é": [1, -2.5, null, true]}]))]);
+    let new = NewJob { commands: commands.clone(), data: data.clone(), ..new_job(device.id, JobKind::Operator) };
+    let id = store.add_job(new).await.unwrap();
+    let (row, uploads) = store.job(device.id, id).await.unwrap().unwrap();
+    assert_eq!((row.commands, row.data, row.made_at), (commands, data, NOW));
+    assert!(uploads.is_empty() && row.results.unwrap_or(Value::Null).is_null());
+}

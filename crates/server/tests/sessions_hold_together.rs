@@ -1,0 +1,202 @@
+//! `POST /dm`: what a session is held together by (Profile P-5), and what is refused.
+
+#![allow(clippy::unwrap_used)]
+
+mod kit;
+
+use kit::{BOOTSTRAP_COMPLETE, CLIENT_INITIATED, Device, Fleet, IMEI, OTHER, commands};
+use omadm_core::web::media;
+use serde_json::{Value, json};
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+const RESULTS: &str = r#"{"Status":[{"sc":404},{"sc":404}]}"#;
+
+#[test]
+fn the_cookie_is_bound_and_protected() {
+    let fleet = Fleet::start();
+    let mut device = fleet.bootstrapped(IMEI);
+    let answer = device.first(BOOTSTRAP_COMPLETE).expect(200);
+    let cookie = answer.header("set-cookie").unwrap();
+    for attribute in ["; Secure", "; HttpOnly", "; Path=/dm"] {
+        assert!(cookie.contains(attribute), "{cookie}");
+    }
+    assert!(device.cookie.as_ref().unwrap().len() >= 2 + 22, "at least 128 bits");
+
+    let cookie = device.cookie.clone();
+    fleet.add_device(OTHER);
+    let mut other = fleet.account(OTHER);
+    other.cookie.clone_from(&cookie);
+    other.post(media::RESPONSE, RESULTS.as_bytes()).problem(403);
+    device.cookie = Some("s=unknown".into());
+    device.post(media::RESPONSE, RESULTS.as_bytes()).problem(403);
+    device.cookie = cookie;
+    assert_eq!(commands(&device.post(media::RESPONSE, RESULTS.as_bytes())), [json!(["END"])]);
+    // Dead after END.
+    device.post(media::RESPONSE, RESULTS.as_bytes()).problem(403);
+}
+
+#[test]
+fn a_client_without_cookies_is_matched_by_its_identity() {
+    let fleet = Fleet::start();
+    let mut device = fleet.bootstrapped(IMEI);
+    device.further(&json!([])).problem(403);
+    device.first(BOOTSTRAP_COMPLETE).expect(200);
+    device.cookie = None;
+    assert_eq!(commands(&device.post(media::RESPONSE, RESULTS.as_bytes())), [json!(["END"])]);
+    device.post(media::RESPONSE, RESULTS.as_bytes()).problem(403);
+}
+
+#[test]
+fn a_new_package1_ends_the_older_session_and_its_jobs_go_out_again() {
+    let fleet = Fleet::start();
+    let mut device = fleet.bootstrapped(IMEI);
+    let first = commands(&device.first(BOOTSTRAP_COMPLETE));
+    let old = device.cookie.clone();
+    let second = commands(&device.first(BOOTSTRAP_COMPLETE));
+    assert_eq!(first[1], second[1]);
+    assert_ne!(first[0][1], second[0][1], "a token is good once");
+    let new = std::mem::replace(&mut device.cookie, old);
+    device.post(media::RESPONSE, RESULTS.as_bytes()).problem(403);
+    device.put(first[0][1].as_str().unwrap(), &device.devinfo()).problem(404);
+    device.cookie = new;
+    device.put(second[0][1].as_str().unwrap(), &device.devinfo()).expect(204);
+    device.further(&json!([{"sc": 200}, {"sc": 200, "Data": device.devinfo()}])).expect(200);
+    let shown = fleet.shown(IMEI);
+    assert_eq!(shown["state"], "managed");
+    assert_eq!(shown["sessions"][1]["outcome"], "a newer session of the account took its place");
+}
+
+#[test]
+fn a_cookie_on_a_package1_is_ignored() {
+    let fleet = Fleet::start();
+    let mut device = fleet.bootstrapped(IMEI);
+    device.cookie = Some("s=whatever".into());
+    let body = json!({"Alert": [{"AlertType": CLIENT_INITIATED}]}).to_string();
+    device.post(media::INITIATION, body.as_bytes()).expect(200);
+}
+
+#[test]
+fn a_malformed_package_ends_the_session_and_says_where() {
+    let fleet = Fleet::start();
+    let mut device = fleet.bootstrapped(IMEI);
+    for body in
+        ["", "{", "[]", "{}", r#"{"Alert":[]}"#, r#"{"Alert":[{"AlertType":"x"}]}"#, r#"{"Alert":[],"Alert":[]}"#]
+    {
+        assert!(device.post(media::INITIATION, body.as_bytes()).problem(400).starts_with("Package#1"), "{body}");
+    }
+    for body in ["", "{}", r#"{"Status":[]}"#, r#"{"Status":[{}]}"#, r#"{"Status":[{"sc":200}]}"#] {
+        device.first(BOOTSTRAP_COMPLETE).expect(200);
+        assert!(device.post(media::RESPONSE, body.as_bytes()).problem(400).starts_with("Package#3"), "{body}");
+        device.post(media::RESPONSE, RESULTS.as_bytes()).problem(403);
+    }
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    device.post(media::INITIATION, deep.as_bytes()).problem(400);
+}
+
+#[test]
+fn a_job_that_always_breaks_its_session_is_given_up() {
+    let fleet = Fleet::start();
+    let mut device = fleet.bootstrapped(IMEI);
+    device.become_managed();
+    let job = json!({"commands": [["GET", "urn:oma:mo:oma-dm-devinfo:1.2//Man"]]});
+    let path = format!("/devices/{}/jobs", kit::user(IMEI));
+    fleet.api("POST", &path, &job).expect(201);
+    for _ in 0..5 {
+        assert_eq!(commands(&device.first(CLIENT_INITIATED))[0][0], "GET");
+        device.post(media::RESPONSE, b"{").problem(400);
+    }
+    assert_eq!(commands(&device.first(CLIENT_INITIATED)), [json!(["END"])]);
+    assert_eq!(fleet.api("GET", &path, &Value::Null).json()["jobs"][0]["state"], "failed");
+}
+
+#[test]
+fn types_are_negotiated_before_anything_else() {
+    let fleet = Fleet::start();
+    let device = fleet.bootstrapped(IMEI);
+    for content_type in ["application/json", "text/plain", media::REQUEST] {
+        let answer = device.post(content_type, b"{}");
+        answer.problem(415);
+        assert!(answer.header("omadm-accept").unwrap().contains(media::INITIATION));
+    }
+    let headers = [("Content-Type", media::INITIATION), ("Accept", "application/xml")];
+    device.send("POST", "/dm", &headers, b"{}").problem(406);
+    device.send("GET", "/dm", &[], b"").problem(405);
+}
+
+#[test]
+fn who_sends_is_proven_each_time() {
+    let fleet = Fleet::start();
+    let mut device = fleet.bootstrapped(IMEI);
+    device.first(BOOTSTRAP_COMPLETE).expect(200);
+    let stranger = Device {
+        fleet: &fleet,
+        dev_id: IMEI.into(),
+        authorization: kit::basic("nobody", "x"),
+        cookie: device.cookie.clone(),
+    };
+    let answer = stranger.post(media::RESPONSE, RESULTS.as_bytes());
+    answer.problem(401);
+    assert!(answer.header("www-authenticate").is_some());
+    let claiming = Device { dev_id: OTHER.into(), authorization: device.authorization.clone(), ..stranger };
+    claiming.post(media::RESPONSE, RESULTS.as_bytes()).problem(403);
+    let headers = [("Content-Type", media::INITIATION), ("Authorization", &*device.authorization)];
+    assert!(fleet.device("POST", "/dm", &headers, b"{}").problem(400).contains("OMADM-DevID is missing"));
+    let headers = [("Content-Type", media::INITIATION), ("OMADM-DevID", IMEI)];
+    fleet.device("POST", "/dm", &headers, b"{}").problem(401);
+    assert_eq!(commands(&device.post(media::RESPONSE, RESULTS.as_bytes())), [json!(["END"])]);
+}
+
+#[test]
+fn a_body_over_its_limit_is_413() {
+    let fleet = Fleet::with(|config| config.limits.max_body = 2048);
+    let device = fleet.bootstrapped(IMEI);
+    let answer = device.post(media::INITIATION, &vec![b' '; 2049]);
+    assert!(answer.problem(413).contains("2048"));
+    device.post(media::INITIATION, &vec![b' '; 2048]).problem(400);
+    device.post(media::INITIATION, &vec![b' '; 900_000]).problem(413);
+    let codes: Vec<Value> = fleet.why(IMEI).iter().map(|record| record["code"].clone()).collect();
+    assert_eq!(codes[..3], [json!("too-large"), json!("malformed"), json!("too-large")]);
+}
+
+#[test]
+fn slow_heads_and_bodies_are_cut_off() {
+    let fleet = Fleet::with(|config| {
+        config.limits.header = Duration::from_secs(1);
+        config.limits.body = Duration::from_secs(1);
+    });
+    let device = fleet.bootstrapped(IMEI);
+    let start = Instant::now();
+    let mut slow_head = fleet.connect();
+    slow_head.write_all(b"GET /bootstrap HTTP/1.1\r\nHost: lo").unwrap();
+    let mut slow_body = fleet.connect();
+    let head = format!(
+        "POST /dm HTTP/1.1\r\nHost: localhost\r\nContent-Type: {}\r\nOMADM-DevID: {IMEI}\r\nAuthorization: {}\r\n\
+         Content-Length: 100\r\n\r\n{{",
+        media::INITIATION,
+        device.authorization
+    );
+    slow_body.write_all(head.as_bytes()).unwrap();
+    kit::answer(slow_body).problem(408);
+    let mut rest = Vec::new();
+    let _ = std::io::Read::read_to_end(&mut slow_head, &mut rest);
+    assert!(start.elapsed() < Duration::from_secs(6));
+    let records = fleet.api("GET", "/requests", &Value::Null).json();
+    let timeouts = records["requests"].as_array().unwrap().iter().filter(|r| r["code"] == "timeout").count();
+    assert_eq!(timeouts, 2, "{records}");
+}
+
+#[test]
+fn what_is_no_http_and_no_tls_is_recorded_too() {
+    let fleet = Fleet::start();
+    let mut stream = fleet.connect();
+    stream.write_all(b"\x01\x02\x03 nonsense\r\n\r\n").unwrap();
+    let _ = std::io::Read::read_to_end(&mut stream, &mut Vec::new());
+    let mut plain = std::net::TcpStream::connect(fleet.server().device_addr).unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let _ = std::io::Read::read_to_end(&mut plain, &mut Vec::new());
+    let records = fleet.api("GET", "/requests", &Value::Null).json();
+    let codes: Vec<&str> =
+        records["requests"].as_array().unwrap().iter().map(|record| record["code"].as_str().unwrap()).collect();
+    assert!(codes.contains(&"malformed") && codes.contains(&"tls"), "{records}");
+}
