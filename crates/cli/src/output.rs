@@ -12,6 +12,9 @@ const LINES: TableStyle = TableStyle::new()
     .header_separator(LineStyle::none().fill('─').junction('─'))
     .content_lines(ContentLineStyle::none());
 
+/// Below so many columns a table is not made to fit.
+const NARROW: u16 = 60;
+
 /// How a piece of text stands out, on a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
@@ -83,7 +86,11 @@ impl Output {
         if self.colour {
             table.enforce_styling();
         } else {
-            table.force_no_tty().set_content_arrangement(ContentArrangement::Disabled);
+            table.force_no_tty();
+        }
+        // What is no terminal, or a very narrow one, gets lines as long as they are.
+        if table.width().is_none_or(|width| width < NARROW) {
+            table.set_content_arrangement(ContentArrangement::Disabled);
         }
         table.set_header(header.iter().map(|title| self.cell(Style::Dim, title)));
         table

@@ -125,7 +125,8 @@ fn decisions(before: &ServerDevice, now: &ServerDevice) -> Vec<(Mark, String)> {
     let new = now.requests.iter().take(new).rev().filter(|request| request.endpoint == "bootstrap");
     new.map(|request| {
         let mark = if request.status == Some(200) { Mark::Good } else { Mark::Bad };
-        (mark, format!("the server decides: {}", request.detail))
+        let why = request.detail.split("; ").next().unwrap_or_default();
+        (mark, format!("the server decides: {why}"))
     })
     .collect()
 }
