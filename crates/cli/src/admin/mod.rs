@@ -7,6 +7,7 @@ pub(crate) use calls::Carrier;
 
 use omadm_core::secret::Secret;
 use omadm_core::web::{Url, UrlError};
+use omadm_tls::TlsError;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::fs;
@@ -126,9 +127,7 @@ impl Admin {
             .header("accept", "application/json, application/problem+json");
         let request = if body.is_empty() { request } else { request.header("content-type", "application/json") };
         let request = request.body(body).map_err(|error| Failure::usage(format!("{url}: {error}")))?;
-        let response = self.agent.run(request).map_err(|error| {
-            Failure::failed(format!("no answer from {}: {error}", self.base)).advise("check that the server runs there")
-        })?;
+        let response = self.agent.run(request).map_err(|error| self.unanswered(&error))?;
         let status = response.status();
         let mut body = Vec::new();
         response
@@ -139,6 +138,22 @@ impl Admin {
             .map_err(|error| Failure::failed(format!("the answer of {url} broke off: {error}")))?;
         let answer = Answer { url, status, body };
         if status.is_success() { Ok(answer) } else { Err(answer.into_failure()) }
+    }
+}
+
+impl Admin {
+    fn unanswered(&self, error: &ureq::Error) -> Failure {
+        let inner = match error {
+            ureq::Error::Io(error) => error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>()),
+            _ => None,
+        };
+        let failure = |why: &dyn std::fmt::Display| Failure::failed(format!("no answer from {}: {why}", self.base));
+        match inner {
+            Some(error @ TlsError::Certificate { .. }) => failure(error)
+                .advise("name the certificate to trust by --ca FILE; that of the server's own CA is DIR/ca.pem"),
+            Some(error) => failure(error),
+            None => failure(error).advise("check that the server runs there"),
+        }
     }
 }
 

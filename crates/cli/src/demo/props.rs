@@ -63,10 +63,14 @@ fn profile(name: &str, matches: &Value) -> Value {
 pub(super) fn equip(folder: &Path, cast: Cast, admin: &Admin, sabotage: bool) -> Result<Option<VirtualUicc>, Failure> {
     let home = home(folder, cast);
     private_folder(&home)?;
-    let pin = if sabotage { "9999" } else { PIN };
-    private_file(&home.join("pin"), format!("{pin}\n").as_bytes())?;
-    let secret = if sabotage { "something else" } else { ENROLMENT_SECRET };
-    private_file(&home.join("secret"), format!("{secret}\n").as_bytes())?;
+    if cast.iccid().is_some() {
+        let pin = if sabotage { "9999" } else { PIN };
+        private_file(&home.join("pin"), format!("{pin}\n").as_bytes())?;
+    }
+    if cast == Cast::Network {
+        let secret = if sabotage { "something else" } else { ENROLMENT_SECRET };
+        private_file(&home.join("secret"), format!("{secret}\n").as_bytes())?;
+    }
     if cast.has_factory_file() {
         let mut message = admin.issue_message(GENERAL, Carrier::Factory(cast.name()))?;
         if sabotage {
