@@ -1,1 +1,7 @@
-fn main() {}
+//! The program `omadm`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    omadm_cli::run(std::env::args_os())
+}

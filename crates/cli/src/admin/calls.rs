@@ -1,0 +1,104 @@
+//! The calls of the admin API.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use ureq::http::Method;
+
+use super::{Admin, segment};
+use crate::failure::{Exit, Failure};
+
+/// How many devices one answer lists.
+const PAGE: usize = 1000;
+
+/// What carries a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Carrier<'a> {
+    /// The card with this ICCID.
+    Card(&'a str),
+    /// A factory file, with a label for people.
+    Factory(&'a str),
+}
+
+impl Admin {
+    /// All profiles by name.
+    pub(crate) fn profiles(&self) -> Result<Vec<Value>, Failure> {
+        self.get("/profiles")
+    }
+
+    /// A profile as it was written.
+    pub(crate) fn profile(&self, name: &str) -> Result<Vec<u8>, Failure> {
+        Ok(self.call(Method::GET, &format!("/profiles/{}", segment(name)), Vec::new())?.body)
+    }
+
+    /// Has a profile checked and stored.
+    pub(crate) fn add_profile(&self, text: Vec<u8>) -> Result<Value, Failure> {
+        self.call(Method::POST, "/profiles", text)?.value()
+    }
+
+    /// Removes a profile.
+    pub(crate) fn remove_profile(&self, name: &str) -> Result<(), Failure> {
+        self.call(Method::DELETE, &format!("/profiles/{}", segment(name)), Vec::new()).map(|_| ())
+    }
+
+    /// The message of this profile with sample credentials, and whether a device with these facts gets it, or without a
+    /// name which profile it gets.
+    pub(crate) fn preview(
+        &self,
+        profile: Option<&str>,
+        dev_id: &str,
+        network: Option<(&str, &str)>,
+    ) -> Result<Value, Failure> {
+        let path = profile.map_or("/preview".to_owned(), |name| format!("/profiles/{}/preview", segment(name)));
+        let (mcc, mnc) = network.unzip();
+        self.send(Method::POST, &path, &json!({"dev_id": dev_id, "mcc": mcc, "mnc": mnc}))
+    }
+
+    /// Has a message of this profile issued, with credentials of its own.
+    pub(crate) fn issue_message(&self, profile: &str, carrier: Carrier<'_>) -> Result<Vec<u8>, Failure> {
+        let body = match carrier {
+            Carrier::Card(iccid) => json!({"profile": profile, "for": "card", "iccid": iccid}),
+            Carrier::Factory(label) => json!({"profile": profile, "for": "factory", "label": label}),
+        };
+        Ok(self.call(Method::POST, "/messages", body.to_string().into_bytes())?.body)
+    }
+
+    /// All devices by DevID.
+    pub(crate) fn devices(&self) -> Result<Vec<Value>, Failure> {
+        let mut devices: Vec<Value> = Vec::new();
+        loop {
+            let last = devices.last().and_then(|device| device.get("dev_id")).and_then(Value::as_str);
+            let after = last.map(|dev_id| format!("&after={}", segment(dev_id))).unwrap_or_default();
+            let page: Vec<Value> = self.get(&format!("/devices?limit={PAGE}{after}"))?;
+            let is_last = page.len() < PAGE;
+            devices.extend(page);
+            if is_last {
+                return Ok(devices);
+            }
+        }
+    }
+
+    /// Makes a device known by its enrolment secret; without one the server makes it up and shows it this once.
+    pub(crate) fn add_device(&self, dev_id: &str, secret: Option<&str>) -> Result<Value, Failure> {
+        self.send(Method::POST, "/devices", &json!({"dev_id": dev_id, "secret": secret}))
+    }
+
+    /// A device and what is known of it.
+    pub(crate) fn device<T: DeserializeOwned>(&self, dev_id: &str) -> Result<T, Failure> {
+        self.get(&format!("/devices/{}", segment(dev_id)))
+    }
+
+    /// What became of a device's requests, and why.
+    pub(crate) fn why(&self, dev_id: &str) -> Result<Value, Failure> {
+        self.get(&format!("/devices/{}/why", segment(dev_id)))
+    }
+}
+
+impl Failure {
+    /// The same for a caller who named something that is not there: a mistake in what was typed.
+    pub(crate) fn or_usage(self) -> Self {
+        match self.exit {
+            Exit::Nothing => Self { exit: Exit::Usage, ..self },
+            Exit::Failed | Exit::Usage | Exit::Denied => self,
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! `omadm card`.
+
+use clap::{Args, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::{Listing, Reach};
+
+/// The commands of `omadm card`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CardCommand {
+    /// Make a virtual card that holds a Bootstrap Message
+    #[command(after_help = "\
+Examples:
+  omadm card create --message message.json --pin pin.txt -o card.json
+  omadm card create --profile meters --pin pin.txt -o card.json
+
+A message with secrets belongs behind a PIN (Profile P-36). The card file holds PIN and message and gets mode 0600.")]
+    Create(CreateCard),
+    /// Print the Bootstrap Message on a card
+    #[command(after_help = "\
+Example:
+  omadm card read card.json --pin-file pin.txt")]
+    Read(ReadCard),
+    /// Show the files of a card, what they mean, and what a DM Client would do with it
+    #[command(after_help = "\
+Example:
+  omadm card inspect --reader 'Virtual PCD 00 00'")]
+    Inspect(ReadCard),
+    /// Put a virtual card into a virtual reader, until Ctrl-C
+    #[command(after_help = "\
+Examples:
+  omadm card run card.json --vpcd 127.0.0.1:35963      into the reader of a running pcscd
+  omadm card run card.json --socket card.sock          for omadm-client with link = \"socket:card.sock\"
+  omadm card run card.json --pcscd pcscd.sock          with a private pcscd; point PCSCLITE_CSOCK_NAME to it")]
+    Run(RunCard),
+    /// List the PC/SC readers and the cards in them
+    #[command(after_help = "\
+Example:
+  omadm card readers --json")]
+    Readers {
+        #[command(flatten)]
+        listing: Listing,
+    },
+}
+
+/// In which form the card's directory tells of the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    /// opaqueDO, which OpenSC reads too
+    Opaque,
+    /// oidDO
+    Oid,
+    /// Both
+    Both,
+}
+
+/// Options of `omadm card create`.
+#[derive(Debug, Args)]
+pub(crate) struct CreateCard {
+    #[command(flatten)]
+    pub(crate) content: Content,
+    /// How the card's directory tells of the message
+    #[arg(long, value_enum, default_value_t = Form::Opaque)]
+    pub(crate) form: Form,
+    /// Put the message behind the PIN in this file: 4 to 8 digits
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pin: Option<PathBuf>,
+    /// The card's ICCID: 10 to 20 digits
+    #[arg(long, value_name = "DIGITS", default_value = "8988000000000000016")]
+    pub(crate) iccid: String,
+    /// The IMSI in the USIM: 6 to 15 digits
+    #[arg(long, value_name = "DIGITS", default_value = "001010123456789")]
+    pub(crate) imsi: String,
+    /// How many digits of the IMSI are the network code: 2 or 3
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=3))]
+    pub(crate) mnc_length: u8,
+    /// Accept a message with secrets that everybody can read off the card
+    #[arg(long)]
+    pub(crate) allow_public_secret: bool,
+    /// The card file to write
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) listing: Listing,
+    #[command(flatten)]
+    pub(crate) reach: Reach,
+}
+
+/// What the card holds.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Content {
+    /// The file with the Bootstrap Message
+    #[arg(long, value_name = "FILE")]
+    pub(crate) message: Option<PathBuf>,
+    /// Have the server issue a message of this profile, with credentials of its own
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// No message: a SIM as operators sell it
+    #[arg(long)]
+    pub(crate) empty: bool,
+}
+
+/// Which card is meant, for reading; without any the first PC/SC reader with a card in it.
+#[derive(Debug, Args)]
+pub(crate) struct ReadCard {
+    #[command(flatten)]
+    pub(crate) card: Ask,
+    /// The file with the PIN; it is tried once, and only if the card has more than one try left
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pin_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) listing: Listing,
+}
+
+/// A card in a file, a reader or behind a socket.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct Ask {
+    /// The card file of a virtual card
+    pub(crate) file: Option<PathBuf>,
+    /// A PC/SC reader: its name or a part of it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) reader: Option<String>,
+    /// A socket on which a virtual card runs
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+}
+
+/// Options of `omadm card run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunCard {
+    /// The card file
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) listing: Listing,
+}
+
+/// Where the virtual card is put.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Place {
+    /// The vpcd reader that listens there
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) vpcd: Option<SocketAddr>,
+    /// A unix socket to listen on, with the framing of vpcd
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+    /// Start a private pcscd that listens on this unix socket, with one reader
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) pcscd: Option<PathBuf>,
+}

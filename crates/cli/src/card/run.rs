@@ -1,0 +1,80 @@
+//! `omadm card run`: a virtual card in a virtual reader, until a signal.
+
+use omadm_card::VirtualUicc;
+use omadm_card::link::vpcd::{PrivatePcscd, ServedCard, SharedCard, Stream, listen, serve};
+use serde_json::json;
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use super::source;
+use crate::args::{Place, RunCard};
+use crate::failure::{Exit, Failure};
+use crate::output;
+use crate::signals::Ending;
+
+/// How often it is looked whether the end has come.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Runs the card.
+pub(super) fn run(args: &RunCard) -> Result<(), Failure> {
+    let ending = Ending::on_signals()?;
+    let card = SharedCard::new(VirtualUicc::new(&source::image(&args.file)?));
+    let (served, place) = match &args.place {
+        Place { pcscd: Some(socket), .. } => return in_pcscd(args, card, socket, &ending),
+        Place { vpcd: Some(address), .. } => (insert(*address, card)?, format!("vpcd at {address}")),
+        Place { socket: Some(socket), .. } => (listen_at(socket, card)?, socket.display().to_string()),
+        Place { vpcd: None, socket: None, pcscd: None } => return Err(Failure::usage("no reader is named")),
+    };
+    announce(args, &place, || format!("The card is in {place}. Ctrl-C takes it out."))?;
+    while served.is_inserted() && !ending.is_due() {
+        thread::sleep(PAUSE);
+    }
+    if ending.is_due() { Ok(()) } else { Err(Failure::failed(format!("{place} has closed the connection"))) }
+}
+
+fn insert(address: SocketAddr, card: SharedCard) -> Result<ServedCard, Failure> {
+    TcpStream::connect(address)
+        .and_then(|stream| {
+            stream.set_nodelay(true)?;
+            serve(Stream::Tcp(stream), card)
+        })
+        .map_err(|error| {
+            Failure::failed(format!("no vpcd reader listens at {address}: {error}"))
+                .advise("start pcscd with the vpcd driver, or let --pcscd do that")
+        })
+}
+
+fn listen_at(socket: &Path, card: SharedCard) -> Result<ServedCard, Failure> {
+    listen(socket, card).map_err(|error| {
+        Failure::new(Exit::Failed, format!("cannot listen at {}: {error}", socket.display()))
+            .advise("the socket must not be there yet, and its path has at most 107 bytes")
+    })
+}
+
+fn in_pcscd(args: &RunCard, card: SharedCard, socket: &Path, ending: &Ending) -> Result<(), Failure> {
+    // The service runs in another folder than we do.
+    let socket = std::path::absolute(socket).map_err(|error| Failure::unwritable(socket, &error))?;
+    let service = PrivatePcscd::start(&socket, 1).map_err(|error| Failure::failed(error.to_string()))?;
+    let reader = service.reader(0).unwrap_or_default();
+    let _served =
+        service.insert(0, card).map_err(|error| Failure::failed(format!("{reader} takes no card: {error}")))?;
+    let (variable, path) = service.environment();
+    announce(args, reader, || {
+        let path = path.display();
+        format!(
+            "The card is in the reader {reader} of a private pcscd.\n\
+             Programs find it by {variable}={path}\n\
+             Ctrl-C ends it."
+        )
+    })?;
+    while !ending.is_due() {
+        thread::sleep(PAUSE);
+    }
+    Ok(())
+}
+
+fn announce(args: &RunCard, reader: &str, text: impl FnOnce() -> String) -> Result<(), Failure> {
+    if args.listing.json { output::json(&json!({"reader": reader})) } else { output::say(text()) }
+}

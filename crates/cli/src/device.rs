@@ -1,0 +1,176 @@
+//! `omadm device`: the devices, and what became of them.
+
+use serde_json::Value;
+use std::io::BufRead;
+
+use crate::admin::{Admin, first_line};
+use crate::args::{AddDevice, DeviceCommand, Listing};
+use crate::failure::Failure;
+use crate::output::{self, Output, Style};
+use crate::profile::text_of;
+
+/// Carries out a command of `omadm device`.
+///
+/// # Errors
+/// If it fails; see [`Failure`].
+pub(crate) fn run(command: &DeviceCommand) -> Result<(), Failure> {
+    match command {
+        DeviceCommand::Add(args) => add(&Admin::find(&args.reach)?, args),
+        DeviceCommand::List { listing, reach } => list(&Admin::find(reach)?, *listing),
+        DeviceCommand::Show { dev_id, listing, reach } => show(&Admin::find(reach)?, dev_id, *listing),
+        DeviceCommand::Why { dev_id, listing, reach } => why(&Admin::find(reach)?, dev_id, *listing),
+    }
+}
+
+fn add(admin: &Admin, args: &AddDevice) -> Result<(), Failure> {
+    let secret = match &args.secret_file {
+        Some(path) => Some(first_line(path)?),
+        None if args.secret_stdin => Some(line_of_stdin()?),
+        None => None,
+    };
+    let added = admin.add_device(&args.dev_id, secret.as_deref())?;
+    if args.listing.json {
+        return output::json(&added);
+    }
+    output::say(format!("The device {} is known; its user is {}.", args.dev_id, text_of(&added, "user")))?;
+    match text_of(&added, "secret") {
+        made_up if made_up.is_empty() => Ok(()),
+        made_up => {
+            let made_up = Output::stdout().paint(Style::Use, made_up);
+            output::say(format!(
+                "Its enrolment secret, shown only now: {made_up}\n\
+                 Put it into a file of the device (0600) that bootstrap.secret_file of omadm-client names."
+            ))
+        }
+    }
+}
+
+fn line_of_stdin() -> Result<String, Failure> {
+    let mut line = String::new();
+    std::io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .map_err(|error| Failure::usage(format!("cannot read standard input: {error}")))?;
+    match line.trim() {
+        "" => Err(Failure::usage("standard input holds no secret")),
+        secret => Ok(secret.to_owned()),
+    }
+}
+
+fn list(admin: &Admin, listing: Listing) -> Result<(), Failure> {
+    let devices = admin.devices()?;
+    if listing.json {
+        return output::json(&devices);
+    }
+    if devices.is_empty() {
+        return output::say("There is no device. Add one: omadm device add DEVID");
+    }
+    let paint = Output::stdout();
+    let mut table = paint.table(&["device", "state", "source", "account", "model", "firmware", "added"]);
+    for device in &devices {
+        let info = device.get("devinfo").unwrap_or(&Value::Null);
+        table.add_row([
+            text_of(device, "dev_id"),
+            state(&text_of(device, "state"), paint),
+            text_of(device, "source"),
+            text_of(device, "srv_id"),
+            format!("{} {}", text_of(info, "Man"), text_of(info, "Mod")).trim().to_owned(),
+            text_of(info, "FwV"),
+            text_of(device, "added_at"),
+        ]);
+    }
+    output::say(table.trim_fmt())
+}
+
+fn state(word: &str, paint: Output) -> String {
+    let style = match word {
+        "managed" => Style::Good,
+        "bootstrapped" => Style::Note,
+        _ => Style::Dim,
+    };
+    paint.paint(style, word)
+}
+
+fn show(admin: &Admin, dev_id: &str, listing: Listing) -> Result<(), Failure> {
+    let device: Value = admin.device(dev_id)?;
+    if listing.json {
+        return output::json(&device);
+    }
+    let paint = Output::stdout();
+    let mut lines = vec![format!(
+        "{}  {}",
+        paint.paint(Style::Bold, text_of(&device, "dev_id")),
+        state(&text_of(&device, "state"), paint)
+    )];
+    for (name, title) in [("source", "source"), ("srv_id", "account"), ("user", "user"), ("added_at", "added")] {
+        let value = text_of(&device, name);
+        if !value.is_empty() {
+            lines.push(format!("  {title:<8} {value}"));
+        }
+    }
+    if let Some(info) = device.get("devinfo").and_then(Value::as_object) {
+        lines.push(paint.paint(Style::Bold, "DevInfo"));
+        lines.extend(info.iter().map(|(leaf, value)| format!("  {leaf:<8} {}", value.as_str().unwrap_or_default())));
+    }
+    output::say(lines.join("\n"))?;
+    sessions(list_of(&device, "sessions"), paint)
+}
+
+fn sessions(sessions: &[Value], paint: Output) -> Result<(), Failure> {
+    if sessions.is_empty() {
+        return Ok(());
+    }
+    let mut table = paint.table(&["session", "alerts", "commands", "outcome"]);
+    for session in sessions {
+        let alerts = list_of(session, "alerts").iter().filter_map(Value::as_str);
+        let alerts: Vec<_> = alerts.filter_map(|alert| alert.rsplit(':').next()).collect();
+        table.add_row([
+            text_of(session, "started_at"),
+            alerts.join("\n"),
+            commands(list_of(session, "commands")),
+            text_of(session, "outcome"),
+        ]);
+    }
+    output::say(table.trim_fmt())
+}
+
+fn commands(commands: &[Value]) -> String {
+    let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let pairs = commands.iter().filter_map(Value::as_array);
+    pairs.map(|pair| pair.iter().map(plain).collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join("\n")
+}
+
+fn why(admin: &Admin, dev_id: &str, listing: Listing) -> Result<(), Failure> {
+    let why = admin.why(dev_id)?;
+    if listing.json {
+        return output::json(&why);
+    }
+    let paint = Output::stdout();
+    let known = match text_of(&why, "state") {
+        word if word.is_empty() => "not known here; make it known: omadm device add DEVID".to_owned(),
+        word => state(&word, paint),
+    };
+    output::say(format!("{}  {known}", paint.paint(Style::Bold, dev_id)))?;
+    let requests = list_of(&why, "requests");
+    if requests.is_empty() {
+        return output::say("No request of it has come in.");
+    }
+    let mut table = paint.table(&["time", "request", "answer", "proven", "why"]);
+    for request in requests {
+        let proven = request.get("authenticated").and_then(Value::as_bool) == Some(true);
+        let code = text_of(request, "code");
+        let detail = text_of(request, "detail");
+        table.add_row([
+            text_of(request, "at"),
+            format!("{} from {}", text_of(request, "endpoint"), text_of(request, "remote")),
+            text_of(request, "status"),
+            if proven { "yes" } else { "no" }.to_owned(),
+            if detail.is_empty() { code } else { format!("{detail} [{code}]") },
+        ]);
+    }
+    output::say(table.trim_fmt())
+}
+
+fn list_of<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    value.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}

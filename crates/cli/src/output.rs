@@ -1,0 +1,130 @@
+//! All that goes to standard output: text and tables for people, JSON for programs; and failures to standard error.
+
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{ContentArrangement, Table};
+use serde::Serialize;
+use std::io::{self, IsTerminal, Write};
+
+use crate::failure::Failure;
+
+/// How a piece of text stands out, on a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// Headings and names.
+    Bold,
+    /// What may be overlooked.
+    Dim,
+    /// What went well.
+    Good,
+    /// What went wrong.
+    Bad,
+    /// What is worth a look.
+    Note,
+    /// What can be copied and used: commands and addresses.
+    Use,
+}
+
+impl Style {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Bold => "1",
+            Self::Dim => "2",
+            Self::Good => "32",
+            Self::Bad => "31",
+            Self::Note => "33",
+            Self::Use => "36",
+        }
+    }
+}
+
+/// Where a stream's text ends up, and so whether it may hold colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Output {
+    colour: bool,
+}
+
+impl Output {
+    /// Standard output as it is: coloured on a terminal, unless `NO_COLOR` is set.
+    pub(crate) fn stdout() -> Self {
+        Self { colour: io::stdout().is_terminal() && colours_wanted() }
+    }
+
+    /// Standard error as it is.
+    pub(crate) fn stderr() -> Self {
+        Self { colour: io::stderr().is_terminal() && colours_wanted() }
+    }
+
+    /// Without colours, wherever it goes.
+    #[cfg(test)]
+    pub(crate) fn plain() -> Self {
+        Self { colour: false }
+    }
+
+    /// Whether colours are on.
+    pub(crate) fn is_coloured(self) -> bool {
+        self.colour
+    }
+
+    /// `text` in a style, if colours are on.
+    pub(crate) fn paint(self, style: Style, text: impl AsRef<str>) -> String {
+        let text = text.as_ref();
+        if self.colour { format!("\x1b[{}m{text}\x1b[0m", style.code()) } else { text.to_owned() }
+    }
+
+    /// A table for people, with this header, as wide as its content, at most as wide as the terminal.
+    pub(crate) fn table(self, header: &[&str]) -> Table {
+        let mut table = Table::new();
+        table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_header(header.iter().map(|title| title.to_string()));
+        if self.colour {
+            table.enforce_styling();
+        }
+        table
+    }
+}
+
+fn colours_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && std::env::var_os("TERM").is_none_or(|value| value != "dumb")
+}
+
+/// Writes text for people, and a line end.
+///
+/// # Errors
+/// If standard output is closed or full.
+pub(crate) fn say(text: impl AsRef<str>) -> Result<(), Failure> {
+    write(format!("{}\n", text.as_ref()).as_bytes())
+}
+
+/// Writes bytes as they are.
+///
+/// # Errors
+/// If standard output is closed or full.
+pub(crate) fn write(bytes: &[u8]) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    stdout
+        .write_all(bytes)
+        .and_then(|()| stdout.flush())
+        .map_err(|error| Failure::failed(format!("cannot write to standard output: {error}")))
+}
+
+/// Writes one JSON value for programs, on one line.
+///
+/// # Errors
+/// If standard output is closed or full.
+pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
+    let mut bytes = serde_json::to_vec(value)
+        .map_err(|error| Failure::failed(format!("cannot write the result as JSON: {error}")))?;
+    bytes.push(b'\n');
+    write(&bytes)
+}
+
+/// Tells a person why the command failed, and what to do about it. Standard error may be gone; then nobody is told.
+pub(crate) fn complain(failure: &Failure) {
+    let paint = Output::stderr();
+    let mut text = format!("{} {}\n", paint.paint(Style::Bad, "error:"), failure.message);
+    if let Some(advice) = &failure.advice {
+        text.push_str(&format!("{} {advice}\n", paint.paint(Style::Use, " help:")));
+    }
+    let _ = io::stderr().write_all(text.as_bytes());
+}

@@ -1,0 +1,137 @@
+//! Cards made, read, looked into and run by the program.
+
+#![allow(clippy::unwrap_used)]
+
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const OPEN: &str = r#"[{"ClientURI":"urn:oma:mo:oma-dm-dmacc:1.2/acme/","MOData":{"DMAcc":{"SrvID":"acme","SrvURI":"https://dm.example/dm","Name":"Acme","Perm":{"1":{"MOID":"urn:oma:mo:oma-dm-devinfo:1.2"}}}}}]"#;
+const SECRET: &str = r#"[{"ClientURI":"urn:oma:mo:oma-dm-dmacc:1.2/acme/","MOData":{"DMAcc":{"SrvID":"acme","SrvURI":"https://dm.example/dm","Name":"Acme","Perm":{"1":{"MOID":"urn:oma:mo:oma-dm-devinfo:1.2"}},"Auth":{"Trsp":{"Data":"YmFzaWM6YWNtZQ==","Secret":"aHVzaGh1c2g="}}}}}]"#;
+
+struct Desk(tempfile::TempDir);
+
+impl Desk {
+    fn new() -> Self {
+        let desk = Self(tempfile::tempdir_in("/tmp").unwrap());
+        fs::write(desk.path("open.json"), OPEN).unwrap();
+        fs::write(desk.path("secret.json"), SECRET).unwrap();
+        fs::write(desk.path("pin"), "4711\n").unwrap();
+        fs::write(desk.path("wrong"), "9999\n").unwrap();
+        desk
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_omadm"));
+        command.current_dir(self.0.path()).arg("card").args(arguments);
+        command
+    }
+
+    fn omadm(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn code(&self, arguments: &[&str]) -> i32 {
+        self.omadm(arguments).status.code().unwrap()
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.omadm(arguments);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{arguments:?}: {error}"))
+    }
+}
+
+#[test]
+fn the_message_comes_back_byte_for_byte() {
+    let desk = Desk::new();
+    for form in ["opaque", "oid", "both"] {
+        assert_eq!(desk.code(&["create", "--message", "open.json", "--form", form, "-o", "card.json"]), 0);
+        let output = desk.omadm(&["read", "card.json"]);
+        assert_eq!(String::from_utf8(output.stdout).unwrap().trim_end(), OPEN, "{form}");
+    }
+    let mode = fs::metadata(desk.path("card.json")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_secret_goes_behind_a_pin() {
+    let desk = Desk::new();
+    let refused = desk.omadm(&["create", "--message", "secret.json", "-o", "card.json"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--allow-public-secret"));
+    assert!(!desk.path("card.json").exists());
+
+    assert_eq!(desk.code(&["create", "--message", "secret.json", "--pin", "pin", "-o", "card.json"]), 0);
+    assert_eq!(desk.code(&["read", "card.json"]), 4, "no PIN");
+    assert_eq!(desk.code(&["read", "card.json", "--pin-file", "wrong"]), 4, "a wrong PIN");
+    assert_eq!(desk.code(&["read", "card.json", "--pin-file", "pin"]), 0);
+
+    let open = ["create", "--message", "secret.json", "--allow-public-secret", "-o", "card.json"];
+    assert_eq!(desk.code(&open), 0);
+    let inspection = desk.json(&["inspect", "card.json", "--json"]);
+    let seen = inspection["message"]["found"]["public_secrets"][0].as_str().unwrap_or_default();
+    assert!(seen.contains("Auth/Trsp/Secret"), "{inspection}");
+}
+
+#[test]
+fn a_card_without_a_message_is_3() {
+    let desk = Desk::new();
+    assert_eq!(desk.code(&["create", "--empty", "-o", "card.json"]), 0);
+    assert_eq!(desk.code(&["read", "card.json"]), 3);
+}
+
+#[test]
+fn what_is_no_message_or_no_card_is_2() {
+    let desk = Desk::new();
+    fs::write(desk.path("bad.json"), "[]").unwrap();
+    assert_eq!(desk.code(&["create", "--message", "bad.json", "-o", "card.json"]), 2);
+    assert_eq!(desk.code(&["create", "--message", "none.json", "-o", "card.json"]), 2);
+    assert_eq!(desk.code(&["create", "--message", "open.json", "--iccid", "12", "-o", "card.json"]), 2);
+    assert_eq!(desk.code(&["read", "bad.json"]), 2);
+}
+
+#[test]
+fn the_look_into_a_card_in_json_and_for_people() {
+    let desk = Desk::new();
+    desk.code(&["create", "--message", "secret.json", "--pin", "pin", "-o", "card.json"]);
+    insta::assert_json_snapshot!("inspect_json", desk.json(&["inspect", "card.json", "--pin-file", "pin", "--json"]));
+    let text = desk.omadm(&["inspect", "card.json"]).stdout;
+    insta::assert_snapshot!("inspect_text", String::from_utf8(text).unwrap());
+}
+
+/// A program that is killed with the value.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_card_that_runs_behind_a_socket_is_read_through_it() {
+    let desk = Desk::new();
+    desk.code(&["create", "--message", "open.json", "-o", "card.json"]);
+    let mut command = desk.command(&["run", "card.json", "--socket", "card.sock", "--json"]);
+    let mut running = Running(command.stdout(Stdio::piped()).spawn().unwrap());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !desk.path("card.sock").exists() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let output = desk.omadm(&["read", "--socket", "card.sock"]);
+    assert_eq!(String::from_utf8(output.stdout).unwrap().trim_end(), OPEN);
+
+    let pid = rustix::process::Pid::from_child(&running.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(running.0.wait().unwrap().success());
+    assert!(!desk.path("card.sock").exists());
+}
