@@ -111,6 +111,29 @@ fn a_job_that_always_breaks_its_session_is_given_up() {
 }
 
 #[test]
+fn a_session_dies_after_ten_idle_minutes() {
+    let fleet = Fleet::start();
+    let mut device = fleet.bootstrapped(IMEI);
+    device.first(BOOTSTRAP_COMPLETE).expect(200);
+    fleet.change("update session set touched_at = touched_at - 601");
+    device.post(media::RESPONSE, RESULTS.as_bytes()).problem(403);
+    device.cookie = None;
+    device.post(media::RESPONSE, RESULTS.as_bytes()).problem(403);
+}
+
+#[test]
+fn after_half_an_hour_nothing_more_goes_out() {
+    let fleet = Fleet::start();
+    let mut device = fleet.bootstrapped(IMEI);
+    device.first(BOOTSTRAP_COMPLETE).expect(200);
+    let job = json!({"commands": [["GET", "urn:oma:mo:oma-dm-devinfo:1.2//Man"]]});
+    fleet.api("POST", &format!("/devices/{}/jobs", kit::user(IMEI)), &job).expect(201);
+    fleet.change("update session set started_at = started_at - 1801");
+    assert_eq!(commands(&device.post(media::RESPONSE, RESULTS.as_bytes())), [json!(["END"])]);
+    assert_eq!(commands(&device.first(CLIENT_INITIATED))[0][0], "GET");
+}
+
+#[test]
 fn types_are_negotiated_before_anything_else() {
     let fleet = Fleet::start();
     let device = fleet.bootstrapped(IMEI);

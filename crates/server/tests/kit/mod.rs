@@ -164,6 +164,16 @@ impl Fleet {
         self.api("GET", &format!("/devices/{}", user(dev_id)), &Value::Null).expect(200).json()
     }
 
+    /// Changes the database behind the server's back: time passes no faster in tests.
+    pub fn change(&self, sql: &'static str) {
+        let path = self.folder.path().join("data/omadm.db");
+        self.runtime.block_on(async {
+            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+            let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
+            assert!(sqlx::query(sql).execute(&mut connection).await.unwrap().rows_affected() > 0);
+        });
+    }
+
     /// The codes of the last requests of all, once they are as expected: a broken connection is recorded after its end.
     pub fn codes_become(&self, expected: impl Fn(&[String]) -> bool) {
         let start = Instant::now();
