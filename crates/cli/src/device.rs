@@ -1,5 +1,6 @@
 //! `omadm device`: the devices, and what became of them.
 
+use comfy_table::Cell;
 use serde_json::Value;
 use std::io::BufRead;
 
@@ -70,25 +71,28 @@ fn list(admin: &Admin, listing: Listing) -> Result<(), Failure> {
     for device in &devices {
         let info = device.get("devinfo").unwrap_or(&Value::Null);
         table.add_row([
-            text_of(device, "dev_id"),
-            state(&text_of(device, "state"), paint),
-            text_of(device, "source"),
-            text_of(device, "srv_id"),
-            format!("{} {}", text_of(info, "Man"), text_of(info, "Mod")).trim().to_owned(),
-            text_of(info, "FwV"),
-            text_of(device, "added_at"),
+            paint.cell(Style::Bold, text_of(device, "dev_id")),
+            paint.cell(style_of(&text_of(device, "state")), text_of(device, "state")),
+            Cell::new(text_of(device, "source")),
+            Cell::new(text_of(device, "srv_id")),
+            Cell::new(format!("{} {}", text_of(info, "Man"), text_of(info, "Mod")).trim()),
+            Cell::new(text_of(info, "FwV")),
+            Cell::new(text_of(device, "added_at")),
         ]);
     }
     output::say(table.trim_fmt())
 }
 
 fn state(word: &str, paint: Output) -> String {
-    let style = match word {
+    paint.paint(style_of(word), word)
+}
+
+fn style_of(state: &str) -> Style {
+    match state {
         "managed" => Style::Good,
         "bootstrapped" => Style::Note,
         _ => Style::Dim,
-    };
-    paint.paint(style, word)
+    }
 }
 
 fn show(admin: &Admin, dev_id: &str, listing: Listing) -> Result<(), Failure> {

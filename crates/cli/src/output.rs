@@ -1,11 +1,19 @@
 //! All that goes to standard output: text and tables for people, JSON for programs; and failures to standard error.
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, ContentLineStyle, LineStyle, Table, TableStyle};
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 
 use crate::failure::Failure;
+
+/// A line below the header, none between rows.
+const LINES: TableStyle = TableStyle::new()
+    .header_lines(ContentLineStyle::none())
+    .header_separator(LineStyle::none().fill('─').junction('─'))
+    .content_lines(ContentLineStyle::none());
+
+/// Below so many columns a table is not made to fit.
+const NARROW: u16 = 60;
 
 /// How a piece of text stands out, on a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,12 +82,32 @@ impl Output {
     /// A table for people, with this header, as wide as its content, at most as wide as the terminal.
     pub(crate) fn table(self, header: &[&str]) -> Table {
         let mut table = Table::new();
-        table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-        table.set_header(header.iter().map(|title| title.to_string()));
+        table.load_style(LINES).set_content_arrangement(ContentArrangement::Dynamic);
         if self.colour {
             table.enforce_styling();
+        } else {
+            table.force_no_tty();
         }
+        // What is no terminal, or a very narrow one, gets lines as long as they are.
+        if table.width().is_none_or(|width| width < NARROW) {
+            table.set_content_arrangement(ContentArrangement::Disabled);
+        }
+        table.set_header(header.iter().map(|title| self.cell(Style::Dim, title)));
         table
+    }
+
+    /// A cell of a table in a style.
+    pub(crate) fn cell(self, style: Style, text: impl AsRef<str>) -> Cell {
+        let cell = Cell::new(text.as_ref());
+        match style {
+            _ if !self.colour => cell,
+            Style::Bold => cell.add_attribute(Attribute::Bold),
+            Style::Dim => cell.add_attribute(Attribute::Dim),
+            Style::Good => cell.fg(Color::DarkGreen),
+            Style::Bad => cell.fg(Color::DarkRed),
+            Style::Note => cell.fg(Color::DarkYellow),
+            Style::Use => cell.fg(Color::DarkCyan),
+        }
     }
 }
 

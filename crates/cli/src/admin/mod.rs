@@ -49,9 +49,12 @@ impl Admin {
         let in_data = |name: &str| reach.data.as_ref().map(|folder| folder.join(name));
         let base = match (&reach.server, in_data(URL_FILE)) {
             (Some(url), _) => url.clone(),
-            (None, Some(path)) => {
-                first_line(&path).map_err(|failure| failure.advise("start the server of this folder: omadm serve"))?
+            (None, Some(path)) if !path.exists() => {
+                let folder = path.parent().unwrap_or(&path).display();
+                return Err(Failure::failed(format!("no server runs on the data folder {folder}"))
+                    .advise(format!("start it: omadm serve --data {folder}")));
             }
+            (None, Some(path)) => first_line(&path)?,
             (None, None) => {
                 return Err(Failure::usage("no server is named")
                     .advise("say --server URL --token-file FILE, or --data DIR on the server's own machine"));

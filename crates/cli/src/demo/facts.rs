@@ -57,13 +57,31 @@ pub(super) struct ServerDevice {
     pub(super) state: String,
     #[serde(default)]
     pub(super) devinfo: Option<Map<String, Value>>,
+    /// Newest first.
     #[serde(default)]
     pub(super) sessions: Vec<Session>,
+    /// Newest first.
+    #[serde(default)]
+    pub(super) requests: Vec<Request>,
+}
+
+/// A request as the server saw it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub(super) struct Request {
+    #[serde(default)]
+    pub(super) at: String,
+    pub(super) endpoint: String,
+    #[serde(default)]
+    pub(super) status: Option<u16>,
+    #[serde(default)]
+    pub(super) detail: String,
 }
 
 /// A session as the server saw it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct Session {
+    #[serde(default)]
+    pub(super) started_at: String,
     #[serde(default)]
     pub(super) alerts: Vec<String>,
     #[serde(default)]

@@ -1,6 +1,6 @@
 //! What became of a device, and whether that is what the demo promises.
 
-use omadm_core::reason::Attempt;
+use omadm_core::reason::{Attempt, Outcome as Ending};
 use serde::Serialize;
 
 use super::facts::{LastRun, Seen, ServerDevice};
@@ -103,9 +103,10 @@ fn objections(cast: Cast, seen: &Seen) -> Vec<String> {
         Some(client) => {
             expect(client.profile == PROFILE, format!("its profile is {:?}, not {PROFILE}", client.profile));
             expect(client.dev_id == facts.dev_id, format!("it calls itself {:?}, not {}", client.dev_id, facts.dev_id));
-            let last = client.attempts.iter().rev().find(|attempt| attempt.reason.is_some());
-            let why = last.map_or_else(String::new, |attempt| format!("; {}: {}", attempt.method, attempt.message));
-            expect(client.state == "managed", format!("it says that it is {}{why}", client.state));
+            expect(
+                client.state == "managed",
+                format!("it says that it is {}{}", client.state, failures(&client.attempts)),
+            );
             if client.state == "managed" {
                 let source = client.accounts.iter().find(|account| !account.suspended).map(|one| one.source.as_str());
                 let expected = cast.expected_source();
@@ -117,9 +118,9 @@ fn objections(cast: Cast, seen: &Seen) -> Vec<String> {
         None => expect(false, "the server does not know it".to_owned()),
         Some(device) => {
             expect(device.state == "managed", format!("the server shows it as {}", device.state));
-            let read = device.devinfo.clone().unwrap_or_default();
-            for (leaf, value) in facts.dev_info() {
-                let found = read.get(&leaf);
+            expect(device.devinfo.is_some(), "the server has not read its DevInfo".to_owned());
+            for (leaf, value) in facts.dev_info().into_iter().filter(|_| device.devinfo.is_some()) {
+                let found = device.devinfo.as_ref().and_then(|info| info.get(&leaf));
                 expect(
                     found == Some(&value),
                     format!("the server read {} as DevInfo/{leaf}, not {value}", found.cloned().unwrap_or_default()),
@@ -131,6 +132,16 @@ fn objections(cast: Cast, seen: &Seen) -> Vec<String> {
         }
     }
     list
+}
+
+/// What was tried in vain, each with its reason.
+fn failures(attempts: &[Attempt]) -> String {
+    let tried = attempts.iter().filter(|attempt| matches!(attempt.outcome, Ending::Failed | Ending::None));
+    let told = tried.map(|attempt| {
+        let reason = attempt.reason.map(|reason| format!(" [{reason}]")).unwrap_or_default();
+        format!("; {}: {}{reason}", attempt.method, attempt.message)
+    });
+    told.collect()
 }
 
 #[cfg(test)]
@@ -157,7 +168,12 @@ mod tests {
                 dev_id: facts.dev_id.to_owned(),
                 state: "managed".to_owned(),
                 devinfo: Some(facts.dev_info()),
-                sessions: vec![Session { alerts: vec![BOOTSTRAP_COMPLETE.to_owned()], ended: true }],
+                requests: Vec::new(),
+                sessions: vec![Session {
+                    alerts: vec![BOOTSTRAP_COMPLETE.to_owned()],
+                    ended: true,
+                    ..Session::default()
+                }],
             }),
         }
     }

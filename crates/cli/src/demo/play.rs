@@ -52,10 +52,11 @@ pub(super) struct Play {
 
 impl Play {
     /// Starts everything.
-    pub(super) fn set_up(args: &args::Demo, story: Story, ending: &Ending) -> Result<Self, Failure> {
+    pub(super) fn set_up(args: &args::Demo, mut story: Story, ending: &Ending) -> Result<Self, Failure> {
         let client = stage::client_program(args.client.as_deref())?;
         let (folder, is_temporary) = stage::folder(args.keep.as_deref())?;
         let mut nursery = Nursery::new(is_temporary.then_some(folder.as_path()))?;
+        story.shorten(&folder);
         story.aside(next::greeting)?;
         let (admin, ready) = start_server(&mut nursery, &folder)?;
         story.tell(
@@ -104,7 +105,8 @@ impl Play {
             let environment: Vec<_> = cards.environment(cast).into_iter().collect();
             let config = configuration(&self.folder, cast);
             let log = home(&self.folder, cast).join("client.log");
-            let arguments = [Path::new("--config"), &config, Path::new("run")];
+            let trace = home(&self.folder, cast).join("trace.jsonl");
+            let arguments = [Path::new("--config"), &config, Path::new("run"), Path::new("--trace"), &trace];
             let started = self.nursery.start(cast.name(), &self.client, arguments, &environment, &log)?;
             self.clients.push((cast, started));
             self.story.tell(cast.name(), Mark::Step, cast.has())?;

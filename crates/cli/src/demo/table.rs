@@ -1,6 +1,6 @@
 //! What became of the four, at a glance.
 
-use comfy_table::{CellAlignment, Table};
+use comfy_table::{Cell, CellAlignment, Table};
 use omadm_core::reason::{Attempt, Outcome as Ending};
 
 use super::outcome::Outcome;
@@ -12,20 +12,16 @@ const HEADER: [&str; 7] = ["device", "source", "attempts", "APDUs", "round trips
 pub(super) fn table(outcomes: &[Outcome], paint: Output) -> Table {
     let mut table = paint.table(&HEADER);
     for outcome in outcomes {
-        let source = match (&outcome.source, outcome.is_managed()) {
-            (Some(source), true) => paint.paint(Style::Good, source),
-            (Some(source), false) => paint.paint(Style::Bad, source),
-            (None, _) => paint.paint(Style::Bad, "none"),
-        };
+        let style = if outcome.is_managed() { Style::Good } else { Style::Bad };
         let attempts: Vec<_> = outcome.attempts.iter().map(attempt).collect();
         table.add_row([
-            paint.paint(Style::Bold, outcome.name),
-            source,
-            attempts.join("\n"),
-            outcome.apdus.to_string(),
-            outcome.round_trips.to_string(),
-            outcome.bytes.to_string(),
-            outcome.ms.to_string(),
+            paint.cell(Style::Bold, outcome.name),
+            paint.cell(style, outcome.source.as_deref().unwrap_or("none")),
+            Cell::new(attempts.join("\n")),
+            Cell::new(outcome.apdus),
+            Cell::new(outcome.round_trips),
+            Cell::new(outcome.bytes),
+            Cell::new(outcome.ms),
         ]);
     }
     for column in table.column_iter_mut().skip(3) {
@@ -37,7 +33,8 @@ pub(super) fn table(outcomes: &[Outcome], paint: Output) -> Table {
 fn attempt(attempt: &Attempt) -> String {
     let mark = match attempt.outcome {
         Ending::Installed | Ending::Unchanged => '✔',
-        Ending::None | Ending::Failed => '✘',
+        Ending::None => '○',
+        Ending::Failed => '✘',
         Ending::Skipped => '·',
     };
     let method = attempt.method;
@@ -74,8 +71,7 @@ mod tests {
             ..ClientStatus::default()
         };
         let seen = Seen { client: Some(client), server: None };
-        let mut table = table(&[Outcome::of(Cast::MixedUp, &seen)], Output::plain());
-        table.set_width(100);
+        let table = table(&[Outcome::of(Cast::MixedUp, &seen)], Output::plain());
         insta::assert_snapshot!(table.trim_fmt());
     }
 }

@@ -1,0 +1,184 @@
+//! The commands that speak to a server, with a real one.
+
+#![allow(clippy::unwrap_used)]
+
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+const DEV_ID: &str = "IMEI:493005100592800";
+
+/// A running `omadm serve`, killed with the value.
+struct Server {
+    process: Child,
+    ready: Value,
+    folder: tempfile::TempDir,
+}
+
+impl Server {
+    fn start() -> Self {
+        let folder = tempfile::Builder::new().prefix("oa").tempdir_in("/tmp").unwrap();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_omadm"))
+            .args(["serve", "--json", "--device", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data"])
+            .arg(folder.path().join("data"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        Self { process, ready: serde_json::from_str(&line).unwrap(), folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_omadm"));
+        command.args(arguments).current_dir(self.folder.path()).env("OMADM_DATA", self.path("data"));
+        command.env_remove("OMADM_SERVER").env_remove("OMADM_TOKEN_FILE");
+        command
+    }
+
+    fn omadm(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn code(&self, arguments: &[&str]) -> i32 {
+        self.omadm(arguments).status.code().unwrap()
+    }
+
+    /// What goes to standard output under `--json`, all of which has to be one value.
+    fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.omadm(&[arguments, &["--json"]].concat());
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {errors}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    fn add_profile(&self, name: &str, matches: &Value) -> Output {
+        let perm = json!({"1": {"MOID": "urn:oma:mo:oma-dm-devinfo:1.2"}});
+        let account = json!({"SrvID": "acme", "Name": "Acme", "Perm": perm});
+        let message = json!([{"ClientURI": "urn:oma:mo:oma-dm-dmacc:1.2//", "MOData": {"DMAcc": account}}]);
+        let profile = json!({"name": name, "match": matches, "message": message});
+        fs::write(self.path("profile.json"), profile.to_string()).unwrap();
+        self.omadm(&["profile", "add", "profile.json"])
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn members(value: &Value) -> Vec<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[test]
+fn profiles_are_added_listed_shown_tried_out_and_removed() {
+    let server = Server::start();
+    assert_eq!(server.json(&["profile", "list"]), json!([]));
+    let added = server.add_profile("meters", &json!({"dev_id_prefix": ["IMEI:4930"]}));
+    assert!(added.status.success(), "{}", text(&added.stderr));
+    let list = server.json(&["profile", "list"]);
+    assert_eq!((list[0]["name"].as_str(), list.as_array().unwrap().len()), (Some("meters"), 1));
+
+    // What is shown can be added again.
+    let shown = server.omadm(&["profile", "show", "meters"]).stdout;
+    let mut again =
+        server.command(&["profile", "add", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    again.stdin.take().unwrap().write_all(&shown).unwrap();
+    assert!(again.wait().unwrap().success());
+
+    let preview = server.json(&["profile", "preview", "--dev-id", DEV_ID]);
+    assert_eq!(preview["profile"], "meters");
+    assert!(preview["message"].is_array() && preview["why"].is_string(), "{preview}");
+    assert_eq!(server.code(&["profile", "preview", "--dev-id", "IMEI:1"]), 3);
+    assert_eq!(server.code(&["profile", "preview", "trackers", "--dev-id", DEV_ID]), 3);
+
+    assert_eq!(server.code(&["profile", "remove", "meters"]), 0);
+    assert_eq!(server.code(&["profile", "remove", "meters"]), 3);
+}
+
+#[test]
+fn a_bad_profile_is_refused_with_file_and_place() {
+    let server = Server::start();
+    fs::write(server.path("bad.json"), "{\"name\": \"x\",\n \"colour\": 1}").unwrap();
+    let output = server.omadm(&["profile", "add", "bad.json"]);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
+    let error = text(&output.stderr);
+    assert!(error.contains("bad.json") && error.contains("line 2") && error.contains("colour"), "{error}");
+    assert_eq!(server.code(&["profile", "add", "none.json"]), 2);
+}
+
+#[test]
+fn devices_are_added_and_explained() {
+    let server = Server::start();
+    let made_up = server.json(&["device", "add", DEV_ID]);
+    assert!(made_up["secret"].as_str().unwrap().len() >= 16, "{made_up}");
+    fs::write(server.path("secret"), "enrolment secret\n").unwrap();
+    let given = server.json(&["device", "add", "IMEI:1", "--secret-file", "secret"]);
+    assert!(given.get("secret").is_none() && given["user"] == "IMEI%3A1", "{given}");
+    assert_eq!(server.code(&["device", "add", "not a DevID"]), 2);
+
+    let list = server.json(&["device", "list"]);
+    assert_eq!(list.as_array().unwrap().len(), 2);
+    let device = server.json(&["device", "show", DEV_ID]);
+    for name in ["dev_id", "state", "source", "srv_id", "devinfo", "sessions", "requests"] {
+        assert!(members(&device).contains(&name), "{name}: {device}");
+    }
+    assert_eq!(server.code(&["device", "show", "IMEI:2"]), 3);
+    let why = server.json(&["device", "why", DEV_ID]);
+    assert_eq!((&why["state"], &why["requests"]), (&json!("known"), &json!([])));
+    let for_people = text(&server.omadm(&["device", "why", "IMEI:2"]).stdout);
+    assert!(for_people.contains("not known here"), "{for_people}");
+}
+
+#[test]
+fn a_card_gets_a_message_that_the_server_issues() {
+    let server = Server::start();
+    server.add_profile("meters", &json!({"default": true}));
+    fs::write(server.path("pin"), "4711\n").unwrap();
+    let create = ["card", "create", "--profile", "meters", "--pin", "pin", "-o", "card.json"];
+    assert_eq!(server.code(&create), 0);
+    let message = server.json(&["card", "read", "card.json", "--pin-file", "pin"]);
+    let account = &message["message"][0]["MOData"]["DMAcc"];
+    assert!(account["Auth"]["Trsp"]["Secret"].is_string() && account["SrvID"] == "acme", "{message}");
+    assert_eq!(server.code(&["card", "create", "--profile", "none", "-o", "card.json"]), 2);
+    // Without a PIN everybody could read the credentials.
+    assert_eq!(server.code(&["card", "create", "--profile", "meters", "-o", "open.json"]), 2);
+}
+
+#[test]
+fn a_wrong_token_is_4() {
+    let server = Server::start();
+    fs::write(server.path("token"), "wrong\n").unwrap();
+    let url = server.ready["admin_url"].as_str().unwrap();
+    assert_eq!(server.code(&["device", "list", "--server", url, "--token-file", "token"]), 4);
+    assert_eq!(server.code(&["device", "list", "--server", url]), 0, "the token of the data folder");
+}
+
+#[test]
+fn serve_says_where_it_is_and_ends_politely() {
+    let mut server = Server::start();
+    assert_eq!(members(&server.ready), ["device", "admin", "public_url", "admin_url", "admin_token_file", "ca_file"]);
+    let token = fs::metadata(server.path("data/admin-token")).unwrap().permissions().mode();
+    assert_eq!(token & 0o777, 0o600);
+    let pid = rustix::process::Pid::from_child(&server.process);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(server.process.wait().unwrap().success());
+    let output = server.omadm(&["device", "list"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("no server runs"), "{}", text(&output.stderr));
+}
