@@ -80,6 +80,19 @@ impl Device {
         })
     }
 
+    /// Runs it until it is managed and has nothing to do, and ends it; says its status.
+    pub fn run_until_idle(&mut self, seconds: u64) -> Value {
+        let mut client = self.run();
+        until("the client has nothing to do", seconds, || {
+            assert!(client.runs(), "{}", client.log());
+            client.log().contains("next, at").then_some(())
+        });
+        let status = self.managed(1);
+        let log = client.log();
+        assert!(client.stop().success(), "{log}");
+        status
+    }
+
     /// The bytes and the time of its state file.
     pub fn state(&self) -> (Vec<u8>, std::time::SystemTime) {
         let path = self.join("state");

@@ -1,7 +1,8 @@
 //! The four ways to an account, each with the real programs; after a restart nothing is asked again and nothing written.
 //! Then another card takes the first one's place.
 
-use omadm_tests::{CardReader, Device, Fleet, Signal, private_file};
+use omadm_card::make::{CardPlan, Content, make};
+use omadm_tests::{CardReader, Device, Fleet, private_file};
 use serde_json::Value;
 
 const PIN: &str = "4711";
@@ -25,17 +26,12 @@ fn card(fleet: &Fleet, device: &Device, name: &str, iccid: &str) -> std::path::P
 
 const CARD_OVER_SOCKET: &str = "[card]\nlink = \"socket:$HOME/card.sock\"\npin_file = \"$HOME/pin\"\nwait = \"2s\"\n";
 
-/// Runs the device again for one session's time and shows that its state file was not touched and no request was made
-/// but sessions that are due.
+/// Runs the device again and shows that no request was made and the state file not touched.
 fn restart_changes_nothing(fleet: &Fleet, device: &mut Device, dev_id: &str) {
     let before = device.state();
     let requests = fleet.device(dev_id)["requests"].clone();
-    let mut client = device.run();
-    let status = device.managed(20);
+    let status = device.run_until_idle(20);
     assert!(status["next"]["at"].is_string(), "{status}");
-    // Once it tells when the next session is, the start is over.
-    client.signal(Signal::TERM);
-    assert!(client.wait(10).success(), "{}", client.log());
     assert_eq!(fleet.device(dev_id)["requests"], requests, "nothing was asked again");
     assert_eq!(device.state(), before, "nothing was written");
 }
@@ -43,13 +39,6 @@ fn restart_changes_nothing(fleet: &Fleet, device: &mut Device, dev_id: &str) {
 fn source(status: &Value) -> (&str, &str) {
     let account = &status["accounts"][0];
     (account["source"].as_str().expect("a source"), account["srv_id"].as_str().expect("a SrvID"))
-}
-
-fn bring_up(device: &mut Device) -> Value {
-    let client = device.run();
-    let status = device.managed(30);
-    assert!(client.stop().success());
-    status
 }
 
 #[test]
@@ -61,7 +50,7 @@ fn from_the_smartcard() {
     let reader = CardReader::with_pcscd(&first, &device.join("pcscd.sock"));
     device.use_pcscd(reader.socket());
     device.configure(dev_id, &CARD_OVER_SOCKET.replace("socket:$HOME/card.sock", "pcsc"));
-    let status = bring_up(&mut device);
+    let status = device.run_until_idle(30);
     assert_eq!(source(&status), ("smartcard", "acme"));
     assert_eq!(status["accounts"][0]["origin"], "8988000000000000016");
     restart_changes_nothing(&fleet, &mut device, dev_id);
@@ -77,11 +66,11 @@ fn another_card_takes_the_place_of_the_first() {
         card(&fleet, &device, "second.json", "8988000000000000024"),
     );
     let reader = CardReader::on_socket(&first, &device.join("card.sock"));
-    assert_eq!(bring_up(&mut device)["accounts"][0]["origin"], "8988000000000000016");
+    assert_eq!(device.run_until_idle(30)["accounts"][0]["origin"], "8988000000000000016");
     restart_changes_nothing(&fleet, &mut device, dev_id);
     reader.remove();
     let reader = CardReader::on_socket(&second, &device.join("card.sock"));
-    let status = bring_up(&mut device);
+    let status = device.run_until_idle(30);
     assert_eq!(status["accounts"].as_array().map(Vec::len), Some(1), "{status}");
     assert_eq!(status["accounts"][0]["origin"], "8988000000000000024");
     reader.remove();
@@ -93,7 +82,7 @@ fn from_the_factory() {
     let dev_id = "IMEI:490154203237534";
     let mut device = Device::new(dev_id, "[card]\nlink = \"off\"\n[factory]\nfile = \"$HOME/factory.json\"\n");
     private_file(&device.join("factory.json"), &fleet.issue_message("meters", "factory", "line 1, no 1"));
-    let status = bring_up(&mut device);
+    let status = device.run_until_idle(30);
     assert_eq!(source(&status), ("factory", "acme"));
     restart_changes_nothing(&fleet, &mut device, dev_id);
 }
@@ -106,7 +95,7 @@ fn from_the_bootstrap_server() {
     let section = fleet.bootstrap_section("IMEI%3A490154203237542", "$HOME/secret");
     let mut device = Device::new(dev_id, &format!("[card]\nlink = \"off\"\n{section}"));
     private_file(&device.join("secret"), b"enrolment secret");
-    let status = bring_up(&mut device);
+    let status = device.run_until_idle(30);
     assert_eq!(source(&status), ("bootstrap-server", "acme"));
     restart_changes_nothing(&fleet, &mut device, dev_id);
 }
@@ -117,14 +106,13 @@ fn from_the_factory_where_the_card_is_damaged() {
     let dev_id = "IMEI:490154203237559";
     let mut device = Device::new(dev_id, &format!("{CARD_OVER_SOCKET}[factory]\nfile = \"$HOME/factory.json\"\n"));
     private_file(&device.join("factory.json"), &fleet.issue_message("meters", "factory", "line 1, no 2"));
-    let message = device.join("message.json");
-    private_file(&message, b"[{\"ClientURI\":\"urn:oma:mo:oma-dm-dmacc:1.2/acme/\",\"MOData\":{\"DMA");
-    let (from, to) = (message.to_str().expect("UTF-8"), device.join("card.json"));
-    let (code, text) =
-        fleet.omadm(&["card", "create", "--message", from, "--damaged", "-o", to.to_str().expect("UTF-8")]);
-    assert_eq!(code, 0, "{text}");
+    let damaged = b"[{\"ClientURI\":\"urn:oma:mo:oma-dm-dmacc:1.2/acme/\",\"MOData\":{\"DMA";
+    let mut plan = CardPlan::new("8988000000000000032".parse().expect("an ICCID"), damaged);
+    plan.content = Content::Raw(damaged.to_vec());
+    let to = device.join("card.json");
+    private_file(&to, make(&plan).expect("a card").to_json().as_bytes());
     let reader = CardReader::on_socket(&to, &device.join("card.sock"));
-    let status = bring_up(&mut device);
+    let status = device.run_until_idle(30);
     assert_eq!(source(&status), ("factory", "acme"));
     let attempt = &status["attempts"][0];
     assert_eq!(

@@ -68,6 +68,8 @@ struct Daemon {
     bootstrap: Option<Next>,
     /// What is to be heeded before the next session with a server whose last one broke off.
     troubles: BTreeMap<SrvId, Trouble>,
+    /// What was logged as coming next.
+    told: Option<Next>,
 }
 
 /// A session that broke off.
@@ -86,7 +88,7 @@ enum Task {
 impl Daemon {
     fn new(client: Client) -> Self {
         let bootstrap = Some(Next { at: Timestamp::default(), why: "the client starts".to_owned() });
-        Self { client, bootstrap, troubles: BTreeMap::new() }
+        Self { client, bootstrap, troubles: BTreeMap::new(), told: None }
     }
 
     fn work(&mut self, tickets: &Receiver<Ticket>) -> Result<Infallible, Stopped> {
@@ -103,7 +105,10 @@ impl Daemon {
                     self.carry_out(task)?;
                     continue;
                 }
-                Some((next, _)) => Duration::from_secs(next.at.since(now)).min(LONGEST_PAUSE),
+                Some((next, _)) => {
+                    self.tell(&next);
+                    Duration::from_secs(next.at.since(now)).min(LONGEST_PAUSE)
+                }
                 None => LONGEST_PAUSE,
             };
             match tickets.recv_timeout(pause) {
@@ -111,6 +116,14 @@ impl Daemon {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Err(Stopped),
             }
+        }
+    }
+
+    /// Logs what comes next, once.
+    fn tell(&mut self, next: &Next) {
+        if self.told.as_ref() != Some(next) {
+            tracing::info!("next, at {}: {}", next.at, next.why);
+            self.told = Some(next.clone());
         }
     }
 

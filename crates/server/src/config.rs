@@ -53,7 +53,7 @@ pub struct Config {
     pub retention: Retention,
 }
 
-/// The operator's certificate and key, as paths of PEM files.
+/// The operator's certificate and key, as paths of PEM files, relative to the configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsFiles {
@@ -119,7 +119,13 @@ impl Config {
     /// If it cannot be read or is not as expected; the message names file, line and what was expected.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = files::read(path)?.ok_or_else(|| ConfigError::Missing { path: path.to_owned() })?;
-        Self::parse(&text).map_err(|text| ConfigError::Invalid { path: path.to_owned(), text })
+        let mut config = Self::parse(&text).map_err(|text| ConfigError::Invalid { path: path.to_owned(), text })?;
+        if let (Some(tls), Some(folder)) = (&mut config.tls, path.parent()) {
+            for file in [Some(&mut tls.cert), Some(&mut tls.key), tls.ca.as_mut()].into_iter().flatten() {
+                *file = folder.join(&*file);
+            }
+        }
+        Ok(config)
     }
 
     fn parse(text: &str) -> Result<Self, String> {

@@ -111,6 +111,29 @@ fn a_job_that_always_breaks_its_session_is_given_up() {
 }
 
 #[test]
+fn a_session_dies_after_ten_idle_minutes() {
+    let fleet = Fleet::start();
+    let mut device = fleet.bootstrapped(IMEI);
+    device.first(BOOTSTRAP_COMPLETE).expect(200);
+    fleet.change("update session set touched_at = touched_at - 601");
+    device.post(media::RESPONSE, RESULTS.as_bytes()).problem(403);
+    device.cookie = None;
+    device.post(media::RESPONSE, RESULTS.as_bytes()).problem(403);
+}
+
+#[test]
+fn after_half_an_hour_nothing_more_goes_out() {
+    let fleet = Fleet::start();
+    let mut device = fleet.bootstrapped(IMEI);
+    device.first(BOOTSTRAP_COMPLETE).expect(200);
+    let job = json!({"commands": [["GET", "urn:oma:mo:oma-dm-devinfo:1.2//Man"]]});
+    fleet.api("POST", &format!("/devices/{}/jobs", kit::user(IMEI)), &job).expect(201);
+    fleet.change("update session set started_at = started_at - 1801");
+    assert_eq!(commands(&device.post(media::RESPONSE, RESULTS.as_bytes())), [json!(["END"])]);
+    assert_eq!(commands(&device.first(CLIENT_INITIATED))[0][0], "GET");
+}
+
+#[test]
 fn types_are_negotiated_before_anything_else() {
     let fleet = Fleet::start();
     let device = fleet.bootstrapped(IMEI);
@@ -181,9 +204,7 @@ fn slow_heads_and_bodies_are_cut_off() {
     let mut rest = Vec::new();
     let _ = std::io::Read::read_to_end(&mut slow_head, &mut rest);
     assert!(start.elapsed() < Duration::from_secs(6));
-    let records = fleet.api("GET", "/requests", &Value::Null).json();
-    let timeouts = records["requests"].as_array().unwrap().iter().filter(|r| r["code"] == "timeout").count();
-    assert_eq!(timeouts, 2, "{records}");
+    fleet.codes_become(|codes| codes.iter().filter(|code| *code == "timeout").count() == 2);
 }
 
 #[test]
@@ -195,8 +216,5 @@ fn what_is_no_http_and_no_tls_is_recorded_too() {
     let mut plain = std::net::TcpStream::connect(fleet.server().device_addr).unwrap();
     plain.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     let _ = std::io::Read::read_to_end(&mut plain, &mut Vec::new());
-    let records = fleet.api("GET", "/requests", &Value::Null).json();
-    let codes: Vec<&str> =
-        records["requests"].as_array().unwrap().iter().map(|record| record["code"].as_str().unwrap()).collect();
-    assert!(codes.contains(&"malformed") && codes.contains(&"tls"), "{records}");
+    fleet.codes_become(|codes| ["malformed", "tls"].iter().all(|code| codes.iter().any(|other| other == code)));
 }

@@ -13,6 +13,8 @@ use crate::store::{Item, JobKind, JobRow, NewJob};
 const PLACE: &str = "data:";
 /// The commands whose first parameter is a ServerURI of the data repository, and whether the device sends there.
 const WITH_PLACE: [(&str, bool); 3] = [("HGET", false), ("HPUT", true), ("HPOST", true)];
+/// The longest commands of one job, in bytes of JSON: as many jobs as one package takes stay below its limit.
+const MAX_SIZE: usize = 32 * 1024;
 /// The MO that tells what a device is.
 const DEVINFO: &str = "urn:oma:mo:oma-dm-devinfo:1.2//";
 
@@ -21,6 +23,8 @@ const DEVINFO: &str = "urn:oma:mo:oma-dm-devinfo:1.2//";
 pub(crate) enum JobError {
     #[error("commands: an array of 1 to {} commands is expected", MAX_COMMANDS - 1)]
     Count,
+    #[error("commands: at most {MAX_SIZE} bytes of JSON are allowed; put larger content into data")]
+    Size,
     #[error("commands[{index}]: not a command of the standard; [name, parameter, ...] is expected")]
     Command { index: usize },
     #[error("commands[{index}]: END is the server's own to send")]
@@ -45,6 +49,9 @@ pub(crate) fn read_devinfo(device: i64) -> NewJob {
 /// Checks what a person wants queued.
 pub(crate) fn check(commands: &Value, data: &BTreeMap<String, Value>) -> Result<(), JobError> {
     let list = commands.as_array().filter(|list| (1..MAX_COMMANDS).contains(&list.len())).ok_or(JobError::Count)?;
+    if commands.to_string().len() > MAX_SIZE {
+        return Err(JobError::Size);
+    }
     for (index, item) in list.iter().enumerate() {
         let command = Command::from_json(item.clone());
         if command == Command::End {
@@ -116,6 +123,7 @@ mod tests {
         for (commands, error) in [
             (json!([]), JobError::Count),
             (json!({}), JobError::Count),
+            (json!([["GET", "x".repeat(40_000)]]), JobError::Size),
             (json!([["GET"]]), JobError::Command { index: 0 }),
             (json!([["GET", "urn:x:1//"], ["JUMP"]]), JobError::Command { index: 1 }),
             (json!([["END"]]), JobError::End { index: 0 }),

@@ -11,7 +11,7 @@ use omadm_tls::{Anchors, ClientContext};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -162,6 +162,31 @@ impl Fleet {
 
     pub fn shown(&self, dev_id: &str) -> Value {
         self.api("GET", &format!("/devices/{}", user(dev_id)), &Value::Null).expect(200).json()
+    }
+
+    /// Changes the database behind the server's back: time passes no faster in tests.
+    pub fn change(&self, sql: &'static str) {
+        let path = self.folder.path().join("data/omadm.db");
+        self.runtime.block_on(async {
+            let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+            let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
+            assert!(sqlx::query(sql).execute(&mut connection).await.unwrap().rows_affected() > 0);
+        });
+    }
+
+    /// The codes of the last requests of all, once they are as expected: a broken connection is recorded after its end.
+    pub fn codes_become(&self, expected: impl Fn(&[String]) -> bool) {
+        let start = Instant::now();
+        loop {
+            let all = self.api("GET", "/requests", &Value::Null).expect(200).json();
+            let codes: Vec<String> =
+                all["requests"].as_array().unwrap().iter().map(|r| r["code"].as_str().unwrap().to_owned()).collect();
+            if expected(&codes) {
+                return;
+            }
+            assert!(start.elapsed() < Duration::from_secs(10), "{codes:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// The records about a DevID, newest first, as endpoint, status and code.
