@@ -8,6 +8,7 @@
 //! | [`serve`] | runs the servers |
 //! | [`profile`], [`device`] | speak to the admin API |
 //! | [`card`] | cards: made, read, looked into, run |
+//! | [`figure`] | sequence diagrams from recorded runs |
 //! | [`demo`] | four devices, from nothing to managed |
 //! | [`supervise`] | processes that never outlive us |
 
@@ -17,6 +18,7 @@ mod card;
 mod demo;
 mod device;
 mod failure;
+pub mod figure;
 mod output;
 mod profile;
 mod serve;
@@ -25,6 +27,8 @@ mod supervise;
 
 use clap::{CommandFactory, Parser};
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
 use std::process::ExitCode;
 
 use args::{Cli, Command};
@@ -56,9 +60,23 @@ fn carry_out(command: &Command) -> Result<(), Failure> {
         Command::Profile(command) => profile::run(command),
         Command::Device(command) => device::run(command),
         Command::Card(command) => card::run(command),
+        Command::Figure(args) => draw(args),
         Command::Completion { shell } => complete(*shell),
         Command::Guarded(args) => supervise::become_program(args),
         Command::Janitor(args) => supervise::clean_up(args),
+    }
+}
+
+fn draw(args: &args::Figure) -> Result<(), Failure> {
+    let mut text = String::new();
+    let limit = figure::MAX_TRACE as u64 + 1;
+    let read = File::open(&args.trace).and_then(|file| file.take(limit).read_to_string(&mut text));
+    read.map_err(|error| Failure::unreadable(&args.trace, &error))?;
+    let trace = figure::parse(&text).map_err(|error| Failure::usage(format!("{}: {error}", args.trace.display())))?;
+    let picture = figure::svg(&trace, &args.title);
+    match &args.output {
+        None => output::write(picture.as_bytes()),
+        Some(path) => std::fs::write(path, picture).map_err(|error| Failure::unwritable(path, &error)),
     }
 }
 

@@ -137,6 +137,8 @@ fn pages_need_a_login_and_escape_what_devices_say() {
     assert_eq!(page("/", "omadm_admin=x").expect(303).header("location"), Some("/login"));
     let form = page("/login", "x=y").expect(200);
     assert!(form.text().contains("<form method=\"post\" action=\"/login\">"));
+    // With `no-referrer` a browser sends `Origin: null` even from our own form, and nobody could log in.
+    assert_eq!(form.header("referrer-policy"), Some("same-origin"));
     for name in ["content-security-policy", "x-content-type-options", "referrer-policy", "cache-control"] {
         assert!(form.header(name).is_some(), "{name}");
     }

@@ -3,6 +3,7 @@
 mod card;
 mod demo;
 mod device;
+mod figure;
 mod profile;
 mod reach;
 mod serve;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 pub(crate) use card::{Ask, CardCommand, CreateCard, Form, Place, ReadCard, RunCard};
 pub(crate) use demo::{Cast, Demo};
 pub(crate) use device::{AddDevice, DeviceCommand};
+pub(crate) use figure::Figure;
 pub(crate) use profile::{Preview, ProfileCommand};
 pub(crate) use reach::Reach;
 pub(crate) use serve::Serve;
@@ -69,6 +71,8 @@ Example:
   omadm card create --message message.json -o card.json && omadm card inspect card.json"
     )]
     Card(CardCommand),
+    /// Draw a sequence diagram from a trace of omadm-client
+    Figure(Figure),
     /// Print the completion script of a shell
     #[command(after_help = "\
 Example:
