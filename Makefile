@@ -1,5 +1,5 @@
 # Every command of this project. Each does its own set-up.
-.PHONY: demo test lint build audit
+.PHONY: demo test lint build audit record
 MINUTES ?= 1
 
 demo: build
@@ -16,6 +16,10 @@ lint: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	cargo check --quiet -p omadm-client --no-default-features
+
+# The recording and the figures of the README, from a run of the demo.
+record: build
+	bash scripts/record.sh
 
 # Licences, bans and sources of every dependency; advisories where their database can be had.
 audit: setup
