@@ -24,9 +24,7 @@ impl Fleet {
 
     /// Starts the server again, on the same data and, from the second time on, the same ports.
     pub fn restart(&mut self) {
-        if let Some(process) = self.process.take() {
-            process.stop();
-        }
+        self.stop();
         let address = |name: &str| self.ready[name].as_str().map_or("127.0.0.1:0".to_owned(), str::to_owned);
         let mut command = omadm();
         command.args(["serve", "--json", "--data"]).arg(self.data());
@@ -34,6 +32,13 @@ impl Fleet {
         let process = Process::start(&mut command, &self.folder.join("serve.log"));
         self.ready = serde_json::from_str(&process.line(20)).expect("one JSON line");
         self.process = Some(process);
+    }
+
+    /// Ends the server; its data stay.
+    pub fn stop(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.stop();
+        }
     }
 
     /// The server's data folder.

@@ -86,6 +86,7 @@ impl Client {
                 mcc: config.sim.mcc.clone(),
                 mnc: config.sim.mnc.clone(),
             },
+            stale_after: config.session.stale_after.as_secs(),
             failures: self.bootstrap_failures,
         }
     }

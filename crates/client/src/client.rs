@@ -11,6 +11,7 @@ use crate::trace::Trace;
 use crate::transport::Meter;
 use crate::wait::Stop;
 use omadm_core::access::DeviceRights;
+use omadm_core::account::Judgement;
 use omadm_core::backoff::Now;
 use omadm_core::mo::{Definitions, MoError};
 use omadm_core::reason::Attempt;
@@ -226,6 +227,11 @@ impl Client {
         if let Err(error) = self.memory.save(now) {
             tracing::error!("{error}");
         }
+    }
+
+    /// By what accounts are judged now.
+    pub(crate) fn judgement(&self) -> Judgement {
+        Judgement { now: self.clock.now(), stale_after: self.config.session.stale_after.as_secs() }
     }
 
     /// Time and random number for one decision.

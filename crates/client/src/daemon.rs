@@ -7,7 +7,7 @@ use crate::orders;
 use crate::report::in_words;
 use crate::session::SessionError;
 use crate::wait::{Stop, Stopped};
-use omadm_core::account::InstalledAccount;
+use omadm_core::account::{InstalledAccount, Standing};
 use omadm_core::backoff;
 use omadm_core::bootstrap::sequence::{Next, RunResult};
 use omadm_core::ids::SrvId;
@@ -129,12 +129,26 @@ impl Daemon {
 
     /// What is due first.
     fn next(&self, now: Timestamp) -> Option<(Next, Task)> {
-        let bootstrap = self.bootstrap.clone().map(|next| (next, Task::Bootstrap));
+        let bootstrap = self.bootstrap.clone().or_else(|| self.doubt(now)).map(|next| (next, Task::Bootstrap));
         let accounts = self.client.state().accounts.iter().filter(|installed| !installed.suspended);
         let sessions = accounts
             .map(|installed| (self.next_session(installed, now), Task::Session(installed.account.srv_id.clone())));
         // Of what is due at the same time the first stands first: bootstrap, then the accounts in their order.
         bootstrap.into_iter().chain(sessions).min_by_key(|(next, _)| next.at)
+    }
+
+    /// When the accounts can no longer be relied on, so that the methods of bootstrap are gone through again while their
+    /// sessions go on being tried (Profile P-25).
+    fn doubt(&self, now: Timestamp) -> Option<Next> {
+        let by = self.client.judgement();
+        let usable = self.client.state().accounts.iter().filter(|one| one.standing(by) == Standing::Usable);
+        match usable.map(|one| one.stale_at(by.stale_after)).max() {
+            Some(at) => {
+                let age = in_words(by.stale_after);
+                Some(Next { at, why: format!("other accounts are looked for, if no session succeeds for {age}") })
+            }
+            None => Some(Next { at: now, why: "no account can be relied on".to_owned() }),
+        }
     }
 
     fn next_session(&self, installed: &InstalledAccount, now: Timestamp) -> Next {
@@ -191,7 +205,7 @@ impl Daemon {
             Order::Status {} => {}
             Order::Session { .. } => self.heed_ordered(before),
             Order::Bootstrap {} => {
-                let usable = self.client.state().accounts.has_usable();
+                let usable = self.client.state().accounts.has_usable(self.client.judgement());
                 self.bootstrap = self.client.state().notes.next.clone().filter(|_| !usable);
             }
             Order::Reset {} => {

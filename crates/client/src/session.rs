@@ -14,7 +14,7 @@ use omadm_core::package::{Alert, BOOTSTRAP_COMPLETE, CLIENT_INITIATED};
 use omadm_core::reason::Reason;
 use omadm_core::session::MAX_SECONDS;
 use omadm_core::session::client::{
-    ClientSession, HttpAnswer, HttpFailure, Input, Output, Report, SessionSetup, UploadMethod,
+    ClientSession, HttpAnswer, HttpFailure, Input, Output, Report, Retry, SessionSetup, UploadMethod,
 };
 use omadm_core::web::{Basic, DEV_ID_HEADER, media, retry_after};
 use omadm_tls::Anchors;
@@ -189,12 +189,14 @@ impl Client {
             if report.mos_answered.is_some() {
                 installed.mos_answered = report.mos_answered.clone();
             }
-            if report.ended {
-                installed.last_session = Some(now);
-            }
         }
+        state.accounts.note_session(srv_id, report.ended, report.retry == Retry::Refused, now);
         if report.ended {
             state.session_not_before.remove(srv_id);
+        }
+        // A fallback may have taken the account's place.
+        if let Err(error) = self.refresh_tree() {
+            tracing::error!("{error}");
         }
         self.save();
     }

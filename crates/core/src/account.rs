@@ -4,7 +4,7 @@ mod book;
 mod credential;
 mod dmacc;
 
-pub use book::{AccountBook, Change, InstalledAccount, Source, SrvIdTaken};
+pub use book::{AccountBook, Change, InstalledAccount, Judgement, Refusals, Source, SrvIdTaken, Standing};
 pub use credential::{Credential, CredentialError};
 pub use dmacc::{Bootstrap, DmAccError, DmAccount, Notification, SecMode};
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use omadm_core::access::DeviceRights;
-use omadm_core::account::{AccountBook, Change, InstalledAccount, Source};
+use omadm_core::account::{AccountBook, Change, InstalledAccount, Judgement, Source};
 use omadm_core::bootstrap::message::{BootstrapMessage, Limit};
 use omadm_core::ids::Moid;
 use omadm_core::mo::{Definitions, Node, Tree};
@@ -16,6 +16,7 @@ use omadm_core::session::client::{
     ClientSession, HttpAnswer, HttpFailure, Input, Output, Report, Retry, SessionSetup, UploadMethod,
 };
 use omadm_core::session::server::{Job, ServerSession};
+use omadm_core::time::Timestamp;
 use omadm_core::web::media;
 use serde_json::{Value, json};
 
@@ -30,7 +31,8 @@ fn account() -> InstalledAccount {
     }}}]);
     let message = BootstrapMessage::parse(message.to_string().as_bytes(), Limit::Elsewhere).unwrap();
     let source = Source { method: Method::Factory, origin: "/f".to_owned() };
-    let Change::Installed(book) = AccountBook::default().install(message.accounts(), &source).unwrap() else {
+    let by = Judgement { now: Timestamp(1_000_000), stale_after: 3600 };
+    let Change::Installed(book) = AccountBook::default().install(message.accounts(), &source, by).unwrap() else {
         panic!("installed")
     };
     book.iter().next().unwrap().clone()

@@ -171,6 +171,7 @@ fn config() -> SequenceConfig {
         factory: Some("/factory.json".to_owned()),
         server: Some("https://bs.example/bootstrap".parse().unwrap()),
         sim: SimPolicy { required: false, wait_secs: 60, mcc: None, mnc: None },
+        stale_after: 7 * 24 * 3600,
         failures: 0,
     }
 }

@@ -34,18 +34,101 @@ pub struct InstalledAccount {
     /// BootstrapComplete has not been answered yet (spec 6.1).
     #[serde(default)]
     pub bootstrap_complete_due: bool,
+    /// When it was installed.
+    #[serde(default)]
+    pub installed_at: Timestamp,
     /// When the last successful session ended.
     #[serde(default)]
     pub last_session: Option<Timestamp>,
+    /// Sessions in a row that the server refused.
+    #[serde(default)]
+    pub refusals: Option<Refusals>,
     /// The MOS that this server last answered (Profile P-13).
     #[serde(default)]
     pub mos_answered: Option<Vec<MosItem>>,
+}
+
+/// Sessions in a row that a server refused: 401 after an answered challenge, or 403.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusals {
+    /// When the first was refused.
+    pub first: Timestamp,
+    /// When the last was refused.
+    pub last: Timestamp,
+    /// How many.
+    pub count: u32,
+}
+
+/// So many sessions in a row, over at least so many seconds, are a refusal for good (spec 2.2).
+const REFUSED_FOR_GOOD: (u32, u64) = (3, 24 * 3600);
+
+/// Whether an account can be relied on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It can.
+    Usable,
+    /// Its card is gone.
+    Suspended,
+    /// No session succeeded for a long time (Profile P-25).
+    Stale,
+    /// The server refuses the credentials for good (spec 2.2).
+    Refused,
+}
+
+/// By what an account is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judgement {
+    /// The time.
+    pub now: Timestamp,
+    /// `session.stale_after`, in seconds (Profile P-25).
+    pub stale_after: u64,
+}
+
+impl InstalledAccount {
+    /// Whether it can be relied on.
+    pub fn standing(&self, by: Judgement) -> Standing {
+        let (count, seconds) = REFUSED_FOR_GOOD;
+        if self.suspended {
+            Standing::Suspended
+        } else if self.refusals.is_some_and(|one| one.count >= count && one.last.since(one.first) >= seconds) {
+            Standing::Refused
+        } else if by.now.since(self.proven_at()) >= by.stale_after {
+            Standing::Stale
+        } else {
+            Standing::Usable
+        }
+    }
+
+    /// When it becomes stale unless a session succeeds (Profile P-25).
+    pub fn stale_at(&self, stale_after: u64) -> Timestamp {
+        self.proven_at().plus(stale_after)
+    }
+
+    fn proven_at(&self) -> Timestamp {
+        self.last_session.unwrap_or(self.installed_at)
+    }
+
+    /// Notes that a session succeeded.
+    pub fn session_succeeded(&mut self, now: Timestamp) {
+        self.last_session = Some(now);
+        self.refusals = None;
+    }
+
+    /// Notes that the server refused the credentials.
+    pub fn session_refused(&mut self, now: Timestamp) {
+        let before = self.refusals.unwrap_or(Refusals { first: now, last: now, count: 0 });
+        self.refusals = Some(Refusals { last: now, count: before.count.saturating_add(1), ..before });
+    }
 }
 
 /// Every account in the device, and the MIIDs that accounts have had: none is given twice (Profile P-17).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct AccountBook {
     accounts: Vec<InstalledAccount>,
+    /// Accounts that another source's account of the same server took the place of, outside the tree, until that one's
+    /// first successful session (Profile P-3).
+    #[serde(default)]
+    fallbacks: Vec<InstalledAccount>,
     #[serde(default)]
     last_number: u32,
     #[serde(default)]
@@ -97,9 +180,28 @@ impl AccountBook {
         self.accounts.iter_mut().find(|installed| installed.account.srv_id == *srv_id)
     }
 
-    /// Whether an account can be used (spec 2.2).
-    pub fn has_usable(&self) -> bool {
-        self.accounts.iter().any(|installed| !installed.suspended)
+    /// Whether an account can be relied on (spec 2.2).
+    pub fn has_usable(&self, by: Judgement) -> bool {
+        self.accounts.iter().any(|installed| installed.standing(by) == Standing::Usable)
+    }
+
+    /// Notes how a session with this server went. The first success of an account that took another one's place ends
+    /// that one; a failure before it brings the other one back to be tried next, so that neither is given up too early
+    /// (Profiles P-3, P-25).
+    pub fn note_session(&mut self, srv_id: &SrvId, succeeded: bool, refused: bool, now: Timestamp) {
+        let Some(index) = self.accounts.iter().position(|one| one.account.srv_id == *srv_id) else { return };
+        let account = &mut self.accounts[index];
+        if succeeded {
+            account.session_succeeded(now);
+            self.fallbacks.retain(|one| one.account.srv_id != *srv_id);
+            return;
+        }
+        if refused {
+            account.session_refused(now);
+        }
+        if let Some(fallback) = self.fallbacks.iter_mut().find(|one| one.account.srv_id == *srv_id) {
+            std::mem::swap(&mut self.accounts[index], fallback);
+        }
     }
 
     /// Whether an account came from this card.
@@ -126,14 +228,20 @@ impl AccountBook {
     /// What installing these accounts from this source would give. `wishes` are the MIIDs that the message named; a
     /// wish that is taken, and an account without one, get the next free number.
     ///
-    /// A SrvID that another source installed is refused (Profile P-3), unless that account is suspended. Installing
-    /// removes what the same source had installed before and is no longer named, and every suspended account.
-    pub fn install(&self, accounts: &[(DmAccount, Option<Miid>)], source: &Source) -> Result<Change, SrvIdTaken> {
+    /// A SrvID that another source installed is refused (Profile P-3), unless that account cannot be relied on: then it
+    /// becomes the fallback of the new one. Installing removes what the same source had installed before and is no
+    /// longer named, and every suspended account.
+    pub fn install(
+        &self,
+        accounts: &[(DmAccount, Option<Miid>)],
+        source: &Source,
+        by: Judgement,
+    ) -> Result<Change, SrvIdTaken> {
         let same_source = |installed: &&InstalledAccount| installed.source == *source;
         for (account, _) in accounts {
             if let Some(other) = self.account(&account.srv_id)
                 && other.source != *source
-                && !other.suspended
+                && other.standing(by) == Standing::Usable
             {
                 return Err(SrvIdTaken { srv_id: account.srv_id.clone(), source_of: other.source.clone() });
             }
@@ -152,7 +260,16 @@ impl AccountBook {
             return Ok(Change::Resumed(book));
         }
         let mut book = self.clone();
+        let named = |srv_id: &SrvId| accounts.iter().any(|(account, _)| account.srv_id == *srv_id);
+        let (replaced, kept) = book.accounts.into_iter().partition(|one| named(&one.account.srv_id));
+        book.accounts = kept;
         book.accounts.retain(|one| one.source != *source && !one.suspended);
+        let replaced: Vec<InstalledAccount> = replaced;
+        book.fallbacks.extend(replaced.into_iter().filter(|one| one.source != *source));
+        // Of each server the one that worked last is kept.
+        book.fallbacks.sort_by_key(|one| std::cmp::Reverse(one.last_session));
+        let mut seen = BTreeSet::new();
+        book.fallbacks.retain(|one| seen.insert(one.account.srv_id.clone()));
         for (account, wish) in accounts {
             let kept = before.iter().find(|one| one.account.srv_id == account.srv_id);
             let miid = match kept {
@@ -165,7 +282,9 @@ impl AccountBook {
                 miid,
                 suspended: false,
                 bootstrap_complete_due: true,
+                installed_at: by.now,
                 last_session: None,
+                refusals: None,
                 mos_answered: None,
             });
         }
@@ -224,12 +343,18 @@ mod tests {
         BootstrapMessage::parse(PRIVATE, Limit::Card).unwrap().accounts().to_vec()
     }
 
+    const BY: Judgement = Judgement { now: Timestamp(1_000_000), stale_after: 7 * 24 * 3600 };
+
+    fn later(seconds: u64) -> Judgement {
+        Judgement { now: BY.now.plus(seconds), ..BY }
+    }
+
     fn source(origin: &str) -> Source {
         Source { method: Method::Smartcard, origin: origin.to_owned() }
     }
 
     fn install(book: &AccountBook, accounts: &[(DmAccount, Option<Miid>)], origin: &str) -> AccountBook {
-        match book.install(accounts, &source(origin)) {
+        match book.install(accounts, &source(origin), BY) {
             Ok(Change::Installed(book)) => book,
             other => panic!("{other:?}"),
         }
@@ -248,13 +373,62 @@ mod tests {
     #[test]
     fn the_same_source_replaces_what_it_brought() {
         let first = install(&AccountBook::default(), &accounts(), "card-a");
-        assert_eq!(first.install(&accounts(), &source("card-a")), Ok(Change::Unchanged));
+        assert_eq!(first.install(&accounts(), &source("card-a"), BY), Ok(Change::Unchanged));
         let mut changed = accounts();
         changed[0].0.name = "another name".to_owned();
         let second = install(&first, &changed, "card-a");
         assert_eq!(second.iter().count(), 1);
         assert_eq!(second.iter().next().unwrap().miid.as_str(), "acme", "it is the same account still");
-        assert!(first.install(&accounts(), &source("card-b")).is_err());
+        assert!(first.install(&accounts(), &source("card-b"), BY).is_err());
+    }
+
+    #[test]
+    fn an_account_is_stale_after_a_week_without_a_session() {
+        let mut book = install(&AccountBook::default(), &accounts(), "card-a");
+        let week = BY.stale_after;
+        assert!(book.has_usable(later(week - 1)) && !book.has_usable(later(week)));
+        let srv_id: SrvId = "acme".parse().unwrap();
+        book.note_session(&srv_id, true, false, BY.now.plus(week));
+        assert!(book.has_usable(later(2 * week - 1)) && !book.has_usable(later(2 * week)));
+    }
+
+    #[test]
+    fn three_refusals_over_a_day_are_for_good() {
+        let srv_id: SrvId = "acme".parse().unwrap();
+        let standing = |hours: &[u64]| {
+            let mut book = install(&AccountBook::default(), &accounts(), "card-a");
+            for hour in hours {
+                book.note_session(&srv_id, false, true, BY.now.plus(hour * 3600));
+            }
+            book.account(&srv_id).unwrap().standing(later(30 * 3600))
+        };
+        assert_eq!(standing(&[0, 24]), Standing::Usable, "two");
+        assert_eq!(standing(&[0, 6, 12]), Standing::Usable, "within a day");
+        assert_eq!(standing(&[0, 6, 24]), Standing::Refused);
+        let mut book = install(&AccountBook::default(), &accounts(), "card-a");
+        for (hour, succeeded) in [(0, false), (12, true), (13, false), (26, false)] {
+            book.note_session(&srv_id, succeeded, !succeeded, BY.now.plus(hour * 3600));
+        }
+        assert_eq!(book.account(&srv_id).unwrap().standing(later(30 * 3600)), Standing::Usable);
+    }
+
+    #[test]
+    fn an_account_that_is_replaced_stays_as_a_fallback_until_the_new_one_works() {
+        let srv_id: SrvId = "acme".parse().unwrap();
+        let first = install(&AccountBook::default(), &accounts(), "card-a");
+        let week = later(BY.stale_after);
+        let Ok(Change::Installed(mut book)) = first.install(&accounts(), &source("card-b"), week) else {
+            panic!("a stale account does not stand in the way")
+        };
+        let origin = |book: &AccountBook| book.account(&srv_id).unwrap().source.origin.clone();
+        assert_eq!((origin(&book), book.iter().count()), ("card-b".to_owned(), 1));
+        book.note_session(&srv_id, false, false, week.now);
+        assert_eq!(origin(&book), "card-a", "the old one is tried again");
+        book.note_session(&srv_id, false, true, week.now);
+        assert_eq!(origin(&book), "card-b", "and then the new one");
+        book.note_session(&srv_id, true, false, week.now);
+        book.note_session(&srv_id, false, false, week.now);
+        assert_eq!(origin(&book), "card-b", "after its first success the old one is gone");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The order of methods as a state machine (spec 2.1, 2.2): it is told what happened and says what to do.
+//! The order of methods as a state machine (spec 2.1, 2.2; Profile P-1): it is told what happened and says what to do.
 //!
 //! [`Sequence::start`] gives the first [`Step`]; each step is carried out and answered by the one [`Event`] that its doc
 //! names, until [`Step::Done`]. The sequence has no clock: each call brings the time and a random number along.
@@ -17,7 +17,7 @@ mod card;
 pub use answer::ServerAnswer;
 pub use card::{CardAllow, CardReport};
 
-use crate::account::{AccountBook, Change, Source};
+use crate::account::{AccountBook, Change, Judgement, Source};
 use crate::backoff::{self, Now};
 use crate::bootstrap::message::{BootstrapMessage, Limit};
 use crate::bootstrap::request::BootstrapQuery;
@@ -41,6 +41,8 @@ pub struct SequenceConfig {
     pub server: Option<Url>,
     /// What is asked of the SIM before a server is.
     pub sim: SimPolicy,
+    /// `session.stale_after`, in seconds (Profile P-25).
+    pub stale_after: u64,
     /// Failures of the bootstrap server in a row before this run, for the backoff.
     pub failures: u32,
 }
@@ -269,7 +271,7 @@ impl Sequence {
         };
         // Without an ICCID a card is still a card: it is then known as the one without a number.
         let origin = report.iccid.as_ref().map_or("unknown", |iccid| iccid.as_str()).to_owned();
-        if !self.config.card_allow.allows(&origin, &self.book) {
+        if !self.config.card_allow.allows(&origin, &self.book, self.judgement(now)) {
             let sentence = format!("the card {origin} may not configure this device (card.allow)");
             self.skip(Method::Smartcard, Reason::CardNotAllowed, &sentence, now);
             return self.after_card(now);
@@ -282,7 +284,7 @@ impl Sequence {
     }
 
     fn after_card(&mut self, now: Now) -> Step {
-        if self.book.has_usable() {
+        if self.book.has_usable(self.judgement(now)) {
             let sentence = "a usable account is installed";
             self.skip(Method::Factory, Reason::NotNeeded, sentence, now);
             self.skip(Method::BootstrapServer, Reason::NotNeeded, sentence, now);
@@ -387,7 +389,7 @@ impl Sequence {
             }
         };
         let srv_ids: Vec<_> = message.accounts().iter().map(|(account, _)| account.srv_id.clone()).collect();
-        let (book, message) = match self.book.install(message.accounts(), &source) {
+        let (book, message) = match self.book.install(message.accounts(), &source, self.judgement(now)) {
             Err(taken) => {
                 self.attempt(method, Outcome::Failed, Some(Reason::SrvIdTaken), taken.to_string(), now);
                 return None;
@@ -434,8 +436,12 @@ impl Sequence {
         self.done(now)
     }
 
+    fn judgement(&self, now: Now) -> Judgement {
+        Judgement { now: now.time, stale_after: self.config.stale_after }
+    }
+
     fn done(&mut self, now: Now) -> Step {
-        let usable = self.book.has_usable();
+        let usable = self.book.has_usable(self.judgement(now));
         let asked =
             self.attempts.iter().any(|one| one.method == Method::BootstrapServer && one.outcome != Outcome::Skipped);
         let (wait, why, failures) = match self.retry {

@@ -1,7 +1,7 @@
 //! What the sequence makes of a card: which may configure the device, and which accounts it suspends (spec 2.2).
 
 use super::Sequence;
-use crate::account::AccountBook;
+use crate::account::{AccountBook, Judgement};
 use crate::ids::Iccid;
 use crate::reason::{Outcome, Reason};
 
@@ -21,9 +21,9 @@ pub enum CardAllow {
 
 impl CardAllow {
     /// Whether the card with this ICCID may configure the device that has these accounts.
-    pub fn allows(&self, iccid: &str, book: &AccountBook) -> bool {
+    pub fn allows(&self, iccid: &str, book: &AccountBook, by: Judgement) -> bool {
         match self {
-            Self::Unset => !book.has_usable() || book.came_from_card(iccid),
+            Self::Unset => !book.has_usable(by) || book.came_from_card(iccid),
             Self::None => false,
             Self::Any => true,
             Self::Prefixes(prefixes) => prefixes.iter().any(|prefix| iccid.starts_with(prefix)),
