@@ -117,20 +117,10 @@ impl Fleet {
         assert_eq!(code, 0, "{text}");
     }
 
-    /// Adds the profile `meters` for all devices: one account, DevInfo and the example MO listed.
+    /// Adds the profile of the documentation, `meters`, for all devices: one account, DevInfo and the example MO listed.
     pub fn add_default_profile(&self) {
-        self.add_profile(&json!({
-            "name": "meters",
-            "match": {"default": true},
-            "message": [{"ClientURI": "urn:oma:mo:oma-dm-dmacc:1.2/acme/", "MOData": {"DMAcc": {
-                "SrvID": "acme",
-                "Name": "Acme device management",
-                "Perm": {
-                    "1": {"MOID": "urn:oma:mo:oma-dm-devinfo:1.2"},
-                    "2": {"MOID": "urn:omadm:mo:example:1.0"},
-                },
-            }}}],
-        }));
+        let example = include_str!("../../docs/examples/meters.json");
+        self.add_profile(&serde_json::from_str(example).expect("JSON"));
     }
 
     /// Has the server issue a message of a profile, for a card or a factory file.

@@ -133,3 +133,11 @@ fn a_missing_file_is_named() {
     let error = Config::load(Path::new("/does/not/exist.toml")).unwrap_err().to_string();
     assert!(error.contains("/does/not/exist.toml"), "{error}");
 }
+
+#[test]
+fn the_example_of_the_documentation_is_read() {
+    let text = include_str!("../../../../docs/examples/client.toml");
+    let config = Config::parse(text, Path::new("/etc/omadm/client.toml")).unwrap();
+    assert_eq!(config.device.dev_id.as_str(), "IMEI:493005100592800");
+    assert!(config.bootstrap.is_some() && config.factory.is_some());
+}
