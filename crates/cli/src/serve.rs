@@ -1,5 +1,6 @@
 //! `omadm serve`: the servers, until a signal.
 
+use omadm_core::web::Url;
 use omadm_server::{Config, RunningServer, ServeOptions, Server};
 use serde_json::json;
 use std::fs;
@@ -76,6 +77,11 @@ fn welcome(server: &RunningServer, data: &Path) -> Result<(), Failure> {
     if let Some(ca) = &server.ca_file {
         text.push_str(&format!("{} {}, what devices have to trust\n", title("CA"), ca.display()));
     }
+    if !server.device_addr.ip().is_loopback() && is_local(&server.public_url) {
+        let note = "\nOther machines cannot reach that address: put `public_url = \"https://HOST:PORT\"` into a file and \
+                    start with --config FILE, before messages are issued.\n";
+        text.push_str(&paint.paint(Style::Note, note));
+    }
     text.push_str(&format!(
         "\nWhat to do next:\n  {}\n  {}\n  {}\n\nCtrl-C ends it.",
         command(format!("export OMADM_DATA={}", data.display())),
@@ -83,6 +89,10 @@ fn welcome(server: &RunningServer, data: &Path) -> Result<(), Failure> {
         command("omadm device add DEVID".to_owned()),
     ));
     output::say(text)
+}
+
+fn is_local(url: &str) -> bool {
+    url.parse::<Url>().is_ok_and(|url| url.origin().is_loopback())
 }
 
 /// How the admin port is reached on this machine.
