@@ -112,13 +112,18 @@ impl Fleet {
         assert_eq!(code, 0, "{text}");
     }
 
-    /// Adds the profile `meters` for all devices: one account, DevInfo and the example MO listed.
+    /// Adds the profile `meters` for all devices, with the account `acme`.
     pub fn add_default_profile(&self) {
+        self.add_profile_for("meters", "acme", &json!({"default": true}));
+    }
+
+    /// Adds a profile for the devices that match: one account, DevInfo and the example MO listed.
+    pub fn add_profile_for(&self, name: &str, srv_id: &str, matches: &Value) {
         self.add_profile(&json!({
-            "name": "meters",
-            "match": {"default": true},
-            "message": [{"ClientURI": "urn:oma:mo:oma-dm-dmacc:1.2/acme/", "MOData": {"DMAcc": {
-                "SrvID": "acme",
+            "name": name,
+            "match": matches,
+            "message": [{"ClientURI": format!("urn:oma:mo:oma-dm-dmacc:1.2/{srv_id}/"), "MOData": {"DMAcc": {
+                "SrvID": srv_id,
                 "Name": "Acme device management",
                 "Perm": {
                     "1": {"MOID": "urn:oma:mo:oma-dm-devinfo:1.2"},
@@ -134,16 +139,30 @@ impl Fleet {
         self.post("/api/v1/messages", &body)
     }
 
+    fn admin(&self, path: &str) -> (String, String) {
+        let admin = self.ready["admin"].as_str().expect("an address");
+        let token = std::fs::read_to_string(self.data().join("admin-token")).expect("a token");
+        (format!("http://{admin}{path}"), format!("Bearer {}", token.trim()))
+    }
+
+    /// GETs from the admin API.
+    ///
+    /// # Panics
+    /// If the answer is no success.
+    pub fn get(&self, path: &str) -> Value {
+        let (url, authorization) = self.admin(path);
+        let answer = ureq::get(url).header("Authorization", authorization).call();
+        let mut answer = answer.unwrap_or_else(|error| panic!("GET {path}: {error}"));
+        answer.body_mut().read_json().expect("JSON")
+    }
+
     /// POSTs to the admin API.
     ///
     /// # Panics
     /// If the answer is no success.
     pub fn post(&self, path: &str, body: &Value) -> Vec<u8> {
-        let admin = self.ready["admin"].as_str().expect("an address");
-        let token = std::fs::read_to_string(self.data().join("admin-token")).expect("a token");
-        let answer = ureq::post(format!("http://{admin}{path}"))
-            .header("Authorization", format!("Bearer {}", token.trim()))
-            .send_json(body);
+        let (url, authorization) = self.admin(path);
+        let answer = ureq::post(url).header("Authorization", authorization).send_json(body);
         let mut answer = answer.unwrap_or_else(|error| panic!("POST {path}: {error}"));
         answer.body_mut().read_to_vec().expect("a body")
     }
