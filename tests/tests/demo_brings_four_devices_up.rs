@@ -44,7 +44,7 @@ fn all_four_are_managed() {
 
 #[test]
 fn a_sabotaged_device_is_found_out() {
-    for name in ["sim", "network"] {
+    for name in ["sim", "factory", "network", "mixed-up"] {
         let (code, stdout, stderr) = demo(&["--json", "--sabotage", name]);
         assert_eq!(code, Some(1), "{name}: {stderr}");
         assert!(serde_json::from_slice::<Value>(&stdout).is_ok(), "{name}: the report comes all the same");
