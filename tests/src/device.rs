@@ -58,6 +58,16 @@ impl Device {
         self.command().args(arguments).output().expect("omadm-client runs")
     }
 
+    /// Runs one command with `--json` to its end; says its exit code and what it printed.
+    ///
+    /// # Panics
+    /// If that is not one JSON value.
+    pub fn json(&self, arguments: &[&str]) -> (i32, Value) {
+        let output = self.once(&[arguments, &["--json"]].concat());
+        let value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{arguments:?}: {output:?}"));
+        (output.status.code().unwrap_or(-1), value)
+    }
+
     /// What `omadm-client status --json` says.
     pub fn status(&self) -> Option<Value> {
         serde_json::from_slice(&self.once(&["status", "--json"]).stdout).ok()

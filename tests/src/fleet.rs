@@ -119,8 +119,17 @@ impl Fleet {
 
     /// Adds the profile of the documentation, `meters`, for all devices: one account, DevInfo and the example MO listed.
     pub fn add_default_profile(&self) {
-        let example = include_str!("../../docs/examples/meters.json");
-        self.add_profile(&serde_json::from_str(example).expect("JSON"));
+        self.add_profile(&example_profile());
+    }
+
+    /// Adds the same for the devices that match, under another name and with another account.
+    pub fn add_profile_for(&self, name: &str, srv_id: &str, matches: &Value) {
+        let mut profile = example_profile();
+        profile["name"] = name.into();
+        profile["match"] = matches.clone();
+        profile["message"][0]["ClientURI"] = format!("urn:oma:mo:oma-dm-dmacc:1.2/{srv_id}/").into();
+        profile["message"][0]["MOData"]["DMAcc"]["SrvID"] = srv_id.into();
+        self.add_profile(&profile);
     }
 
     /// Has the server issue a message of a profile, for a card or a factory file.
@@ -129,16 +138,30 @@ impl Fleet {
         self.post("/api/v1/messages", &body)
     }
 
+    fn admin(&self, path: &str) -> (String, String) {
+        let admin = self.ready["admin"].as_str().expect("an address");
+        let token = std::fs::read_to_string(self.data().join("admin-token")).expect("a token");
+        (format!("http://{admin}{path}"), format!("Bearer {}", token.trim()))
+    }
+
+    /// GETs from the admin API.
+    ///
+    /// # Panics
+    /// If the answer is no success.
+    pub fn get(&self, path: &str) -> Value {
+        let (url, authorization) = self.admin(path);
+        let answer = ureq::get(url).header("Authorization", authorization).call();
+        let mut answer = answer.unwrap_or_else(|error| panic!("GET {path}: {error}"));
+        answer.body_mut().read_json().expect("JSON")
+    }
+
     /// POSTs to the admin API.
     ///
     /// # Panics
     /// If the answer is no success.
     pub fn post(&self, path: &str, body: &Value) -> Vec<u8> {
-        let admin = self.ready["admin"].as_str().expect("an address");
-        let token = std::fs::read_to_string(self.data().join("admin-token")).expect("a token");
-        let answer = ureq::post(format!("http://{admin}{path}"))
-            .header("Authorization", format!("Bearer {}", token.trim()))
-            .send_json(body);
+        let (url, authorization) = self.admin(path);
+        let answer = ureq::post(url).header("Authorization", authorization).send_json(body);
         let mut answer = answer.unwrap_or_else(|error| panic!("POST {path}: {error}"));
         answer.body_mut().read_to_vec().expect("a body")
     }
@@ -147,4 +170,9 @@ impl Fleet {
     pub fn device(&self, dev_id: &str) -> Value {
         self.json(&["device", "show", dev_id])
     }
+}
+
+/// The profile of the documentation.
+fn example_profile() -> Value {
+    serde_json::from_str(include_str!("../../docs/examples/meters.json")).expect("JSON")
 }

@@ -101,6 +101,28 @@ fn from_the_bootstrap_server() {
 }
 
 #[test]
+fn from_the_bootstrap_server_where_the_card_has_no_dm_object() {
+    let fleet = fleet();
+    let dev_id = "IMEI:490154203237666";
+    fleet.add_device(dev_id, "enrolment secret");
+    let section = fleet.bootstrap_section("IMEI%3A490154203237666", "$HOME/secret");
+    let mut device =
+        Device::new(dev_id, &format!("{}{section}", CARD_OVER_SOCKET.replace("socket:$HOME/card.sock", "pcsc")));
+    private_file(&device.join("secret"), b"enrolment secret");
+    private_file(&device.join("pin"), PIN.as_bytes());
+    let sim = device.join("sim.json");
+    let (code, text) = fleet.omadm(&["card", "create", "--empty", "-o", sim.to_str().expect("UTF-8")]);
+    assert_eq!(code, 0, "{text}");
+    let reader = CardReader::with_pcscd(&sim, &device.join("pcscd.sock"));
+    device.use_pcscd(reader.socket());
+    let status = device.run_until_idle(30);
+    assert_eq!(source(&status), ("bootstrap-server", "acme"));
+    assert_eq!(status["attempts"][0]["reason"], "no-dm-object", "{status}");
+    assert_eq!((&status["sim"]["mcc"], &status["sim"]["mnc"]), (&"001".into(), &"01".into()), "{status}");
+    restart_changes_nothing(&fleet, &mut device, dev_id);
+}
+
+#[test]
 fn from_the_factory_where_the_card_is_damaged() {
     let fleet = fleet();
     let dev_id = "IMEI:490154203237559";

@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use omadm_tests::Folder;
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests is a folder of the workspace").to_owned()
 }
@@ -17,6 +19,10 @@ struct Rule {
 }
 
 const WORLD: &[&str] = &[
+    // Modules of std are named one by one, so that the words below find them.
+    "std::{",
+    "std::os",
+    "std::env",
     "std::net",
     "std::fs",
     "std::thread",
@@ -89,20 +95,33 @@ impl Rule {
             .collect()
     }
 
-    fn files(&self) -> Vec<PathBuf> {
-        let except: Vec<_> = self.except.iter().map(|path| root().join(path)).collect();
+    /// The files that this rule is about in a workspace at `root`.
+    fn files(&self, root: &Path) -> Vec<PathBuf> {
+        let except: Vec<_> = self.except.iter().map(|path| root.join(path)).collect();
         let is_except =
             |file: &Path| except.iter().any(|path| file.starts_with(path) || file == path.with_extension("rs"));
         let mut files = Vec::new();
         for path in self.below {
-            collect(&root().join(path), &mut files);
+            let path = root.join(path);
+            let mut found = Vec::new();
+            collect(&path, &mut found);
+            let is_test = |file: &Path| {
+                let within = file.strip_prefix(&path).unwrap_or(file);
+                within.ends_with("tests.rs") || within.components().any(|part| part.as_os_str() == "tests")
+            };
+            files.extend(found.into_iter().filter(|file| !is_except(file) && !is_test(file)));
         }
-        files.retain(|file| {
-            !is_except(file)
-                && !file.ends_with("tests.rs")
-                && !file.components().any(|part| part.as_os_str() == "tests")
-        });
         files
+    }
+
+    /// What breaks this rule in a workspace at `root`.
+    fn broken_in(&self, root: &Path) -> Vec<String> {
+        let in_file = |file: PathBuf| {
+            let text = std::fs::read_to_string(&file).expect("a readable source");
+            let what = self.what;
+            self.broken_by(&text).into_iter().map(move |line| format!("{what}: {}: {line}", file.display()))
+        };
+        self.files(root).into_iter().flat_map(in_file).collect()
     }
 }
 
@@ -121,37 +140,57 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) {
 
 #[test]
 fn the_sources_keep_the_rules() {
-    let mut broken = Vec::new();
+    let root = root();
     for rule in RULES {
-        let files = rule.files();
-        assert!(!files.is_empty() || rule.below.iter().any(|path| path.contains("tests")), "{}: no files", rule.what);
-        for file in files {
-            let text = std::fs::read_to_string(&file).expect("a readable source");
-            for line in rule.broken_by(&text) {
-                broken.push(format!("{}: {}: {line}", rule.what, file.display()));
-            }
-        }
+        assert!(rule.files(&root).len() >= rule.below.len(), "{}: too few files to be true", rule.what);
     }
+    let broken: Vec<_> = RULES.iter().flat_map(|rule| rule.broken_in(&root)).collect();
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
 }
 
+/// Writes a file of a planted workspace.
+fn plant(root: &Path, path: &str, text: &str) {
+    let path = root.join(path);
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+    std::fs::write(path, text).expect("a file");
+}
+
 #[test]
-fn each_rule_finds_a_planted_violation() {
+fn each_rule_finds_a_planted_violation_wherever_it_stands() {
     for rule in RULES {
         for word in rule.words {
-            let planted = format!("fn harmless() {{}}\nlet x = {word};\n");
-            assert_eq!(rule.broken_by(&planted).len(), 1, "{}: {word}", rule.what);
+            let text = format!("fn harmless() {{}}\nlet x = {word};\n");
+            for below in rule.below {
+                let folder = Folder::new();
+                let places: &[String] = if below.ends_with(".toml") {
+                    &[(*below).to_owned()]
+                } else {
+                    &[format!("{below}/deep/down/file.rs"), format!("{below}/lib.rs"), format!("{below}/Cargo.toml")]
+                };
+                places.iter().for_each(|place| plant(folder.path(), place, &text));
+                // Prose, tests and the places that may are no violation.
+                plant(
+                    folder.path(),
+                    &format!("{}/prose.rs", below.trim_end_matches("/Cargo.toml")),
+                    "// tokio, DMAcc\n",
+                );
+                plant(folder.path(), &format!("{}/x/tests.rs", below.trim_end_matches("/Cargo.toml")), &text);
+                for except in rule.except {
+                    plant(folder.path(), &format!("{except}/file.rs"), &text);
+                    plant(folder.path(), &format!("{except}.rs"), &text);
+                }
+                assert_eq!(rule.broken_in(folder.path()).len(), places.len(), "{}: {word} in {below}", rule.what);
+            }
         }
-        assert!(rule.broken_by("fn harmless() {}\n// prose about tokio and DMAcc\n").is_empty(), "{}", rule.what);
     }
 }
 
 /// The crates that a program or library is made of, tests aside.
-fn made_of(package: &str, extra: &[&str]) -> Vec<String> {
+fn made_of(root: &Path, package: &str, extra: &[&str]) -> Vec<String> {
     let output = Command::new(env!("CARGO"))
         .args(["tree", "--offline", "--edges", "normal", "--prefix", "none", "--format", "{p}", "--package", package])
         .args(extra)
-        .current_dir(root())
+        .current_dir(root)
         .output()
         .expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -163,24 +202,83 @@ fn forbidden<'a>(crates: &'a [String], words: &[&str]) -> Vec<&'a String> {
     crates.iter().filter(|name| words.contains(&name.as_str())).collect()
 }
 
+/// A package, features for the search, and the crates that it must not be made of.
+type Kept = (&'static str, &'static [&'static str], &'static [&'static str]);
+
+const NO_WORLD: &[&str] =
+    &["tokio", "openssl", "openssl-sys", "ureq", "axum", "hyper", "getrandom", "rand", "pcsc", "rustix"];
+
+const KEPT: [Kept; 5] = [
+    ("omadm-core", &["--no-default-features"], NO_WORLD),
+    ("omadm-card", &["--no-default-features"], NO_WORLD),
+    ("omadm-tls", &[], &["tokio", "ureq", "axum", "omadm-client", "omadm-server", "omadm-card"]),
+    ("omadm-client", &[], &["tokio", "hyper", "axum", "omadm-server", "quick-xml"]),
+    ("omadm-server", &[], &["omadm-client", "omadm-card", "pcsc"]),
+];
+
 #[test]
 fn the_crates_are_made_of_what_they_may_be() {
-    let world = ["tokio", "openssl", "openssl-sys", "ureq", "axum", "hyper", "getrandom", "rand", "pcsc", "rustix"];
-    let table: [(&str, &[&str], &[&str]); 4] = [
-        ("omadm-core", &["--no-default-features"], &world),
-        ("omadm-card", &["--no-default-features"], &world),
-        ("omadm-client", &[], &["tokio", "hyper", "axum", "omadm-server", "quick-xml"]),
-        ("omadm-server", &[], &["omadm-client", "omadm-card", "pcsc"]),
-    ];
-    for (package, extra, words) in table {
-        let crates = made_of(package, extra);
+    for (package, extra, words) in KEPT {
+        let crates = made_of(&root(), package, extra);
         assert!(crates.iter().any(|name| name == package), "{package} is not in {crates:?}");
         assert_eq!(forbidden(&crates, words), Vec::<&String>::new(), "in {package}");
     }
 }
 
 #[test]
-fn a_forbidden_crate_is_found() {
-    let crates = made_of("omadm-server", &[]);
-    assert!(!forbidden(&crates, &["tokio"]).is_empty(), "the server has tokio, so the search must find it");
+fn a_planted_dependency_is_found() {
+    for (package, dependency) in [
+        ("omadm-core", "tokio"),
+        ("omadm-card", "openssl"),
+        ("omadm-tls", "omadm-card"),
+        ("omadm-client", "tokio"),
+        ("omadm-server", "omadm-client"),
+    ] {
+        let folder = Folder::new();
+        copy_workspace(&root(), folder.path());
+        let manifest = folder.join("crates").join(package.trim_start_matches("omadm-")).join("Cargo.toml");
+        let text = std::fs::read_to_string(&manifest).expect("a manifest");
+        let planted = text.replacen("[dependencies]\n", &format!("[dependencies]\n{dependency}.workspace = true\n"), 1);
+        assert_ne!(text, planted);
+        std::fs::write(&manifest, planted).expect("a manifest");
+        let (_, extra, words) = KEPT.into_iter().find(|(name, _, _)| *name == package).expect("a package that is kept");
+        assert!(
+            forbidden(&made_of(folder.path(), package, extra), words).iter().any(|name| *name == dependency),
+            "{dependency} in {package}"
+        );
+    }
+}
+
+/// Copies what cargo needs to know of a workspace: manifests and sources.
+fn copy_workspace(from: &Path, to: &Path) {
+    for name in ["Cargo.toml", "Cargo.lock"] {
+        std::fs::copy(from.join(name), to.join(name)).expect("a copy");
+    }
+    for name in ["crates", "tests"] {
+        let mut files = Vec::new();
+        collect(&from.join(name), &mut files);
+        for file in files {
+            let copy = to.join(file.strip_prefix(from).expect("below the root"));
+            std::fs::create_dir_all(copy.parent().expect("a folder")).expect("a folder");
+            std::fs::copy(&file, &copy).expect("a copy");
+        }
+    }
+}
+
+#[test]
+fn two_programs_ship() {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--offline", "--no-deps", "--format-version", "1"])
+        .current_dir(root())
+        .output()
+        .expect("cargo runs");
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let packages = metadata["packages"].as_array().expect("packages").iter();
+    let targets = packages.flat_map(|package| package["targets"].as_array().expect("targets"));
+    let mut programs: Vec<_> = targets
+        .filter(|target| target["kind"].as_array().expect("kinds").contains(&"bin".into()))
+        .map(|target| target["name"].as_str().expect("a name"))
+        .collect();
+    programs.sort_unstable();
+    assert_eq!(programs, ["omadm", "omadm-client"]);
 }

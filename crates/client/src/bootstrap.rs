@@ -185,7 +185,7 @@ impl Client {
         let not_configured = |why: String| (Reason::NotConfigured, HttpError::Protocol(why));
         let mut private = vec![(DEV_ID_HEADER, dev_id.to_string())];
         if bootstrap.auth == Auth::Basic {
-            private.push(("Authorization", basic(bootstrap, dev_id).map_err(not_configured)?));
+            private.push(("Authorization", own_credentials(bootstrap, dev_id).map_err(not_configured)?));
         }
         let anchors = match &bootstrap.ca {
             None => Anchors::System,
@@ -282,8 +282,8 @@ impl Client {
     }
 }
 
-/// The Authorization header of Basic; it is sent at once (Profile P-38).
-fn basic(bootstrap: &BootstrapConfig, dev_id: &DevId) -> Result<String, String> {
+/// The Authorization header of Basic with the device's own credentials; it is sent at once (Profile P-38).
+pub(crate) fn own_credentials(bootstrap: &BootstrapConfig, dev_id: &DevId) -> Result<String, String> {
     let path = bootstrap.secret_file.as_deref().ok_or("bootstrap.secret_file is not configured")?;
     let password = read_secret(path).map_err(|error| error.to_string())?;
     // Profile P-20: where no user is configured it is the DevID, percent-encoded.

@@ -1,8 +1,7 @@
 //! Carrying out what a session says (spec 3).
 
-use crate::bootstrap::header_text;
+use crate::bootstrap::{header_text, own_credentials};
 use crate::client::Client;
-use crate::secret_file::read_secret;
 use crate::state::SessionNote;
 use crate::trace::{Peer, Trace};
 use crate::transport::{Answer, CookieJar, Http, HttpError, PrivateHeaders, Request, Trust};
@@ -150,13 +149,10 @@ impl Client {
             }
             None => {
                 let bootstrap = self.config.bootstrap.as_ref();
-                let own = bootstrap.and_then(|one| Some((one.user.clone()?, one.secret_file.as_deref()?)));
-                let Some((user, file)) = own else {
-                    let why =
-                        "it brings no credentials, and bootstrap.user and bootstrap.secret_file are not configured";
-                    return Err(why.to_owned());
-                };
-                Basic::new(user, read_secret(file).map_err(|error| error.to_string())?)
+                let bootstrap =
+                    bootstrap.ok_or("it brings no credentials, and none are configured under [bootstrap]")?;
+                return own_credentials(bootstrap, &self.config.device.dev_id)
+                    .map_err(|why| format!("it brings no credentials, and {why}"));
             }
         };
         header_text(&basic.map_err(|error| error.to_string())?)

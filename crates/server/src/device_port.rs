@@ -3,11 +3,14 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::ALLOW;
-use http::{Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
+use omadm_core::ids::DevId;
+use omadm_core::web::DEV_ID_HEADER;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::app::App;
+use crate::body::header;
 use crate::clock;
 use crate::problem::Refusal;
 use crate::store::{Endpoint, Record};
@@ -32,8 +35,8 @@ pub(crate) struct Answered {
 
 /// Answers a request and records it.
 pub(crate) async fn answer(app: Arc<App>, remote: IpAddr, request: Request<Body>) -> Response {
-    let mut case = Case { remote, device: None, dev_id: None };
     let (parts, body) = request.into_parts();
+    let mut case = Case { remote, device: None, dev_id: claimed(&parts.headers) };
     let path = parts.uri.path();
     let (endpoint, result) = match path {
         "/bootstrap" if parts.method == Method::GET => {
@@ -82,6 +85,12 @@ pub(crate) async fn broken(app: &App, remote: IpAddr, code: &str, why: String) {
         detail: why,
     };
     app.recorder.record(record).await;
+}
+
+/// The DevID in the header, so that a request that is refused before anything else is shown with it too.
+fn claimed(headers: &HeaderMap) -> Option<String> {
+    let dev_id: DevId = header(headers, DEV_ID_HEADER).ok()??.parse().ok()?;
+    Some(dev_id.to_string())
 }
 
 fn not_allowed(allowed: &'static str) -> Refusal {

@@ -218,3 +218,42 @@ fn what_is_no_http_and_no_tls_is_recorded_too() {
     let _ = std::io::Read::read_to_end(&mut plain, &mut Vec::new());
     fleet.codes_become(|codes| ["malformed", "tls"].iter().all(|code| codes.iter().any(|other| other == code)));
 }
+
+#[test]
+fn each_refusal_is_recorded() {
+    let fleet = Fleet::with(|config| config.limits.max_body = 2048);
+    let device = fleet.bootstrapped(IMEI);
+    let authorization = &*device.authorization;
+    let devid = ("OMADM-DevID", IMEI);
+    let signed = ("Authorization", authorization);
+    let initiation = ("Content-Type", media::INITIATION);
+    let large = vec![b' '; 2049];
+    let wrong = kit::basic("nobody", "x");
+    type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a [u8], u16);
+    let cases: [Case<'_>; 10] = [
+        ("POST", "/dm", &[devid, signed, initiation], b"{", 400),
+        ("POST", "/dm", &[devid, initiation], b"{}", 401),
+        ("POST", "/dm", &[devid, ("Authorization", &wrong), initiation], b"{}", 401),
+        ("POST", "/dm", &[devid, signed, ("Content-Type", media::RESPONSE)], RESULTS.as_bytes(), 403),
+        ("PUT", "/data/none/x", &[devid, signed, ("Content-Type", media::MO)], b"[]", 404),
+        ("GET", "/dm", &[devid, signed], b"", 405),
+        ("POST", "/dm", &[devid, signed, initiation, ("Accept", "application/xml")], b"{}", 406),
+        ("POST", "/dm", &[devid, signed, initiation], &large, 413),
+        ("POST", "/dm", &[devid, signed, ("Content-Type", "text/plain")], b"{}", 415),
+        ("GET", "/bootstrap", &[devid, ("Accept", "application/xml")], b"", 406),
+    ];
+    for (method, path, headers, body, status) in &cases {
+        fleet.device(method, path, headers, body).problem(*status);
+    }
+    let records = fleet.why(IMEI);
+    let statuses = records.iter().map(|one| one["status"].as_u64().unwrap());
+    // Known devices and strangers are kept apart, so within a second the order may differ.
+    let mut recorded: Vec<_> = statuses.filter(|status| *status >= 400).collect();
+    let mut expected: Vec<_> = cases.iter().map(|case| u64::from(case.4)).collect();
+    recorded.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(recorded, expected);
+    assert!(records.iter().all(|one| one["detail"].as_str().is_some_and(|why| !why.is_empty())), "{records:?}");
+    let text = format!("{records:?}");
+    assert!(!text.contains(authorization) && !text.contains(wrong.trim_start_matches("Basic ")));
+}

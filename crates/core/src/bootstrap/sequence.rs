@@ -384,7 +384,12 @@ impl Sequence {
         let message = match BootstrapMessage::parse(bytes, limit) {
             Ok(message) => message,
             Err(error) => {
-                self.attempt(method, Outcome::Failed, Some(error.reason()), error.to_string(), now);
+                // A person can open the file; what a card or a server gave is named by its method.
+                let sentence = match method {
+                    Method::Factory => format!("{}: {error}", source.origin),
+                    Method::Smartcard | Method::BootstrapServer => error.to_string(),
+                };
+                self.attempt(method, Outcome::Failed, Some(error.reason()), sentence, now);
                 return None;
             }
         };
