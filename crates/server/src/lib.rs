@@ -33,6 +33,7 @@ mod profile;
 mod random;
 mod recorder;
 mod serve;
+mod stall;
 mod store;
 
 pub use config::{BootstrapConfig, Config, ConfigError, Limits, Retention, TlsFiles};
