@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::app::App;
 use crate::clock;
+use crate::load::Seat;
 use crate::problem::Refusal;
 use crate::store::{Endpoint, Record};
 use crate::{bootstrap, data, dm};
@@ -21,6 +22,16 @@ pub(crate) struct Case {
     pub(crate) device: Option<i64>,
     /// The DevID that it names, proven or not.
     pub(crate) dev_id: Option<String>,
+    seat: Option<Seat>,
+}
+
+impl Case {
+    /// Takes note of who the sender proved to be; refused with 429 if too many requests of this device are under way.
+    pub(crate) fn belongs_to(&mut self, app: &App, device: i64) -> Result<(), Refusal> {
+        self.device = Some(device);
+        self.seat = app.load.seat(device);
+        if self.seat.is_some() { Ok(()) } else { Err(Refusal::slow_down(1, "too many of its requests are under way")) }
+    }
 }
 
 /// An answer that is no refusal, and why it was given.
@@ -32,7 +43,7 @@ pub(crate) struct Answered {
 
 /// Answers a request and records it.
 pub(crate) async fn answer(app: Arc<App>, remote: IpAddr, request: Request<Body>) -> Response {
-    let mut case = Case { remote, device: None, dev_id: None };
+    let mut case = Case { remote, device: None, dev_id: None, seat: None };
     let (parts, body) = request.into_parts();
     let path = parts.uri.path();
     let (endpoint, result) = match path {

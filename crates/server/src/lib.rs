@@ -27,6 +27,7 @@ mod files;
 mod keys;
 mod limiter;
 mod listen;
+mod load;
 mod pki;
 mod problem;
 mod profile;

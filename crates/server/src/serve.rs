@@ -23,6 +23,7 @@ use crate::files::{self, FileError, Folder};
 use crate::keys::{KeyError, Keys};
 use crate::limiter::Limiter;
 use crate::listen::{Port, Site};
+use crate::load::Load;
 use crate::pki::{self, PkiError};
 use crate::profile::Profiles;
 use crate::random::{self, NoRandomness};
@@ -156,6 +157,7 @@ impl Server {
             failures: Limiter::new(limits.failures_per_minute),
             failures_of_address: Limiter::new(limits.failures_per_minute.saturating_mul(USERS_OF_ADDRESS)),
             messages: Limiter::new(limits.messages_per_minute),
+            load: Load::new(),
             store,
             config,
         });
