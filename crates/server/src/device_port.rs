@@ -63,15 +63,19 @@ pub(crate) async fn answer(app: Arc<App>, remote: IpAddr, request: Request<Body>
             (refusal.into_response(), code, why)
         }
     };
-    // Neither path nor query: they may hold a token or an identity.
-    tracing::info!(endpoint = endpoint.as_str(), status = response.status().as_u16(), code, %remote, "answered");
+    // Neither path nor query: they may hold a token or an identity. Anybody can send junk, and a log is not bounded.
+    let status = response.status().as_u16();
+    match case.device {
+        Some(_) => tracing::info!(endpoint = endpoint.as_str(), status, code, %remote, "answered"),
+        None => tracing::debug!(endpoint = endpoint.as_str(), status, code, %remote, "answered a stranger"),
+    }
     let record = Record {
         at: clock::now(),
         endpoint,
         device: case.device,
         dev_id: case.dev_id,
         remote: remote.to_string(),
-        status: Some(response.status().as_u16()),
+        status: Some(status),
         code: code.to_owned(),
         detail: why,
     };
@@ -81,7 +85,7 @@ pub(crate) async fn answer(app: Arc<App>, remote: IpAddr, request: Request<Body>
 
 /// Records what never became a request: no TLS, no HTTP, too slow.
 pub(crate) async fn broken(app: &App, remote: IpAddr, code: &str, why: String) {
-    tracing::info!(code, %remote, "a connection broke");
+    tracing::debug!(code, %remote, "a connection broke");
     let record = Record {
         at: clock::now(),
         endpoint: Endpoint::Other,
