@@ -5,9 +5,11 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::auth::Attempt;
 use crate::config::Config;
 use crate::keys::Keys;
 use crate::limiter::Limiter;
+use crate::load::Load;
 use crate::profile::Profiles;
 use crate::recorder::Recorder;
 use crate::store::Store;
@@ -26,11 +28,13 @@ pub(crate) struct App {
     /// A sealed secret that nobody knows, compared where there is no user.
     pub(crate) decoy: Vec<u8>,
     /// Failed attempts by address and user.
-    pub(crate) failures: Limiter<(IpAddr, String)>,
+    pub(crate) failures: Limiter<Attempt>,
     /// Failed attempts by address.
     pub(crate) failures_of_address: Limiter<IpAddr>,
     /// Bootstrap Messages by device.
     pub(crate) messages: Limiter<i64>,
+    /// What is under way.
+    pub(crate) load: Load,
 }
 
 /// What stays as it is in a user: RFC 3986 unreserved.

@@ -19,6 +19,9 @@ pub(crate) const USERS_OF_ADDRESS: u32 = 60;
 /// Where the decoy is sealed.
 pub(crate) const DECOY: Place<'static> = Place { table: "none", row: "decoy", column: "secret" };
 
+/// Who tries to authenticate: from where, and the SHA-256 of the user, which may be long.
+pub(crate) type Attempt = (IpAddr, [u8; 32]);
+
 /// What a request shows of its sender.
 pub(crate) enum Shown {
     /// No Authorization header.
@@ -66,22 +69,20 @@ pub(crate) fn shown(headers: &HeaderMap) -> Shown {
 
 /// The device that enrols by these credentials; `None` if they are wrong.
 pub(crate) async fn enrolled(app: &App, remote: IpAddr, basic: &Basic) -> Result<Option<Device>, Refusal> {
-    limited(app, remote, basic.user())?;
+    let attempt = begun(app, remote, basic.user())?;
     let found = app.store.enrolled(basic.user()).await?;
     let right = match &found {
         Some((device, sealed)) => same(app, enrolment_place(device.dev_id.as_str()), sealed, basic.password())?,
         None => as_if(app, basic)?,
     };
-    if !right {
-        failed(app, remote, basic.user());
-    }
+    ended(app, attempt, right);
     Ok(found.filter(|_| right).map(|(device, _)| device))
 }
 
 /// Whom these credentials prove in a session: the holder of a credential that was given out, or a device by its
 /// enrolment secret, for accounts that hold no credentials. `None` if they are wrong.
 pub(crate) async fn proven(app: &App, remote: IpAddr, basic: &Basic) -> Result<Option<Proven>, Refusal> {
-    limited(app, remote, basic.user())?;
+    let attempt = begun(app, remote, basic.user())?;
     let credential = app.store.credential(basic.user()).await?;
     let enrolled = app.store.enrolled(basic.user()).await?;
     let (right, device) = match (&credential, enrolled) {
@@ -95,25 +96,31 @@ pub(crate) async fn proven(app: &App, remote: IpAddr, basic: &Basic) -> Result<O
         }
         (None, None) => (as_if(app, basic)?, None),
     };
+    ended(app, attempt, right);
     if !right {
-        failed(app, remote, basic.user());
         return Ok(None);
     }
     Ok(Some(Proven { device, credential, user: basic.user().to_owned() }))
 }
 
-fn limited(app: &App, remote: IpAddr, user: &str) -> Result<(), Refusal> {
-    let (address, now) = (block(remote), Instant::now());
-    let by_user = app.failures.check(&(address, user.to_owned()), now);
-    by_user.and(app.failures_of_address.check(&address, now)).map_err(|seconds| {
+/// Each attempt counts as a failure until it is known to be none.
+fn begun(app: &App, remote: IpAddr, user: &str) -> Result<Attempt, Refusal> {
+    let attempt = (block(remote), Sha256::digest(user).into());
+    let now = Instant::now();
+    let limited = app.failures_of_address.check(&attempt.0, now).and_then(|()| app.failures.take(attempt, now));
+    limited.map_err(|seconds| {
         Refusal::slow_down(seconds, format!("too many failed attempts from this address; {seconds} s to wait"))
-    })
+    })?;
+    Ok(attempt)
 }
 
-fn failed(app: &App, remote: IpAddr, user: &str) {
-    let (address, now) = (block(remote), Instant::now());
-    app.failures.take((address, user.to_owned()), now);
-    app.failures_of_address.take(address, now);
+fn ended(app: &App, attempt: Attempt, right: bool) {
+    if right {
+        app.failures.give_back(&attempt, Instant::now());
+    } else {
+        // None left is no reason to do anything now: the next attempt is refused.
+        let _ = app.failures_of_address.take(attempt.0, Instant::now());
+    }
 }
 
 /// An IPv6 sender owns a whole /64.

@@ -80,9 +80,8 @@ async fn release(app: &App, facts: &Facts, profile: &Profile, grant: &Grant, for
     let device = match &facts.identity {
         Identity::Enrolled(device) => {
             app.messages
-                .check(&device.id, Instant::now())
+                .take(device.id, Instant::now())
                 .map_err(|seconds| Refusal::slow_down(seconds, format!("it asks too often; {seconds} s to wait")))?;
-            app.messages.take(device.id, Instant::now());
             Some(device)
         }
         Identity::Nobody | Identity::Unproven { .. } => None,

@@ -87,7 +87,7 @@ pub struct Limits {
     /// The time for the head of a request, idle time before it included.
     #[serde(deserialize_with = "duration")]
     pub header: Duration,
-    /// The time for the body of a request.
+    /// The time for the body of a request, and the longest that an answer waits for its reader to take a piece of it.
     #[serde(deserialize_with = "duration")]
     pub body: Duration,
     /// How many connections may be open at each port.

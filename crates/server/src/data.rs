@@ -64,6 +64,7 @@ async fn take(app: &App, request: &Parts, item: &Item, content: Body) -> Result<
     }
     let limits = &app.config.limits;
     let bytes = body::read(content, limits.max_body as usize, limits.body).await?;
+    let _work = app.load.work(bytes.len()).await;
     json::parse(&bytes, limits.max_body as usize)
         .map_err(|error| Refusal::bad(error.to_string()))
         .and_then(|value| parse_items(&value).map_err(|error| Refusal::bad(error.to_string())))?;

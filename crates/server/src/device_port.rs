@@ -12,6 +12,7 @@ use std::sync::Arc;
 use crate::app::App;
 use crate::body::header;
 use crate::clock;
+use crate::load::Seat;
 use crate::problem::Refusal;
 use crate::store::{Endpoint, Record};
 use crate::{bootstrap, data, dm};
@@ -24,6 +25,16 @@ pub(crate) struct Case {
     pub(crate) device: Option<i64>,
     /// The DevID that it names, proven or not.
     pub(crate) dev_id: Option<String>,
+    seat: Option<Seat>,
+}
+
+impl Case {
+    /// Takes note of who the sender proved to be; refused with 429 if too many requests of this device are under way.
+    pub(crate) fn belongs_to(&mut self, app: &App, device: i64) -> Result<(), Refusal> {
+        self.device = Some(device);
+        self.seat = app.load.seat(device);
+        if self.seat.is_some() { Ok(()) } else { Err(Refusal::slow_down(1, "too many of its requests are under way")) }
+    }
 }
 
 /// An answer that is no refusal, and why it was given.
@@ -36,7 +47,7 @@ pub(crate) struct Answered {
 /// Answers a request and records it.
 pub(crate) async fn answer(app: Arc<App>, remote: IpAddr, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
-    let mut case = Case { remote, device: None, dev_id: claimed(&parts.headers) };
+    let mut case = Case { remote, device: None, dev_id: claimed(&parts.headers), seat: None };
     let path = parts.uri.path();
     let (endpoint, result) = match path {
         "/bootstrap" if parts.method == Method::GET => {
@@ -55,15 +66,19 @@ pub(crate) async fn answer(app: Arc<App>, remote: IpAddr, request: Request<Body>
             (refusal.into_response(), code, why)
         }
     };
-    // Neither path nor query: they may hold a token or an identity.
-    tracing::info!(endpoint = endpoint.as_str(), status = response.status().as_u16(), code, %remote, "answered");
+    // Neither path nor query: they may hold a token or an identity. Anybody can send junk, and a log is not bounded.
+    let status = response.status().as_u16();
+    match case.device {
+        Some(_) => tracing::info!(endpoint = endpoint.as_str(), status, code, %remote, "answered"),
+        None => tracing::debug!(endpoint = endpoint.as_str(), status, code, %remote, "answered a stranger"),
+    }
     let record = Record {
         at: clock::now(),
         endpoint,
         device: case.device,
         dev_id: case.dev_id,
         remote: remote.to_string(),
-        status: Some(response.status().as_u16()),
+        status: Some(status),
         code: code.to_owned(),
         detail: why,
     };
@@ -73,7 +88,7 @@ pub(crate) async fn answer(app: Arc<App>, remote: IpAddr, request: Request<Body>
 
 /// Records what never became a request: no TLS, no HTTP, too slow.
 pub(crate) async fn broken(app: &App, remote: IpAddr, code: &str, why: String) {
-    tracing::info!(code, %remote, "a connection broke");
+    tracing::debug!(code, %remote, "a connection broke");
     let record = Record {
         at: clock::now(),
         endpoint: Endpoint::Other,

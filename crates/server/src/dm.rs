@@ -46,6 +46,7 @@ pub(crate) async fn answer(app: &App, case: &mut Case, request: &Parts, content:
     let identity = identity::prove(app, case, &request.headers).await?;
     let limits = &app.config.limits;
     let bytes = body::read(content, limits.max_body as usize, limits.body).await?;
+    let _work = app.load.work(bytes.len()).await;
     match package {
         Package::First => turn::first(app, &identity, &bytes).await,
         Package::Further => turn::further(app, &identity, cookie::of(&request.headers), &bytes).await,

@@ -1,6 +1,6 @@
 //! Files of the data folder: secret ones are readable by their owner only, and none is ever half written.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -40,11 +40,40 @@ pub enum FileError {
         /// Which file.
         path: PathBuf,
     },
+    /// Another server uses the folder.
+    #[error("{}: another `omadm serve` uses this folder; stop it, or name another folder by --data", path.display())]
+    InUse {
+        /// Which folder.
+        path: PathBuf,
+    },
 }
 
-/// Makes the data folder if need be, for its owner only.
-pub(crate) fn make_folder(path: &Path) -> Result<(), FileError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at(path))
+/// The data folder, taken for one server. It is free again when this is dropped, or its process ends.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes the folder if need be, for its owner only, and takes it: two servers that start at the same time would
+    /// each make keys, and those of one would be lost.
+    pub(crate) fn take(path: &Path) -> Result<Self, FileError> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at(path))?;
+        let lock = File::open(path).map_err(at(path))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(FileError::InUse { path: path.to_owned() }),
+            Err(TryLockError::Error(error)) => Err(at(path)(error)),
+        }
+    }
+}
+
+/// Makes an empty file that only its owner reads and writes, unless it is there.
+pub(crate) fn make_private(path: &Path) -> Result<(), FileError> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(at(path)(error)),
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// Reads a text file; `None` if it is not there.
@@ -119,6 +148,17 @@ mod tests {
         let error = read_secret(&path).unwrap_err();
         assert!(matches!(error, FileError::TooOpen { mode: 0o640, .. }));
         assert!(error.to_string().contains("chmod 600"));
+    }
+
+    #[test]
+    fn a_folder_is_taken_once_and_given_back() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("data");
+        let taken = Folder::take(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        assert!(Folder::take(&path).unwrap_err().to_string().contains("another `omadm serve`"));
+        drop(taken);
+        Folder::take(&path).unwrap();
     }
 
     #[test]

@@ -27,12 +27,14 @@ mod files;
 mod keys;
 mod limiter;
 mod listen;
+mod load;
 mod pki;
 mod problem;
 mod profile;
 mod random;
 mod recorder;
 mod serve;
+mod stall;
 mod store;
 
 pub use config::{BootstrapConfig, Config, ConfigError, Limits, Retention, TlsFiles};

@@ -28,26 +28,46 @@ impl<K: Hash + Eq> Limiter<K> {
     /// Whether there is a token for this key; else the seconds until there is one.
     pub(crate) fn check(&self, key: &K, now: Instant) -> Result<(), u64> {
         let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        match buckets.get(key).map(|bucket| self.tokens(bucket, now)) {
-            Some(tokens) if tokens < 1.0 => {
-                let seconds = ((1.0 - tokens) * 60.0 / self.per_minute).ceil();
-                Err(if seconds < 1.0 { 1 } else { seconds as u64 })
-            }
-            Some(_) | None => Ok(()),
-        }
+        self.wait(self.left(&buckets, key, now))
     }
 
-    /// Takes a token.
-    pub(crate) fn take(&self, key: K, now: Instant) {
+    /// Takes a token for this key; if there is none, the seconds until there is one. Looking and taking are one step:
+    /// many attempts at the same moment get no more than those one after the other.
+    pub(crate) fn take(&self, key: K, now: Instant) -> Result<(), u64> {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let tokens = self.left(&buckets, &key, now);
+        self.wait(tokens)?;
         if buckets.len() >= MAX && !buckets.contains_key(&key) {
             buckets.retain(|_, bucket| self.tokens(bucket, now) < self.per_minute);
             if buckets.len() >= MAX {
                 buckets.clear();
             }
         }
-        let tokens = buckets.get(&key).map_or(self.per_minute, |bucket| self.tokens(bucket, now));
-        buckets.insert(key, Bucket { tokens: (tokens - 1.0).max(0.0), at: now });
+        buckets.insert(key, Bucket { tokens: tokens - 1.0, at: now });
+        Ok(())
+    }
+
+    /// Gives a token back that was not needed.
+    pub(crate) fn give_back(&self, key: &K, now: Instant) {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let tokens = self.left(&buckets, key, now) + 1.0;
+        if tokens >= self.per_minute {
+            buckets.remove(key);
+        } else if let Some(bucket) = buckets.get_mut(key) {
+            *bucket = Bucket { tokens, at: now };
+        }
+    }
+
+    fn left(&self, buckets: &HashMap<K, Bucket>, key: &K, now: Instant) -> f64 {
+        buckets.get(key).map_or(self.per_minute, |bucket| self.tokens(bucket, now))
+    }
+
+    fn wait(&self, tokens: f64) -> Result<(), u64> {
+        if tokens >= 1.0 {
+            return Ok(());
+        }
+        let seconds = ((1.0 - tokens) * 60.0 / self.per_minute).ceil();
+        Err(if seconds < 1.0 { 1 } else { seconds as u64 })
     }
 
     fn tokens(&self, bucket: &Bucket, now: Instant) -> f64 {
@@ -67,8 +87,9 @@ mod tests {
         let start = Instant::now();
         for _ in 0..6 {
             assert_eq!(limiter.check(&1, start), Ok(()));
-            limiter.take(1, start);
+            assert_eq!(limiter.take(1, start), Ok(()));
         }
+        assert_eq!(limiter.take(1, start), Err(10));
         assert_eq!(limiter.check(&1, start), Err(10));
         assert_eq!(limiter.check(&2, start), Ok(()));
         assert_eq!(limiter.check(&1, start + Duration::from_secs(4)), Err(6));
@@ -76,11 +97,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_given_back_leaves_no_trace() {
+        let limiter = Limiter::new(2);
+        let start = Instant::now();
+        for _ in 0..10 {
+            limiter.take(1, start).unwrap();
+            limiter.take(1, start).unwrap();
+            assert!(limiter.take(1, start).is_err());
+            limiter.give_back(&1, start);
+            limiter.give_back(&1, start);
+        }
+        assert!(limiter.buckets.lock().unwrap().is_empty());
+    }
+
+    #[test]
     fn the_number_of_buckets_is_bounded() {
         let limiter = Limiter::new(1);
         let start = Instant::now();
         for key in 0..25_000 {
-            limiter.take(key, start);
+            limiter.take(key, start).unwrap();
         }
         assert!(limiter.buckets.lock().unwrap().len() <= MAX);
     }

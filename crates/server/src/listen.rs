@@ -23,6 +23,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::config::Limits;
 use crate::problem::Refusal;
+use crate::stall::Unstalled;
 
 /// The largest head of a request, in bytes.
 const MAX_HEAD: usize = 32 * 1024;
@@ -103,16 +104,28 @@ impl<S: Site> Connection<S> {
         match &self.tls {
             None => self.http(stream).await,
             // Identities by certificate come later; until then it is only asked for.
-            Some(context) => match context.accept(stream, self.limits.handshake).await {
-                Ok((stream, _peer)) => self.http(stream).await,
-                Err(TlsError::Io { source, .. }) => tracing::debug!(error = %source, "gone before the TLS handshake"),
-                Err(error @ TlsError::Timeout { .. }) => {
+            Some(context) => match self.unless_stopped(context.accept(stream, self.limits.handshake)).await {
+                None => {}
+                Some(Ok((stream, _peer))) => self.http(stream).await,
+                Some(Err(TlsError::Io { source, .. })) => {
+                    tracing::debug!(error = %source, "gone before the TLS handshake")
+                }
+                Some(Err(error @ TlsError::Timeout { .. })) => {
                     self.site.broken(self.remote, "timeout", error.to_string()).await;
                 }
-                Err(error @ (TlsError::Handshake { .. } | TlsError::Certificate { .. } | TlsError::Clock { .. })) => {
-                    self.site.broken(self.remote, "tls", error.to_string()).await
-                }
+                Some(Err(
+                    error @ (TlsError::Handshake { .. } | TlsError::Certificate { .. } | TlsError::Clock { .. }),
+                )) => self.site.broken(self.remote, "tls", error.to_string()).await,
             },
+        }
+    }
+
+    /// The output of this future; `None` if the server is to stop first.
+    async fn unless_stopped<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => None,
+            output = future => Some(output),
         }
     }
 
@@ -129,7 +142,7 @@ impl<S: Site> Connection<S> {
                 .timer(TokioTimer::new())
                 .header_read_timeout(self.limits.header)
                 .max_buf_size(MAX_HEAD)
-                .serve_connection(TokioIo::new(stream), service)
+                .serve_connection(TokioIo::new(Unstalled::new(stream, self.limits.body)), service)
         );
         let mut stop = self.stop.clone();
         let result = tokio::select! {

@@ -96,7 +96,10 @@ fn authority(folder: &Path, now: Timestamp) -> Result<Identity, PkiError> {
     match (files::read(&cert_path)?, files::read_secret(&key_path)?) {
         (Some(certificate), Some(key)) => Ok(Identity { certificate: certificate.to_string(), key }),
         (Some(_), None) => Err(PkiError::Missing { path: key_path, other: cert_path }),
-        // The key alone is what a power cut at the very first start leaves behind.
+        // The key alone is what a power cut at the very first start leaves behind; the server's files come later.
+        (None, _) if folder.join("server.pem").exists() => {
+            Err(PkiError::Missing { path: cert_path, other: folder.join("server.pem") })
+        }
         (None, _) => {
             let made = ca::make("omadm CA", Validity::of_ca(now.0)).map_err(unusable(&cert_path))?;
             files::write(&key_path, &made.key, 0o600)?;
@@ -142,5 +145,32 @@ mod tests {
         load(folder.path(), &Config::default(), NOW).unwrap();
         std::fs::remove_file(folder.path().join("ca.key")).unwrap();
         assert!(matches!(load(folder.path(), &Config::default(), NOW), Err(PkiError::Missing { .. })));
+    }
+
+    #[test]
+    fn a_ca_key_without_its_certificate_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        load(folder.path(), &Config::default(), NOW).unwrap();
+        let key = std::fs::read(folder.path().join("ca.key")).unwrap();
+        std::fs::remove_file(folder.path().join("ca.pem")).unwrap();
+        let error = load(folder.path(), &Config::default(), NOW).err().unwrap().to_string();
+        assert!(error.contains("ca.pem: there is no such file"), "{error}");
+        assert_eq!(std::fs::read(folder.path().join("ca.key")).unwrap(), key);
+    }
+
+    #[test]
+    fn a_first_start_that_was_cut_short_is_begun_again() {
+        let whole = tempfile::tempdir().unwrap();
+        load(whole.path(), &Config::default(), NOW).unwrap();
+        let order = ["ca.key", "ca.pem", "server.key", "server.pem"];
+        for there in 1..order.len() {
+            let folder = tempfile::tempdir().unwrap();
+            for name in &order[..there] {
+                std::fs::copy(whole.path().join(name), folder.path().join(name)).unwrap();
+            }
+            let made = load(folder.path(), &Config::default(), NOW).unwrap();
+            assert!(ServerContext::from_pem(&made.chain, &made.key).is_ok(), "{there}");
+            assert!(ca::signed_by(&made.chain, made.anchors.as_deref().unwrap()).unwrap(), "{there}");
+        }
     }
 }

@@ -19,10 +19,11 @@ use tower::ServiceExt;
 use crate::app::App;
 use crate::auth::{DECOY, USERS_OF_ADDRESS};
 use crate::config::Config;
-use crate::files::{self, FileError};
+use crate::files::{self, FileError, Folder};
 use crate::keys::{KeyError, Keys};
 use crate::limiter::Limiter;
 use crate::listen::{Port, Site};
+use crate::load::Load;
 use crate::pki::{self, PkiError};
 use crate::profile::Profiles;
 use crate::random::{self, NoRandomness};
@@ -37,6 +38,8 @@ const DATABASE: &str = "omadm.db";
 const TOKEN: &str = "admin-token";
 /// The file in the data folder that says where the admin port is.
 const ADMIN_URL: &str = "admin-url";
+/// The least length of an admin token, in bytes: with an empty file anybody would be let in.
+const SHORTEST_TOKEN: usize = 16;
 /// How often what is too old is dropped.
 const SWEEP: Duration = Duration::from_secs(600);
 
@@ -70,6 +73,12 @@ pub enum StartError {
     /// The master key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The admin token.
+    #[error("{}: an admin token of at least {SHORTEST_TOKEN} bytes is expected; remove the file, and a new one is made", path.display())]
+    Token {
+        /// Its file.
+        path: PathBuf,
+    },
     /// The certificates.
     #[error(transparent)]
     Pki(#[from] PkiError),
@@ -108,6 +117,7 @@ pub struct RunningServer {
     pub ca_file: Option<PathBuf>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
+    _folder: Folder,
 }
 
 impl Server {
@@ -117,8 +127,10 @@ impl Server {
     /// See [`StartError`]; nothing runs then.
     pub async fn start(options: ServeOptions) -> Result<RunningServer, StartError> {
         let ServeOptions { data, config, device, admin } = options;
-        files::make_folder(&data)?;
+        let folder = Folder::take(&data)?;
         let database = data.join(DATABASE);
+        // The files beside it take over its mode.
+        files::make_private(&database)?;
         let store: Arc<dyn Store> = Arc::new(
             Sqlite::open(&database, config.retention)
                 .await
@@ -145,6 +157,7 @@ impl Server {
             failures: Limiter::new(limits.failures_per_minute),
             failures_of_address: Limiter::new(limits.failures_per_minute.saturating_mul(USERS_OF_ADDRESS)),
             messages: Limiter::new(limits.messages_per_minute),
+            load: Load::new(),
             store,
             config,
         });
@@ -185,6 +198,7 @@ impl Server {
             ca_file: own_ca.then(|| data.join("ca.pem")),
             stop,
             tasks,
+            _folder: folder,
         })
     }
 }
@@ -228,8 +242,12 @@ impl Site for AdminSite {
 
 fn admin_token(data: &Path) -> Result<String, StartError> {
     let path = data.join(TOKEN);
-    if let Some(token) = files::read_secret(&path)? {
-        return Ok(token.trim().to_owned());
+    if let Some(text) = files::read_secret(&path)? {
+        let token = text.trim();
+        if token.len() < SHORTEST_TOKEN {
+            return Err(StartError::Token { path });
+        }
+        return Ok(token.to_owned());
     }
     let token = random::token()?;
     files::write(&path, &format!("{token}\n"), 0o600)?;

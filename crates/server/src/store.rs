@@ -98,7 +98,8 @@ pub(crate) trait Store: Send + Sync + 'static {
 
     /// Keeps records of requests, and drops those that are over the bounds.
     fn record(&self, records: Vec<Record>) -> Answer<'_, ()>;
-    /// The last requests of a device, and those that claimed its DevID; newest first.
+    /// The last requests of a device, those by which other devices claimed its DevID, and those by which anybody else
+    /// did, at most `limit` of each; newest first.
     fn requests_of<'a>(&'a self, device: Option<i64>, dev_id: &'a str, limit: u32) -> Answer<'a, Vec<Recorded>>;
     /// The last requests of all; newest first.
     fn requests(&self, limit: u32) -> Answer<'_, Vec<Recorded>>;

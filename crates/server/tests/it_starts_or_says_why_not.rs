@@ -80,6 +80,44 @@ fn a_master_key_that_is_gone_wrong_or_open_stops_the_start() {
     start(folder.path(), Config::default()).unwrap();
 }
 
+#[test]
+fn a_folder_serves_one_server_only() {
+    let fleet = Fleet::start();
+    let error = start(&fleet.folder.path().join("data"), Config::default()).unwrap_err().to_string();
+    assert!(error.contains("another `omadm serve` uses this folder"), "{error}");
+}
+
+#[test]
+fn an_admin_token_that_protects_nothing_stops_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("admin-token");
+    for text in ["", "\n", "guessable"] {
+        fs::write(&token, text).unwrap();
+        fs::set_permissions(&token, Permissions::from_mode(0o600)).unwrap();
+        let error = start(folder.path(), Config::default()).unwrap_err().to_string();
+        assert!(error.contains("admin-token") && error.contains("at least 16 bytes"), "{error}");
+    }
+    fs::remove_file(&token).unwrap();
+    start(folder.path(), Config::default()).unwrap();
+}
+
+#[test]
+fn nobody_else_reads_the_database_even_in_an_open_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    fs::set_permissions(&data, Permissions::from_mode(0o755)).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let local: Option<SocketAddr> = Some("127.0.0.1:0".parse().unwrap());
+    let options = ServeOptions { data: data.clone(), config: Config::default(), device: local, admin: local };
+    let server = runtime.block_on(Server::start(options)).unwrap();
+    for name in ["omadm.db", "omadm.db-wal", "omadm.db-shm"] {
+        let mode = fs::metadata(data.join(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{name}");
+    }
+    runtime.block_on(server.shutdown());
+}
+
 fn with_certificates(folder: &TempDir) -> (Config, String) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let authority = ca::make("Operator", Validity::of_ca(now)).unwrap();

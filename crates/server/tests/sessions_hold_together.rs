@@ -208,6 +208,38 @@ fn slow_heads_and_bodies_are_cut_off() {
 }
 
 #[test]
+fn who_asks_and_never_reads_is_cut_off() {
+    let fleet = Fleet::with(|config| {
+        config.limits.body = Duration::from_secs(1);
+        config.bootstrap.anonymous = true;
+    });
+    let mut profile = kit::profile();
+    profile["release"] = json!("anyone");
+    profile["credentials"] = json!("none");
+    let ballast = json!({"ClientURI": "urn:x:ballast:1.0/1/", "MOData": {"Ballast": {"x": "x".repeat(900_000)}}});
+    profile["message"].as_array_mut().unwrap().push(ballast);
+    fleet.add_profile(&profile).expect(201);
+
+    let mut deaf = fleet.connect();
+    let request = b"GET /bootstrap HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let start = Instant::now();
+    while deaf.write_all(request).is_ok() {
+        assert!(start.elapsed() < Duration::from_secs(20), "the connection is held");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn half_a_handshake_does_not_hold_up_a_shutdown() {
+    let mut fleet = Fleet::start();
+    let _silent = std::net::TcpStream::connect(fleet.server().device_addr).unwrap();
+    fleet.bootstrap("", None).problem(401);
+    let start = Instant::now();
+    fleet.restart();
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+}
+
+#[test]
 fn what_is_no_http_and_no_tls_is_recorded_too() {
     let fleet = Fleet::start();
     let mut stream = fleet.connect();

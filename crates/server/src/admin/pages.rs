@@ -1,7 +1,7 @@
 //! The overview page and its login: plain HTML that works without JavaScript.
 
 use askama::Template;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ORIGIN, SET_COOKIE};
 use http::{HeaderMap, StatusCode, header};
@@ -9,13 +9,17 @@ use percent_encoding::percent_decode_str;
 
 use super::Admin;
 use super::devices::{detail, encoded, page_of};
-use super::input::{Bytes, DevicePath, Page};
+use super::input::{DevicePath, Page};
 use super::views::{CredentialView, DeviceView};
+use crate::body;
 use crate::problem::Refusal;
 use crate::store::{DeviceState, Recorded};
 
 /// How many requests and credentials the overview shows.
 const SHOWN: u32 = 50;
+
+/// The largest form, in bytes.
+const FORM: usize = 4096;
 
 /// How many devices the overview shows on one page.
 const DEVICES: u32 = 100;
@@ -93,12 +97,11 @@ pub(super) async fn login_form() -> Result<Response, Refusal> {
 }
 
 /// `POST /login`: the token in, a cookie out.
-pub(super) async fn login(
-    State(admin): State<Admin>,
-    headers: HeaderMap,
-    Bytes(body): Bytes,
-) -> Result<Response, Refusal> {
-    same_site(&headers)?;
+pub(super) async fn login(State(admin): State<Admin>, request: Request) -> Result<Response, Refusal> {
+    let (head, body) = request.into_parts();
+    same_site(&head.headers)?;
+    // Whoever sends this is not known yet.
+    let body = body::read(body, FORM, admin.app.config.limits.body).await?;
     let token = field(&body, "token").unwrap_or_default();
     match admin.access.log_in(token.trim())? {
         Some(cookie) => Ok(([(SET_COOKIE, cookie)], Redirect::to("/")).into_response()),

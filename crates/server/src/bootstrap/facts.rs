@@ -50,8 +50,8 @@ impl Facts {
             },
         };
         if let Identity::Enrolled(device) = &identity {
-            case.device = Some(device.id);
             case.dev_id.get_or_insert_with(|| device.dev_id.to_string());
+            case.belongs_to(app, device.id)?;
         }
         Ok(Self { query, identity })
     }

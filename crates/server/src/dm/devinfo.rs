@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::store::{DevInfo, Upload};
 
-/// The most leaves that are kept, and the longest value in bytes.
-const MAX: (usize, usize) = (64, 1024);
+/// The most leaves that are kept, and the longest name and the longest value in bytes.
+const MAX: (usize, usize, usize) = (64, 64, 1024);
 
 /// What came of reading DevInfo twice.
 pub(super) struct Reading {
@@ -37,12 +37,13 @@ fn leaves(items: &Value) -> Option<DevInfo> {
     let SerializedMo { data: (_, root), .. } = parse_items(items).ok()?.into_iter().next()?;
     let Raw::Interior(children) = root else { return None };
     let text = |raw: Raw| match raw {
-        Raw::Leaf(Scalar::Text(text)) if text.len() <= MAX.1 => Some(text),
+        Raw::Leaf(Scalar::Text(text)) if text.len() <= MAX.2 => Some(text),
         Raw::Leaf(Scalar::Number(number)) => Some(number.to_string()),
         Raw::Leaf(Scalar::Bool(value)) => Some(value.to_string()),
         Raw::Leaf(Scalar::Text(_) | Scalar::Null) | Raw::Interior(_) => None,
     };
-    Some(children.into_iter().take(MAX.0).filter_map(|(name, raw)| Some((name, text(raw)?))).collect())
+    let named = children.into_iter().filter(|(name, _)| name.len() <= MAX.1).take(MAX.0);
+    Some(named.filter_map(|(name, raw)| Some((name, text(raw)?))).collect())
 }
 
 #[cfg(test)]
@@ -71,6 +72,19 @@ mod tests {
         assert!(!reading(&item("IMEI:2", "Acme"), &item("IMEI:2", "Acme")).agreed);
         assert!(!reading(&json!([]), &item("IMEI:1", "Acme")).agreed);
         assert!(!reading(&json!(7), &json!([])).agreed);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let mut devinfo = serde_json::Map::new();
+        devinfo.insert("n".repeat(65), json!("long name"));
+        devinfo.insert("DevID".into(), json!("IMEI:1"));
+        devinfo.insert("Long".into(), json!("v".repeat(1025)));
+        devinfo.extend((0..100).map(|number| (format!("x{number}"), json!("x"))));
+        let item = json!([{"ClientURI": "urn:oma:mo:oma-dm-devinfo:1.2/1/", "MOData": {"DevInfo": devinfo}}]);
+        let values = reading(&item, &item).values.unwrap();
+        assert_eq!(values["DevID"], "IMEI:1");
+        assert!(values.len() <= MAX.0 && values.iter().all(|(name, value)| name.len() <= 64 && value.len() <= 1024));
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub(crate) async fn prove(app: &App, case: &mut Case, headers: &HeaderMap) -> Re
         (None, Some(credential)) => bind(app, credential, &dev_id).await?,
         (None, None) => return Err(challenge("wrong-credentials", "the device of this user is gone")),
     };
-    case.device = Some(device.id);
+    case.belongs_to(app, device.id)?;
     if device.dev_id != dev_id {
         let why = stolen(credential.as_ref(), &device, &dev_id);
         return Err(

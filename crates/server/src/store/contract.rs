@@ -322,6 +322,36 @@ pub(crate) async fn strangers_share_a_ring_and_push_no_device_out(store: &dyn St
     assert!(store.requests_of(None, "IMEI:002", 9).await.unwrap().is_empty());
 }
 
+pub(crate) async fn what_others_claim_hides_nothing_of_the_device(store: &dyn Store) {
+    let device = store.add_device(new_device(1)).await.unwrap();
+    let other = store.add_device(new_device(2)).await.unwrap();
+    let own = |number: u32| Record { dev_id: Some(dev_id(1).to_string()), ..record(Some(device.id), number, NOW) };
+    store.record((0..3).map(own).collect()).await.unwrap();
+    let claims = |sender| Record { code: "claim".into(), ..record(sender, 1, NOW.plus(60)) };
+    store.record(vec![claims(None); 6]).await.unwrap();
+    store.record(vec![claims(Some(other.id)); 4]).await.unwrap();
+    let shown = store.requests_of(Some(device.id), "IMEI:001", 3).await.unwrap();
+    let codes: Vec<&str> = shown.iter().map(|record| record.code.as_str()).collect();
+    assert_eq!(codes[..6], ["claim"; 6]);
+    assert_eq!(codes[6..], ["code2", "code1", "code0"]);
+    assert_eq!(store.requests_of(None, "IMEI:001", 9).await.unwrap().len(), 13);
+}
+
+pub(crate) async fn a_live_session_is_kept_however_many_follow(store: &dyn Store) {
+    let device = store.add_device(new_device(1)).await.unwrap();
+    let job = store.add_job(new_job(device.id, JobKind::Operator)).await.unwrap();
+    store.open_session(new_session(device.id, 1, vec![job])).await.unwrap();
+    for cookie in 2..40 {
+        let other = NewSession { account: "other".into(), ended: true, ..new_session(device.id, cookie, Vec::new()) };
+        assert!(store.open_session(other).await.unwrap());
+    }
+    assert!(store.sessions(device.id, 100).await.unwrap().len() <= 21);
+    let row = store.session_by_cookie([1; 32]).await.unwrap().expect("its job would be out for ever");
+    assert!(row.ended_at.is_none());
+    store.sweep(NOW.plus(601)).await.unwrap();
+    assert_eq!(store.waiting_jobs(device.id, 9).await.unwrap().len(), 1);
+}
+
 pub(crate) async fn long_texts_are_cut(store: &dyn Store) {
     let long = Record {
         dev_id: Some("é".repeat(5000)),

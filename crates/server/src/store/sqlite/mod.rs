@@ -252,6 +252,7 @@ mod tests {
     use super::*;
     use crate::store::contract::{BOUNDS, contract};
     use crate::store::{Endpoint, Record};
+    use omadm_core::reason::Method;
     use tempfile::TempDir;
 
     async fn fresh() -> (Sqlite, TempDir) {
@@ -273,10 +274,71 @@ mod tests {
         a_token_is_used_once,
         records_of_a_device_are_its_last_ones,
         strangers_share_a_ring_and_push_no_device_out,
+        what_others_claim_hides_nothing_of_the_device,
+        a_live_session_is_kept_however_many_follow,
         long_texts_are_cut,
         sweeping_drops_the_old_the_surplus_and_idle_sessions,
         numbers_and_texts_come_back_as_they_were,
     );
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn two_nodes_on_one_database_do_each_thing_once() {
+        let (one, folder) = fresh().await;
+        let other = Sqlite::open(&folder.path().join("omadm.db"), BOUNDS).await.unwrap();
+        let new = |name: &str| NewDevice {
+            dev_id: name.parse().unwrap(),
+            user: name.to_owned(),
+            enrolment: None,
+            at: Timestamp(1_800_000_000),
+        };
+        for round in 0..20 {
+            let credential = NewCredential {
+                user: format!("card{round}"),
+                secret: vec![1],
+                device: None,
+                source: Method::Smartcard,
+                label: String::new(),
+                profile: "p".into(),
+                srv_id: "acme".into(),
+                at: Timestamp(1_800_000_000),
+            };
+            one.insert_credential(credential).await.unwrap();
+            let id = other.credential_by_user(&format!("card{round}")).await.unwrap().unwrap().id;
+            let (left, right) = (format!("left{round}"), format!("right{round}"));
+            let (first, second) =
+                tokio::join!(one.bind_credential(id, new(&left)), other.bind_credential(id, new(&right)));
+            let (first, second) = (first.unwrap(), second.unwrap());
+            assert_eq!(first.dev_id, second.dev_id, "bound once");
+
+            let job = NewJob {
+                device: first.id,
+                kind: crate::store::JobKind::Operator,
+                commands: serde_json::json!([["GET", "urn:x:1//"]]),
+                data: std::collections::BTreeMap::new(),
+                at: Timestamp(1_800_000_000),
+            };
+            let job = other.insert_job(job).await.unwrap();
+            let session = |cookie: u8| NewSession {
+                device: first.id,
+                credential: Some(id),
+                user: format!("card{round}"),
+                account: "acme".into(),
+                cookie: [cookie; 32],
+                state: "{}".into(),
+                alerts: Vec::new(),
+                sent: vec![job],
+                items: Vec::new(),
+                ended: false,
+                at: Timestamp(1_800_000_000),
+            };
+            let (first, second) =
+                tokio::join!(one.insert_session(session(2 * round)), other.insert_session(session(2 * round + 1)));
+            assert!(first.unwrap() != second.unwrap(), "a job goes out once");
+            let (first, second) =
+                tokio::join!(one.insert_records(vec![junk(1, 9)]), other.insert_records(vec![junk(2, 9)]));
+            first.and(second).unwrap();
+        }
+    }
 
     /// What ten million junk requests may cost, in bytes.
     const JUNK: u64 = 50_000_000;

@@ -48,21 +48,29 @@ impl Sqlite {
         dev_id: &str,
         limit: u32,
     ) -> Result<Vec<Recorded>, StoreError> {
-        let known = sqlx::query(
-            "select *, true as known from request where device_id = ?1 or dev_key = ?2 order by id desc limit ?3",
+        // Each kind has its own limit: what others claim pushes nothing of the device's own out of sight.
+        let mut known =
+            sqlx::query("select *, true as known from request where device_id = ? order by id desc limit ?")
+                .bind(device)
+                .bind(limit)
+                .fetch_all(&self.read)
+                .await?;
+        let others = sqlx::query(
+            "select *, true as known from request where dev_key = ? and device_id is not ? order by id desc limit ?",
         )
-        .bind(device)
         .bind(dev_key(dev_id))
+        .bind(device)
         .bind(limit)
         .fetch_all(&self.read)
         .await?;
+        known.extend(others);
         let claimed =
             sqlx::query("select *, false as known from stranger where dev_key = ? order by number desc limit ?")
                 .bind(dev_key(dev_id))
                 .bind(limit)
                 .fetch_all(&self.read)
                 .await?;
-        merge(&known, &claimed, limit)
+        merge(&known, &claimed, limit.saturating_mul(3))
     }
 
     pub(super) async fn newest_records(&self, limit: u32) -> Result<Vec<Recorded>, StoreError> {

@@ -72,7 +72,7 @@ impl Sqlite {
             mark_used(&mut tx, new.device, credential, at).await?;
         }
         sqlx::query(
-            "delete from session where device_id = ?1 and id not in
+            "delete from session where device_id = ?1 and ended_at is not null and id not in
              (select id from session where device_id = ?1 order by id desc limit ?2)",
         )
         .bind(new.device)
