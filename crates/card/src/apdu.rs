@@ -139,6 +139,10 @@ impl StatusWord {
     pub const UNUSABLE: Self = Self(0x6984);
     /// No file is selected, or it is of another kind.
     pub const NO_FILE_SELECTED: Self = Self(0x6986);
+    /// The application cannot be selected: what Java cards say where there is none.
+    pub const NO_SUCH_APPLICATION: Self = Self(0x6999);
+    /// The function is not supported.
+    pub const NOT_SUPPORTED: Self = Self(0x6A81);
     /// No such file or application.
     pub const NOT_FOUND: Self = Self(0x6A82);
     /// No such record.

@@ -39,9 +39,9 @@ fn kind(reading: &CardReading) -> CardErrorKind {
 }
 
 /// A card whose answers are changed on the way.
-struct Changed<F>(VirtualUicc, F);
+struct Changed<L, F>(L, F);
 
-impl<F: FnMut(&[u8], Vec<u8>) -> Result<Vec<u8>, LinkError>> Link for Changed<F> {
+impl<L: Link, F: FnMut(&[u8], Vec<u8>) -> Result<Vec<u8>, LinkError>> Link for Changed<L, F> {
     fn protocol(&self) -> Protocol {
         self.0.protocol()
     }
@@ -461,4 +461,71 @@ fn command() -> impl Strategy<Value = Vec<u8>> {
         proptest::collection::vec(any::<u8>(), 0..300),
     ];
     (cla, ins, small(), small(), body).prop_map(|(cla, ins, p1, p2, body)| [vec![cla, ins, p1, p2], body].concat())
+}
+
+#[test]
+fn a_pin_whose_refusal_was_lost_is_found_out_and_not_sent_again() {
+    let mut card = card(&private());
+    let mut lost = |pin: &str, refused: &[RefusedPin]| {
+        let is_verify = |command: &[u8]| command[1] == 0x20 && command.len() > 5;
+        let mut link = Changed(&mut card, |command: &[u8], answer| {
+            if is_verify(command) { Err(LinkError::Removed("as expected by this test".to_owned())) } else { Ok(answer) }
+        });
+        read_with(&mut link, Some(pin), refused)
+    };
+    let reading = lost("9999", &[]);
+    assert_eq!(kind(&reading), CardErrorKind::Removed);
+    let unanswered = vec![reading.refused_pin.unwrap()];
+    assert_eq!(unanswered[0].unanswered, Some(3));
+    assert_eq!(card.tries_left(1), Some(2));
+    card.reset();
+    let reading = read_with(&mut card, Some("9999"), &unanswered);
+    assert_eq!(kind(&reading), CardErrorKind::PinRefused);
+    assert_eq!(card.tries_left(1), Some(2), "the counter tells that it was refused");
+    assert_eq!(reading.refused_pin.unwrap().unanswered, None);
+    card.reset();
+    let right = read_with(&mut card, Some("1234"), &unanswered);
+    assert!(right.message.is_ok());
+    assert_eq!(card.tries_left(1), Some(3));
+}
+
+#[test]
+fn a_right_pin_whose_answer_was_lost_is_sent_again() {
+    let mut card = card(&private());
+    let mut link = Changed(&mut card, |command: &[u8], answer| {
+        let is_verify = command[1] == 0x20 && command.len() > 5;
+        if is_verify { Err(LinkError::Timeout("as expected by this test".to_owned())) } else { Ok(answer) }
+    });
+    let unanswered = vec![read_with(&mut link, Some("1234"), &[]).refused_pin.unwrap()];
+    card.reset();
+    assert!(read_with(&mut card, Some("1234"), &unanswered).message.is_ok());
+}
+
+#[test]
+fn after_a_refused_pin_the_reading_ends_at_once() {
+    let mut card = card(&private());
+    let after = Cell::new(None);
+    let mut link = Changed(&mut card, |command: &[u8], answer: Vec<u8>| {
+        after.set(after.get().map(|count: u32| count + 1));
+        if command[1] == 0x20 && command.len() > 5 {
+            after.set(Some(0));
+        }
+        Ok(answer)
+    });
+    let reading = read_with(&mut link, Some("9999"), &[]);
+    assert_eq!(kind(&reading), CardErrorKind::PinRefused);
+    assert_eq!(after.get(), Some(1), "the channel is closed, and nothing else done");
+}
+
+#[test]
+fn trouble_at_select_is_no_proof_that_the_card_has_no_object() {
+    for (status, proof) in [([0x6A, 0x82], true), ([0x69, 0x99], true), ([0x6D, 0x00], true), ([0x6F, 0x00], false)] {
+        let mut link = Changed(card(&plan()), |command: &[u8], answer| {
+            let is_pkcs15 = command[1] == 0xA4 && command.get(5..10) == Some(&[0xA0, 0x00, 0x00, 0x00, 0x63]);
+            let is_dir = command[1] == 0xA4 && command.get(5..7) == Some(&[0x2F, 0x00]);
+            Ok(if is_pkcs15 || is_dir { status.to_vec() } else { answer })
+        });
+        let error = read_with(&mut link, None, &[]).message.unwrap_err();
+        assert_eq!(error.proves_absence(), proof, "{error}");
+    }
 }

@@ -29,9 +29,9 @@ struct Bench {
 impl Bench {
     fn new(plan: &CardPlan) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let service = PrivatePcscd::start(&folder.path().join("pcscd"), 1).unwrap();
+        let service = PrivatePcscd::start(&folder.path().join("pcscd")).unwrap();
         let card = SharedCard::new(VirtualUicc::new(&make(plan).unwrap()));
-        let served = service.insert(0, card.clone()).unwrap();
+        let served = service.insert(card.clone()).unwrap();
         fs::write(
             folder.path().join("opensc.conf"),
             "app default { enable_default_driver = true; card_drivers = default; framework pkcs15 { use_file_caching = no; } }",
@@ -126,7 +126,7 @@ fn opensc_lists_dumps_and_explores_the_card() {
 fn our_reader_reads_through_pcsc() {
     for protocol in [Protocol::T0, Protocol::T1] {
         let bench = Bench::new(&CardPlan { protocol, pin: Some(Secret::from("1234")), ..plan() });
-        assert_eq!(bench.service.reader(0), Some("omadm card 0 00 00"));
+        assert_eq!(bench.service.reader(), "omadm card 00 00");
         bench.play("read_with_pin");
     }
 }
@@ -134,16 +134,38 @@ fn our_reader_reads_through_pcsc() {
 #[test]
 fn an_empty_reader_is_no_card_after_a_moment() {
     let folder = tempfile::tempdir().unwrap();
-    let service = PrivatePcscd::start(&folder.path().join("pcscd"), 2).unwrap();
+    let service = PrivatePcscd::start(&folder.path().join("pcscd")).unwrap();
     let (name, socket) = service.environment();
     let output = Command::new(scenes()).arg("no_card").env(name, socket).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
+fn the_services_socket_may_be_named_relative_to_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut program = Command::new(scenes())
+        .arg("hold_service")
+        .env("FOLDER", ".")
+        .current_dir(folder.path())
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until(|| folder.path().join("ready").exists());
+    let socket = fs::read_to_string(folder.path().join("ready")).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut reading = Command::new(scenes());
+    reading.arg("read_open").env("PCSCLITE_CSOCK_NAME", &socket).current_dir(elsewhere.path());
+    assert!(reading.status().unwrap().success());
+    fs::remove_file(folder.path().join("ready")).unwrap();
+    program.kill().unwrap();
+    program.wait().unwrap();
+    wait_until(|| nothing_left(folder.path()));
+}
+
+#[test]
 fn the_service_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
-    let service = PrivatePcscd::start(&folder.path().join("pcscd"), 1).unwrap();
+    let service = PrivatePcscd::start(&folder.path().join("pcscd")).unwrap();
     assert!(service.environment().1.exists());
     drop(service);
     assert!(nothing_left(folder.path()));
@@ -164,13 +186,13 @@ fn the_service_leaves_nothing_behind_if_its_program_is_killed() {
 #[test]
 fn a_card_that_comes_and_goes_is_seen() {
     let folder = tempfile::tempdir().unwrap();
-    let service = PrivatePcscd::start(&folder.path().join("pcscd"), 1).unwrap();
+    let service = PrivatePcscd::start(&folder.path().join("pcscd")).unwrap();
     let (name, socket) = service.environment();
     let mut program =
         Command::new(scenes()).arg("watch").env(name, socket).env("FOLDER", folder.path()).spawn().unwrap();
     let seen = |what: &str| wait_until(|| folder.path().join(what).exists());
     seen("empty");
-    let card = service.insert(0, SharedCard::new(VirtualUicc::new(&make(&plan()).unwrap()))).unwrap();
+    let card = service.insert(SharedCard::new(VirtualUicc::new(&make(&plan()).unwrap()))).unwrap();
     seen("card");
     drop(card);
     seen("empty-again");

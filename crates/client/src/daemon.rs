@@ -7,7 +7,7 @@ use crate::orders;
 use crate::report::in_words;
 use crate::session::SessionError;
 use crate::wait::{Stop, Stopped};
-use omadm_core::account::{InstalledAccount, Standing};
+use omadm_core::account::InstalledAccount;
 use omadm_core::backoff;
 use omadm_core::bootstrap::sequence::{Next, RunResult};
 use omadm_core::ids::SrvId;
@@ -141,8 +141,7 @@ impl Daemon {
     /// sessions go on being tried (Profile P-25).
     fn doubt(&self, now: Timestamp) -> Option<Next> {
         let by = self.client.judgement();
-        let usable = self.client.state().accounts.iter().filter(|one| one.standing(by) == Standing::Usable);
-        match usable.map(|one| one.stale_at(by.stale_after)).max() {
+        match self.client.state().accounts.stale_at(by) {
             Some(at) => {
                 let age = in_words(by.stale_after);
                 Some(Next { at, why: format!("other accounts are looked for, if no session succeeds for {age}") })
@@ -194,6 +193,7 @@ impl Daemon {
 
     fn serve(&mut self, ticket: &Ticket) -> Result<(), Stopped> {
         let before = self.client.clock.now();
+        let accounts = self.client.state().accounts.clone();
         let reply = match orders::carry_out(&mut self.client, &ticket.order) {
             Ok(reply) => reply,
             Err(stopped) => {
@@ -207,6 +207,12 @@ impl Daemon {
             Order::Bootstrap {} => {
                 let usable = self.client.state().accounts.has_usable(self.client.judgement());
                 self.bootstrap = self.client.state().notes.next.clone().filter(|_| !usable);
+                // What happened with an account counts for that account, not for one that took its place.
+                let same = |srv_id: &SrvId| accounts.account(srv_id).map(|one| (&one.account, &one.source));
+                let present = &self.client.state().accounts;
+                self.troubles.retain(|srv_id, _| {
+                    present.account(srv_id).is_some_and(|one| same(srv_id) == Some((&one.account, &one.source)))
+                });
             }
             Order::Reset {} => {
                 self.bootstrap = Some(Next { at: Timestamp::default(), why: "a person began anew".to_owned() });

@@ -31,6 +31,21 @@ pub trait Link {
     fn reset_when_released(&mut self) {}
 }
 
+impl<L: Link + ?Sized> Link for &mut L {
+    fn protocol(&self) -> Protocol {
+        (**self).protocol()
+    }
+    fn is_exclusive(&self) -> bool {
+        (**self).is_exclusive()
+    }
+    fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>, LinkError> {
+        (**self).transmit(command)
+    }
+    fn reset_when_released(&mut self) {
+        (**self).reset_when_released();
+    }
+}
+
 impl<L: Link + ?Sized> Link for Box<L> {
     fn protocol(&self) -> Protocol {
         (**self).protocol()

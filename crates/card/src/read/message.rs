@@ -99,11 +99,17 @@ fn find_by_dir(session: &mut Session<'_, '_>, refusal: Refusal) -> Result<(Vec<u
             return Ok((application.df, fcp));
         }
     }
-    Err(CardError::new(
-        CardErrorKind::NoPkcs15,
-        Place::Pkcs15,
-        format!("the card has no PKCS#15 application (SELECT was answered {})", refusal.0),
-    ))
+    let detail = format!("the card has no PKCS#15 application (SELECT was answered {})", refusal.0);
+    match refusal.0 {
+        StatusWord::NOT_FOUND
+        | StatusWord::NO_SUCH_APPLICATION
+        | StatusWord::NOT_SUPPORTED
+        | StatusWord::WRONG_P1_P2
+        | StatusWord::WRONG_INS
+        | StatusWord::WRONG_CLA => Err(CardError::new(CardErrorKind::NoPkcs15, Place::Pkcs15, detail)),
+        // Anything else tells of trouble, and trouble proves nothing about what is on the card.
+        status => Err(CardError::status(Place::Pkcs15, "SELECT", status)),
+    }
 }
 
 /// Reads a whole directory file.

@@ -55,8 +55,8 @@ pub struct CardReading {
     pub behind_pin: bool,
     /// What the card tells about its SIM.
     pub sim: SimFacts,
-    /// A PIN that the card refused just now. To be kept durably before anything else is done, and given with every
-    /// later [`ReadRequest`].
+    /// A PIN that the card refused just now, or that was sent without an answer. To be kept durably before anything
+    /// else is done, in place of what was kept of the same PIN, and given with every later [`ReadRequest`].
     pub refused_pin: Option<RefusedPin>,
     /// The commands that it took.
     pub counts: Counts,
@@ -167,8 +167,9 @@ fn read_on_channel(
     }
     reading.message = message::read(&mut Session::new(card, channel), request, reading);
     if let Err(error) = &reading.message
-        && error.place == Place::Link
+        && (error.place == Place::Link || reading.refused_pin.is_some())
     {
+        // A refused PIN has to be made durable before anything else takes time.
         return Err(error.clone());
     }
     if request.sim {

@@ -17,7 +17,8 @@ use crate::read::ReadRequest;
 use crate::read::message::{Pkcs15, directory};
 use crate::read::session::Session;
 
-/// A PIN that a card refused. It is kept durably and never sent to that card again.
+/// A PIN that a card refused, or that was sent and not answered. It is kept durably; a refused one is never sent to that
+/// card again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedPin {
     /// The card.
@@ -26,14 +27,22 @@ pub struct RefusedPin {
     pub reference: u8,
     /// Tells this PIN from another one that a person sets later: a hash of it with the ICCID and the reference.
     pub fingerprint: String,
+    /// Where the answer to VERIFY was lost, how many tries there were before: if fewer are left later, it was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unanswered: Option<u8>,
 }
 
 impl RefusedPin {
+    /// Whether both are about the same PIN of the same card.
+    pub fn is_same_pin(&self, other: &Self) -> bool {
+        (&self.iccid, self.reference, &self.fingerprint) == (&other.iccid, other.reference, &other.fingerprint)
+    }
+
     fn new(iccid: &Iccid, reference: u8, pin: &Secret) -> Self {
         let hash =
             Sha256::new().chain_update(iccid.as_str()).chain_update([reference]).chain_update(pin.expose()).finalize();
         let fingerprint = hex::encode(hash.get(..8).unwrap_or_default());
-        Self { iccid: iccid.clone(), reference, fingerprint }
+        Self { iccid: iccid.clone(), reference, fingerprint, unanswered: None }
     }
 }
 
@@ -67,7 +76,7 @@ impl Lock<'_> {
         if state.is_ok() {
             return Ok(());
         }
-        match (state, state.tries()) {
+        let left = match (state, state.tries()) {
             (StatusWord::BLOCKED, _) | (_, Some(0)) => {
                 return Err(refusal("the PIN is blocked; unblock it with the PUK"));
             }
@@ -77,11 +86,11 @@ impl Lock<'_> {
             (_, Some(1)) => {
                 return Err(refusal("one try is left, which is never used here; verify the PIN with another tool"));
             }
-            (_, Some(_)) => {}
+            (_, Some(left)) => left,
             (_, None) => {
                 return Err(needed(&format!("the card does not tell how many tries are left ({state})")));
             }
-        }
+        };
         let Some(pin) = self.request.pin else {
             return Err(needed("the object is behind this PIN; put it into a file and name it as pin_file in [card]"));
         };
@@ -92,10 +101,18 @@ impl Lock<'_> {
             return Err(needed("the card does not tell its ICCID, so that a refused PIN could not be remembered"));
         };
         let memory = RefusedPin::new(iccid, reference, pin);
-        if self.request.refused.contains(&memory) {
-            return Err(refusal("the card refused this PIN earlier, so it was not sent again; correct the PIN"));
+        let again = "the card refused this PIN earlier, so it was not sent again; correct the PIN";
+        match self.request.refused.iter().find(|earlier| earlier.is_same_pin(&memory)) {
+            Some(RefusedPin { unanswered: None, .. }) => return Err(refusal(again)),
+            Some(RefusedPin { unanswered: Some(before), .. }) if left < *before => {
+                *self.refused = Some(memory);
+                return Err(refusal(again));
+            }
+            Some(_) | None => {}
         }
-        let answer = verify(session, reference, pin)?;
+        // A card that is asked for its tries counts them down before it answers: a lost answer is found out next time.
+        let answer = verify(session, reference, pin)
+            .inspect_err(|_| *self.refused = Some(RefusedPin { unanswered: Some(left), ..memory.clone() }))?;
         if answer.is_ok() {
             return Ok(());
         }

@@ -54,12 +54,9 @@ fn listen_at(socket: &Path, card: SharedCard) -> Result<ServedCard, Failure> {
 }
 
 fn in_pcscd(args: &RunCard, card: SharedCard, socket: &Path, ending: &Ending) -> Result<(), Failure> {
-    // The service runs in another folder than we do.
-    let socket = std::path::absolute(socket).map_err(|error| Failure::unwritable(socket, &error))?;
-    let service = PrivatePcscd::start(&socket, 1).map_err(|error| Failure::failed(error.to_string()))?;
-    let reader = service.reader(0).unwrap_or_default();
-    let _served =
-        service.insert(0, card).map_err(|error| Failure::failed(format!("{reader} takes no card: {error}")))?;
+    let service = PrivatePcscd::start(socket).map_err(|error| Failure::failed(error.to_string()))?;
+    let reader = service.reader();
+    let _served = service.insert(card).map_err(|error| Failure::failed(format!("{reader} takes no card: {error}")))?;
     let (variable, path) = service.environment();
     announce(args, reader, || {
         let path = path.display();

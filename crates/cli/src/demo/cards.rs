@@ -23,7 +23,7 @@ struct Place {
     link: CardLink,
     // Before the service: a card leaves its reader before the reader goes.
     _served: ServedCard,
-    /// The driver of the virtual reader serves one reader in a process, so each card has a service of its own.
+    /// One service has one reader, so each card has a service of its own.
     service: Option<PrivatePcscd>,
 }
 
@@ -46,8 +46,8 @@ impl Cards {
         if self.without_pcscd.is_none() {
             match service(&home(folder, cast).join("pcscd")) {
                 Ok(service) => {
-                    let link = CardLink::Reader(service.reader(0).unwrap_or_default().to_owned());
-                    let served = service.insert(0, card).map_err(failed)?;
+                    let link = CardLink::Reader(service.reader().to_owned());
+                    let served = service.insert(card).map_err(failed)?;
                     return Ok(Place { cast, link, _served: served, service: Some(service) });
                 }
                 Err(error) => self.without_pcscd = Some(error.to_string()),
@@ -79,5 +79,5 @@ impl Cards {
 
 fn service(socket: &Path) -> Result<PrivatePcscd, PcscdError> {
     PrivatePcscd::available()?;
-    PrivatePcscd::start(socket, 1)
+    PrivatePcscd::start(socket)
 }

@@ -182,7 +182,24 @@ impl AccountBook {
 
     /// Whether an account can be relied on (spec 2.2).
     pub fn has_usable(&self, by: Judgement) -> bool {
-        self.accounts.iter().any(|installed| installed.standing(by) == Standing::Usable)
+        self.stale_at(by).is_some()
+    }
+
+    /// Until when an account can be relied on, unless a session succeeds before (Profile P-25); none where none can be
+    /// now. A new account that makes way for the one that it replaced, after a session that failed, counts: it will be
+    /// tried again, and to ask for it anew would give the same.
+    pub fn stale_at(&self, by: Judgement) -> Option<Timestamp> {
+        let usable = self.all().filter(|installed| installed.standing(by) == Standing::Usable);
+        usable.map(|installed| installed.stale_at(by.stale_after)).max()
+    }
+
+    /// The accounts in the tree and those beside it.
+    fn all(&self) -> impl Iterator<Item = &InstalledAccount> {
+        self.accounts.iter().chain(&self.fallbacks)
+    }
+
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut InstalledAccount> {
+        self.accounts.iter_mut().chain(&mut self.fallbacks)
     }
 
     /// Notes how a session with this server went. The first success of an account that took another one's place ends
@@ -199,7 +216,7 @@ impl AccountBook {
         if refused {
             account.session_refused(now);
         }
-        if let Some(fallback) = self.fallbacks.iter_mut().find(|one| one.account.srv_id == *srv_id) {
+        if let Some(fallback) = self.fallbacks.iter_mut().find(|one| one.account.srv_id == *srv_id && !one.suspended) {
             std::mem::swap(&mut self.accounts[index], fallback);
         }
     }
@@ -210,13 +227,13 @@ impl AccountBook {
     }
 
     fn cards(&self) -> impl Iterator<Item = &str> {
-        self.accounts.iter().filter(|one| one.source.method == Method::Smartcard).map(|one| one.source.origin.as_str())
+        self.all().filter(|one| one.source.method == Method::Smartcard).map(|one| one.source.origin.as_str())
     }
 
     /// Suspends the accounts from cards for which `gone` says so; says whether anything changed.
     pub fn suspend(&mut self, gone: impl Fn(&str) -> bool) -> bool {
         let mut changed = false;
-        for installed in &mut self.accounts {
+        for installed in self.all_mut() {
             if installed.source.method == Method::Smartcard && !installed.suspended && gone(&installed.source.origin) {
                 installed.suspended = true;
                 changed = true;
@@ -238,6 +255,19 @@ impl AccountBook {
         by: Judgement,
     ) -> Result<Change, SrvIdTaken> {
         let same_source = |installed: &&InstalledAccount| installed.source == *source;
+        let before: Vec<_> = self.all().filter(same_source).collect();
+        let same_content = before.len() == accounts.len()
+            && accounts.iter().all(|(account, _)| before.iter().any(|installed| installed.account == *account));
+        if same_content && before.iter().all(|installed| !installed.suspended) {
+            return Ok(Change::Unchanged);
+        }
+        if same_content {
+            let mut book = self.clone();
+            for installed in book.all_mut().filter(|installed| installed.source == *source) {
+                installed.suspended = false;
+            }
+            return Ok(Change::Resumed(book));
+        }
         for (account, _) in accounts {
             if let Some(other) = self.account(&account.srv_id)
                 && other.source != *source
@@ -246,26 +276,14 @@ impl AccountBook {
                 return Err(SrvIdTaken { srv_id: account.srv_id.clone(), source_of: other.source.clone() });
             }
         }
-        let before: Vec<_> = self.accounts.iter().filter(same_source).collect();
-        let same_content = before.len() == accounts.len()
-            && accounts.iter().all(|(account, _)| before.iter().any(|installed| installed.account == *account));
-        if same_content && before.iter().all(|installed| !installed.suspended) {
-            return Ok(Change::Unchanged);
-        }
-        if same_content {
-            let mut book = self.clone();
-            for installed in book.accounts.iter_mut().filter(|installed| installed.source == *source) {
-                installed.suspended = false;
-            }
-            return Ok(Change::Resumed(book));
-        }
         let mut book = self.clone();
         let named = |srv_id: &SrvId| accounts.iter().any(|(account, _)| account.srv_id == *srv_id);
         let (replaced, kept) = book.accounts.into_iter().partition(|one| named(&one.account.srv_id));
         book.accounts = kept;
         book.accounts.retain(|one| one.source != *source && !one.suspended);
         let replaced: Vec<InstalledAccount> = replaced;
-        book.fallbacks.extend(replaced.into_iter().filter(|one| one.source != *source));
+        book.fallbacks.extend(replaced);
+        book.fallbacks.retain(|one| one.source != *source);
         // Of each server the one that worked last is kept.
         book.fallbacks.sort_by_key(|one| std::cmp::Reverse(one.last_session));
         let mut seen = BTreeSet::new();
@@ -288,6 +306,9 @@ impl AccountBook {
                 mos_answered: None,
             });
         }
+        // Beside a server that is not there any more nothing waits.
+        let there: BTreeSet<_> = book.accounts.iter().map(|one| one.account.srv_id.clone()).collect();
+        book.fallbacks.retain(|one| there.contains(&one.account.srv_id));
         Ok(Change::Installed(book))
     }
 
@@ -429,6 +450,24 @@ mod tests {
         book.note_session(&srv_id, true, false, week.now);
         book.note_session(&srv_id, false, false, week.now);
         assert_eq!(origin(&book), "card-b", "after its first success the old one is gone");
+    }
+
+    #[test]
+    fn an_account_that_makes_way_for_its_fallback_is_not_asked_for_again() {
+        let srv_id: SrvId = "acme".parse().unwrap();
+        let first = install(&AccountBook::default(), &accounts(), "card-a");
+        let week = later(BY.stale_after);
+        let Ok(Change::Installed(mut book)) = first.install(&accounts(), &source("card-b"), week) else { panic!() };
+        book.note_session(&srv_id, false, false, week.now);
+        assert_eq!(book.account(&srv_id).unwrap().standing(week), Standing::Stale);
+        assert!(book.has_usable(week), "the new one is tried again");
+        assert_eq!(book.stale_at(week), Some(week.now.plus(BY.stale_after)));
+        assert_eq!(book.install(&accounts(), &source("card-b"), week), Ok(Change::Unchanged));
+        assert!(!book.has_usable(later(2 * BY.stale_after)));
+        book.suspend(|origin| origin == "card-b");
+        assert!(!book.has_usable(week), "its card is gone");
+        book.note_session(&srv_id, false, false, week.now);
+        assert_eq!(book.account(&srv_id).unwrap().source.origin, "card-a", "what is suspended is not brought back");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 mod reader;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
@@ -24,6 +24,31 @@ const MAX_RESPONSE: usize = 258;
 const OPENING: Duration = Duration::from_secs(10);
 /// What giving up the card may take before it is left to the service.
 const CLOSING: Duration = Duration::from_secs(2);
+
+/// So many calls may hang at a time; while they do, no other is begun, so that a service that hangs for months does not
+/// cost a thread each time that it is tried.
+const MAX_HANGING: usize = 8;
+/// The calls into the library that have not come back.
+static CALLS: AtomicUsize = AtomicUsize::new(0);
+
+/// A call into the library, counted until it comes back.
+struct Call;
+
+impl Call {
+    fn begin() -> Result<Self, LinkError> {
+        if CALLS.fetch_add(1, Ordering::Relaxed) < MAX_HANGING {
+            return Ok(Self);
+        }
+        CALLS.fetch_sub(1, Ordering::Relaxed);
+        Err(LinkError::Timeout(format!("{MAX_HANGING} earlier calls of the PC/SC service hang; restart pcscd")))
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        CALLS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// A card in a reader, in a transaction that lasts until the value is dropped.
 #[derive(Debug)]
@@ -58,14 +83,20 @@ impl PcscLink {
         let (report, opened) = channel();
         let given_up = Arc::new(AtomicBool::new(false));
         let (worker_gave_up, name, limits) = (Arc::clone(&given_up), reader.to_owned(), *patience);
+        let call = Call::begin()?;
         thread::Builder::new()
             .name("pcsc".to_owned())
-            .spawn(move || work(&name, &limits, &worker_gave_up, &report, &incoming, &outgoing))
+            .spawn(move || {
+                let _call = call;
+                work(&name, &limits, &worker_gave_up, &report, &incoming, &outgoing);
+            })
             .map_err(|error| LinkError::Io(format!("no thread for PC/SC: {error}")))?;
         let opened = opened.recv_timeout(patience.wait.saturating_add(OPENING)).unwrap_or_else(|error| {
             given_up.store(true, Ordering::Relaxed);
             Err(match error {
-                RecvTimeoutError::Timeout => LinkError::Timeout("another program holds the card".to_owned()),
+                RecvTimeoutError::Timeout => LinkError::Timeout(
+                    "the PC/SC service does not answer, or another program holds the card".to_owned(),
+                ),
                 RecvTimeoutError::Disconnected => LinkError::Io("the PC/SC library failed".to_owned()),
             })
         })?;

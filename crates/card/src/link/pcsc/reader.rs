@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use pcsc::{Card, Context, Error, Protocols, ReaderState, Scope, ShareMode, State};
 
-use super::link_error;
+use super::{Call, link_error};
 use crate::link::{LinkError, Patience};
 
 /// How long one look at the readers may block; giving up takes as long.
@@ -22,8 +22,9 @@ pub struct Reader {
     pub card: bool,
 }
 
-/// The readers of the PC/SC service.
+/// The readers of the PC/SC service. Waits without limit for a service that does not answer.
 pub fn readers() -> Result<Vec<Reader>, LinkError> {
+    let _call = Call::begin()?;
     let context = Context::establish(Scope::User).map_err(link_error)?;
     match states(&context, "") {
         Ok(states) => Ok(states.iter().map(|state| Reader { name: name(state), card: holds_card(state) }).collect()),

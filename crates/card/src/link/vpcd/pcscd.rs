@@ -1,4 +1,7 @@
-//! A PC/SC service of our own with vpcd readers, apart from any other on the machine.
+//! A PC/SC service of our own with a vpcd reader, apart from any other on the machine.
+//!
+//! One service has one reader: the driver as Debian ships it keeps its state per process, so that the cards in several
+//! readers would get mixed up.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
@@ -20,12 +23,14 @@ const DRIVERS: [&str; 3] = [
     "/usr/local/lib/pcsc/drivers/serial/libifdvpcd.so",
     "/usr/lib64/pcsc/drivers/serial/libifdvpcd.so",
 ];
-/// The first port in a network namespace of our own.
-const FIRST_PORT: u16 = 0x8C7B;
-/// How long the service may take to open its readers.
+/// The reader's port in a network namespace of our own.
+const PORT: u16 = 0x8C7B;
+/// What the reader is called in the service's configuration.
+const NAME: &str = "omadm card";
+/// The same as programs see it: pcscd adds the numbers of reader and slot.
+const READER: &str = "omadm card 00 00";
+/// How long the service may take to open its reader.
 const START: Duration = Duration::from_secs(10);
-/// The most readers of one service.
-const MAX_READERS: usize = 8;
 
 /// What the child runs: standard input is the listening socket, which the service expects as descriptor 3 by the
 /// protocol of systemd. Printing `up` tells that the network namespace, if there is one, is ready.
@@ -50,9 +55,6 @@ pub enum PcscdError {
         /// The Debian package that holds it.
         package: &'static str,
     },
-    /// More readers than one service can have, or none.
-    #[error("{0} readers are asked for; 1 to {MAX_READERS} are possible")]
-    Readers(usize),
     /// The folder could not be made, or a process not started.
     #[error("cannot start a private PC/SC service at {socket}: {source}")]
     Io {
@@ -61,23 +63,22 @@ pub enum PcscdError {
         /// Why.
         source: io::Error,
     },
-    /// The service did not open its readers.
-    #[error("the private PC/SC service did not open its readers; its last words: {0}")]
+    /// The service did not open its reader.
+    #[error("the private PC/SC service did not open its reader; its last words: {0}")]
     NotReady(String),
 }
 
-/// A running pcscd with empty vpcd readers.
+/// A running pcscd with a vpcd reader, empty at first.
 ///
-/// Where allowed it has a network namespace of its own, since vpcd listens on all interfaces; else free ports are used.
+/// Where allowed it has a network namespace of its own, since vpcd listens on all interfaces; else a free port is used.
 /// It dies with this value and with this program, however that ends, and leaves no file. Programs find it by
 /// [`PrivatePcscd::environment`].
 #[derive(Debug)]
 pub struct PrivatePcscd {
     socket: PathBuf,
-    readers: Vec<String>,
     isolated: bool,
     /// To the thread that lives in the namespace; none once the service is to end.
-    connect: Option<Sender<(usize, Sender<io::Result<TcpStream>>)>>,
+    connect: Option<Sender<Sender<io::Result<TcpStream>>>>,
     keeper: Option<JoinHandle<()>>,
     _sweeper: Sweeper,
 }
@@ -88,19 +89,18 @@ impl PrivatePcscd {
         programs().map(|_| ())
     }
 
-    /// Starts the service at this socket with this many empty readers (1 to 8). Neither the socket nor a folder of the
-    /// same name with `.d` behind it may exist; both are made, for this user only, and removed later.
-    pub fn start(socket: &Path, readers: usize) -> Result<Self, PcscdError> {
+    /// Starts the service at this socket. Neither the socket nor a folder of the same name with `.d` behind it may
+    /// exist; both are made, for this user only, and removed later.
+    pub fn start(socket: &Path) -> Result<Self, PcscdError> {
         let isolated = runs("unshare", &["-n", "sh", "-c", "ip link set lo up"]);
-        Self::start_with(socket, readers, isolated)
+        Self::start_with(socket, isolated)
     }
 
-    fn start_with(socket: &Path, readers: usize, isolated: bool) -> Result<Self, PcscdError> {
-        if !(1..=MAX_READERS).contains(&readers) {
-            return Err(PcscdError::Readers(readers));
-        }
+    fn start_with(socket: &Path, isolated: bool) -> Result<Self, PcscdError> {
         let (pcscd, driver) = programs()?;
         let failed = |source| PcscdError::Io { socket: socket.to_owned(), source };
+        // The service and the sweeper work elsewhere, and so may the programs that look for the socket.
+        let socket = &std::path::absolute(socket).map_err(failed)?;
         let files = Files::new(socket);
         fs::DirBuilder::new().mode(0o700).create(&files.folder).map_err(failed)?;
         let listener = UnixListener::bind(socket).map_err(|source| {
@@ -110,22 +110,19 @@ impl PrivatePcscd {
         // From here on everything is ours, and is removed.
         let sweeper = Sweeper::new(&files.all()).map_err(failed)?;
         fs::set_permissions(socket, fs::Permissions::from_mode(0o600)).map_err(failed)?;
-        let ports =
-            if isolated { (0..).map(|n| FIRST_PORT + 2 * n).take(readers).collect() } else { free_ports(readers) };
-        let names: Vec<String> = (0..readers).map(|n| format!("omadm card {n}")).collect();
+        let port = if isolated { PORT } else { free_port().map_err(failed)? };
         fs::create_dir(&files.config).map_err(failed)?;
-        fs::write(&files.readers, configuration(&names, &ports, driver)).map_err(failed)?;
+        fs::write(&files.reader, configuration(port, driver)).map_err(failed)?;
 
         let (connect, orders) = channel();
         let (report, started) = channel();
         let log = files.log.clone();
         let keeper = thread::Builder::new()
             .name("pcscd-keeper".to_owned())
-            .spawn(move || keep(&files, pcscd, isolated, listener.into(), &ports, &report, &orders))
+            .spawn(move || keep(&files, pcscd, isolated, listener.into(), port, &report, &orders))
             .map_err(failed)?;
         let mut service = Self {
             socket: socket.to_owned(),
-            readers: names.into_iter().map(|name| format!("{name} 00 00")).collect(),
             isolated,
             connect: Some(connect),
             keeper: Some(keeper),
@@ -148,9 +145,9 @@ impl PrivatePcscd {
         ("PCSCLITE_CSOCK_NAME", &self.socket)
     }
 
-    /// The name of a reader, counted from 0.
-    pub fn reader(&self, number: usize) -> Option<&str> {
-        self.readers.get(number).map(String::as_str)
+    /// The name of its reader. The driver shows a second slot beside it, which stays empty.
+    pub fn reader(&self) -> &str {
+        READER
     }
 
     /// Whether it has a network namespace of its own.
@@ -158,11 +155,12 @@ impl PrivatePcscd {
         self.isolated
     }
 
-    /// Puts a card into a reader, counted from 0. The service notices it after about half a second.
-    pub fn insert(&self, number: usize, card: SharedCard) -> io::Result<ServedCard> {
+    /// Puts a card into the reader, once the one before was taken out. The service notices it after about half a
+    /// second.
+    pub fn insert(&self, card: SharedCard) -> io::Result<ServedCard> {
         let ended = || io::Error::other("the private PC/SC service has ended");
         let (answer, stream) = channel();
-        self.connect.as_ref().ok_or_else(ended)?.send((number, answer)).map_err(|_| ended())?;
+        self.connect.as_ref().ok_or_else(ended)?.send(answer).map_err(|_| ended())?;
         let stream = stream.recv().map_err(|_| ended())??;
         stream.set_nodelay(true)?;
         serve(Stream::Tcp(stream), card)
@@ -188,7 +186,7 @@ struct Files {
     socket: PathBuf,
     folder: PathBuf,
     config: PathBuf,
-    readers: PathBuf,
+    reader: PathBuf,
     log: PathBuf,
 }
 
@@ -198,26 +196,26 @@ impl Files {
         folder.push(".d");
         let folder = PathBuf::from(folder);
         let config = folder.join("readers");
-        Self { socket: socket.to_owned(), readers: config.join("vpcd"), config, log: folder.join("log"), folder }
+        Self { socket: socket.to_owned(), reader: config.join("vpcd"), config, log: folder.join("log"), folder }
     }
 
     /// In the order of removal.
     fn all(&self) -> [&Path; 5] {
-        [&self.socket, &self.readers, &self.config, &self.log, &self.folder]
+        [&self.socket, &self.reader, &self.config, &self.log, &self.folder]
     }
 }
 
 /// The thread that starts the service and lives as long: the service is killed when this thread ends, since a
 /// parent-death signal follows the thread. It enters the service's network namespace, so that the sockets that it makes
-/// for cards reach the readers there.
+/// for cards reach the reader there.
 fn keep(
     files: &Files,
     pcscd: &str,
     isolated: bool,
     socket: OwnedFd,
-    ports: &[u16],
+    port: u16,
     report: &Sender<io::Result<()>>,
-    orders: &Receiver<(usize, Sender<io::Result<TcpStream>>)>,
+    orders: &Receiver<Sender<io::Result<TcpStream>>>,
 ) {
     let mut child = match spawn(files, pcscd, isolated, socket) {
         Ok(child) => child,
@@ -226,16 +224,11 @@ fn keep(
             return;
         }
     };
-    let ready = enter(&mut child, isolated).and_then(|()| {
-        let deadline = Instant::now() + START;
-        ports.iter().try_for_each(|port| wait_for_port(&mut child, *port, deadline))
-    });
+    let ready = enter(&mut child, isolated).and_then(|()| wait_for_port(&mut child, port, Instant::now() + START));
     let is_ready = ready.is_ok();
     if report.send(ready).is_ok() && is_ready {
-        for (number, answer) in orders {
-            let port =
-                ports.get(number).copied().ok_or_else(|| io::Error::other(format!("there is no reader {number}")));
-            let _ = answer.send(port.and_then(|port| TcpStream::connect((Ipv4Addr::LOCALHOST, port))));
+        for answer in orders {
+            let _ = answer.send(TcpStream::connect((Ipv4Addr::LOCALHOST, port)));
         }
     }
     let _ = child.kill();
@@ -275,7 +268,7 @@ fn enter(child: &mut Child, isolated: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until a reader listens. A connection would be a card and a bind would be in the reader's way, so the kernel's
+/// Waits until the reader listens. A connection would be a card and a bind would be in the reader's way, so the kernel's
 /// list is looked at.
 fn wait_for_port(child: &mut Child, port: u16, deadline: Instant) -> io::Result<()> {
     while !is_listening(child.id(), port) {
@@ -301,35 +294,21 @@ fn is_listening(process: u32, port: u16) -> bool {
     })
 }
 
-/// One entry per reader, for pcscd.
-fn configuration(names: &[String], ports: &[u16], driver: &str) -> String {
-    let mut text = String::new();
-    for (name, port) in names.iter().zip(ports) {
-        text += &format!(
-            "FRIENDLYNAME \"{name}\"\nDEVICENAME /dev/null:0x{port:04X}\nLIBPATH {driver}\nCHANNELID 0x{port:04X}\n\n"
-        );
-    }
-    text
+/// The reader's entry, for pcscd.
+fn configuration(port: u16, driver: &str) -> String {
+    format!("FRIENDLYNAME \"{NAME}\"\nDEVICENAME /dev/null:0x{port:04X}\nLIBPATH {driver}\nCHANNELID 0x{port:04X}\n")
 }
 
-/// Ports with a free neighbour above, since each reader takes two.
-fn free_ports(count: usize) -> Vec<u16> {
-    let mut held = Vec::new();
-    let mut ports = Vec::new();
+/// A port with a free neighbour above, since the reader takes two.
+fn free_port() -> io::Result<u16> {
     for _ in 0..200 {
-        if ports.len() == count {
-            break;
-        }
-        let Ok(first) = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)) else { continue };
-        let Some(port) = first.local_addr().ok().map(|address| address.port()).filter(|port| *port < u16::MAX) else {
-            continue;
-        };
-        if let Ok(second) = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port + 1)) {
-            ports.push(port);
-            held.extend([first, second]);
+        let first = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        let port = first.local_addr()?.port();
+        if port.checked_add(1).is_some_and(|above| TcpListener::bind((Ipv4Addr::UNSPECIFIED, above)).is_ok()) {
+            return Ok(port);
         }
     }
-    ports
+    Err(io::ErrorKind::AddrInUse.into())
 }
 
 fn programs() -> Result<(&'static str, &'static str), PcscdError> {
@@ -363,9 +342,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_a_namespace_free_ports_are_used() {
+    fn without_a_namespace_a_free_port_is_used() {
         let folder = tempfile::tempdir().unwrap();
-        let service = PrivatePcscd::start_with(&folder.path().join("s"), 2, false).unwrap();
+        let service = PrivatePcscd::start_with(&folder.path().join("s"), false).unwrap();
         assert!(!service.is_isolated());
         drop(service);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
@@ -373,8 +352,7 @@ mod tests {
 
     #[test]
     fn a_place_that_cannot_be_used_is_named() {
-        let error = PrivatePcscd::start(Path::new("/no/such/folder/s"), 1).unwrap_err();
+        let error = PrivatePcscd::start(Path::new("/no/such/folder/s")).unwrap_err();
         assert!(error.to_string().contains("/no/such/folder/s"), "{error}");
-        assert!(matches!(PrivatePcscd::start(Path::new("/tmp/s"), 0), Err(PcscdError::Readers(0))));
     }
 }
