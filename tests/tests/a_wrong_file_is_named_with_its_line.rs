@@ -1,6 +1,6 @@
 //! Configuration, factory file and profile: what is wrong is told with file, place and what was expected.
 
-use omadm_tests::{Device, Fleet, private_file};
+use omadm_tests::{Device, Fleet, Folder, omadm, private_file};
 
 const DEV_ID: &str = "IMEI:490154203237658";
 const FACTORY: &str = "[card]\nlink = \"off\"\n[factory]\nfile = \"$HOME/factory.json\"\n";
@@ -95,4 +95,24 @@ fn a_profile() {
         assert!(expected.iter().all(|one| flat.contains(one)), "{content}: {error}");
     }
     assert_eq!(fleet.json(&["profile", "list"]), serde_json::json!([]), "none was stored");
+}
+
+#[test]
+fn a_servers_configuration() {
+    let folder = Folder::new();
+    let file = folder.join("server.toml");
+    for (content, expected) in [
+        ("[limits]\nmax_bodies = 1\n", ["line 2", "unknown field `max_bodies`, expected one of"]),
+        ("\ndevice = 8443\n", ["line 2", "expected"]),
+    ] {
+        private_file(&file, content.as_bytes());
+        let mut command = omadm();
+        command.args(["serve", "--data"]).arg(folder.join("data")).arg("--config").arg(&file);
+        let output = command.output().expect("it runs");
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{output:?}");
+        let error = String::from_utf8(output.stderr).expect("UTF-8");
+        let flat = error.replace("server.toml:2", "line 2");
+        assert!(error.contains(file.to_str().expect("UTF-8")), "{error}");
+        assert!(expected.iter().all(|one| flat.contains(one)), "{content}: {error}");
+    }
 }
