@@ -21,6 +21,7 @@ mod bootstrap;
 mod clock;
 mod config;
 mod data;
+mod descriptors;
 mod device_port;
 mod dm;
 mod files;

@@ -18,7 +18,7 @@ use tower::ServiceExt;
 
 use crate::app::App;
 use crate::auth::{DECOY, USERS_OF_ADDRESS};
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::files::{self, FileError, Folder};
 use crate::keys::{KeyError, Keys};
 use crate::limiter::Limiter;
@@ -30,7 +30,7 @@ use crate::random::{self, NoRandomness};
 use crate::recorder::Recorder;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Store, StoreError};
-use crate::{admin, clock, device_port};
+use crate::{admin, clock, descriptors, device_port};
 
 /// The database's name in the data folder.
 const DATABASE: &str = "omadm.db";
@@ -147,6 +147,7 @@ impl Server {
             None => format!("https://localhost:{}", device_addr.port()),
         };
         let limits = config.limits.clone();
+        let shares = descriptors::share(limits.connections);
         let app = Arc::new(App {
             decoy: keys.seal(DECOY, random::token()?.as_bytes())?,
             keys,
@@ -169,14 +170,14 @@ impl Server {
         let device_port = Port {
             listener: device_listener,
             tls: Some(context),
-            limits: limits.clone(),
+            limits: Limits { connections: shares.device, ..limits.clone() },
             site: Arc::new(DeviceSite(Arc::clone(&app))),
             stop: stopped.clone(),
         };
         let admin_port = Port {
             listener: admin_listener,
             tls: admin_tls,
-            limits,
+            limits: Limits { connections: shares.admin, ..limits },
             site: Arc::new(admin_site),
             stop: stopped.clone(),
         };

@@ -56,7 +56,7 @@ pub(crate) trait Store: Send + Sync + 'static {
     fn device<'a>(&'a self, dev_id: &'a DevId) -> Answer<'a, Option<Device>>;
     /// Devices ordered by DevID, behind `after`, at most `limit`.
     fn devices<'a>(&'a self, after: Option<&'a str>, limit: u32) -> Answer<'a, Vec<Device>>;
-    /// The device that enrols by this user, and its sealed secret.
+    /// The device that enrols by this user, without its DevInfo, and its sealed secret.
     fn enrolled<'a>(&'a self, user: &'a str) -> Answer<'a, Option<(Device, Vec<u8>)>>;
 
     /// Keeps a credential that is given out. If it is for a device, those that are no longer valid are dropped.

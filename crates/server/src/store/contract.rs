@@ -232,6 +232,8 @@ pub(crate) async fn a_session_goes_on_from_its_last_version_only(store: &dyn Sto
     assert!(!store.advance_session(step(&row, None)).await.unwrap(), "it has ended");
     let device = store.device(&dev_id(1)).await.unwrap().unwrap();
     assert_eq!((device.state, device.devinfo), (DeviceState::Managed, Some(devinfo)));
+    let (known, _) = store.enrolled("user1").await.unwrap().unwrap();
+    assert_eq!((known.id, known.state, known.devinfo), (device.id, DeviceState::Managed, None));
 }
 
 pub(crate) async fn an_agreement_counts_only_when_the_session_ends_well(store: &dyn Store) {

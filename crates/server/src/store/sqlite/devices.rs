@@ -42,10 +42,14 @@ impl Sqlite {
     }
 
     pub(super) async fn device_by_user(&self, user: &str) -> Result<Option<(Device, Vec<u8>)>, StoreError> {
-        let row = sqlx::query("select * from device where user = ? and enrolment is not null")
-            .bind(user)
-            .fetch_optional(&self.read)
-            .await?;
+        // Without DevInfo: reading it would take time by which a known user could be told from an unknown one.
+        let row = sqlx::query(
+            "select id, dev_id, user, enrolment, state, source, srv_id, null as devinfo, added_at
+             from device where user = ? and enrolment is not null",
+        )
+        .bind(user)
+        .fetch_optional(&self.read)
+        .await?;
         row.map(|row| Ok((device(&row)?, row.try_get("enrolment")?))).transpose()
     }
 
