@@ -485,7 +485,7 @@ fn a_pin_whose_refusal_was_lost_is_found_out_and_not_sent_again() {
     assert_eq!(reading.refused_pin.unwrap().unanswered, None);
     card.reset();
     let right = read_with(&mut card, Some("1234"), &unanswered);
-    assert!(right.message.is_ok());
+    assert!(right.message.is_ok() && right.accepted_pin.is_none());
     assert_eq!(card.tries_left(1), Some(3));
 }
 
@@ -498,7 +498,9 @@ fn a_right_pin_whose_answer_was_lost_is_sent_again() {
     });
     let unanswered = vec![read_with(&mut link, Some("1234"), &[]).refused_pin.unwrap()];
     card.reset();
-    assert!(read_with(&mut card, Some("1234"), &unanswered).message.is_ok());
+    let reading = read_with(&mut card, Some("1234"), &unanswered);
+    assert!(reading.message.is_ok());
+    assert_eq!(reading.accepted_pin, Some(unanswered[0].clone()), "to be forgotten");
 }
 
 #[test]

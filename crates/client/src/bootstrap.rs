@@ -1,8 +1,8 @@
 //! Carrying out what the bootstrap sequence says (spec 2).
 
-use crate::card::{self, Known, Look};
+use crate::card::{self, Known, Look, PinNews};
 use crate::client::Client;
-use crate::config::{Allow, Auth, BootstrapConfig, CardLink};
+use crate::config::{Allow, Auth, BootstrapConfig, CardLink, Login};
 use crate::secret_file::read_secret;
 use crate::state::Busy;
 use crate::trace::Peer;
@@ -99,27 +99,31 @@ impl Client {
             .filter(|installed| installed.source.method == Method::Smartcard)
             .map(|installed| installed.source.origin.clone())
             .collect();
-        let known = Known { trace: &self.trace, refused_pins: &self.state().refused_pins, in_use: &in_use };
-        let look = card::look(&self.config.card, known, &self.stop)?;
-        if let Some(pin) = look.refused_pin.clone() {
+        let known = Known { trace: &self.trace, in_use: &in_use };
+        let (config, stop, now) = (self.config.card.clone(), self.stop.clone(), self.clock.now());
+        let refused = self.state().refused_pins.clone();
+        let memory = &mut self.memory;
+        let note = |news| {
             // Before anything else: after a power cut the PIN must not be sent again.
-            self.memory.state_mut().remember_refused_pin(pin);
-            self.save();
-        }
+            match news {
+                PinNews::Refused(pin) => memory.state_mut().remember_refused_pin(pin),
+                PinNews::Accepted(pin) => memory.state_mut().forget_refused_pin(&pin),
+            }
+            if let Err(error) = memory.save(now) {
+                tracing::error!("{error}");
+            }
+            memory.state().refused_pins.clone()
+        };
+        let look = card::look(&config, known, refused, note, &stop)?;
         self.tally.apdus += look.apdus;
         if let Ok(message) = &look.report.message
-            && self.pin_was_not_needed()
-            && let Ok(message) = BootstrapMessage::parse(message, Limit::Card)
-            && message.accounts().iter().any(|(account, _)| account.holds_secret())
+            && !look.report.behind_pin
+            && BootstrapMessage::parse(message, Limit::Card).is_ok_and(|message| message.holds_secret())
         {
             // Profile P-36
             tracing::warn!("the card lets everyone read its Bootstrap Message, which holds secrets");
         }
         Ok(self.saw(look))
-    }
-
-    fn pin_was_not_needed(&self) -> bool {
-        self.config.card.pin_file.is_none()
     }
 
     fn saw(&mut self, look: Look) -> &Look {
@@ -147,8 +151,9 @@ impl Client {
     /// The bootstrap request (spec 2.4).
     fn ask(&mut self, url: &Url, dev_id: &DevId) -> Result<Result<ServerAnswer, (Reason, String)>, Stopped> {
         let now = self.clock.now();
-        if let Some(busy) = self.state().bootstrap_busy
+        if let Some(busy) = &self.state().bootstrap_busy
             && busy.until > now
+            && busy.origin == url.origin().to_string()
         {
             // A Retry-After outlives a restart (spec 2.2): the last answer still holds.
             tracing::info!("the bootstrap server asked not to be asked before {}", busy.until);
@@ -170,8 +175,11 @@ impl Client {
         let now = self.clock.now();
         self.memory.state_mut().bootstrap_busy = answer.as_ref().ok().and_then(|answer| {
             let seconds = retry_after(answer.retry_after.as_deref()?, now)?;
-            matches!(answer.status, 408 | 425 | 429 | 500..=599)
-                .then_some(Busy { status: answer.status, until: now.plus(seconds) })
+            matches!(answer.status, 408 | 425 | 429 | 500..=599).then(|| Busy {
+                origin: url.origin().to_string(),
+                status: answer.status,
+                until: now.plus(seconds),
+            })
         });
         Ok(answer)
     }
@@ -185,7 +193,9 @@ impl Client {
         let not_configured = |why: String| (Reason::NotConfigured, HttpError::Protocol(why));
         let mut private = vec![(DEV_ID_HEADER, dev_id.to_string())];
         if bootstrap.auth == Auth::Basic {
-            private.push(("Authorization", own_credentials(bootstrap, dev_id).map_err(not_configured)?));
+            let login = self.config.login.as_ref().ok_or("bootstrap.secret_file is not configured".to_owned());
+            let basic = login.and_then(|login| own_basic(login, dev_id));
+            private.push(("Authorization", basic.map_err(not_configured)?));
         }
         let anchors = match &bootstrap.ca {
             None => Anchors::System,
@@ -283,11 +293,10 @@ impl Client {
 }
 
 /// The Authorization header of Basic with the device's own credentials; it is sent at once (Profile P-38).
-pub(crate) fn own_credentials(bootstrap: &BootstrapConfig, dev_id: &DevId) -> Result<String, String> {
-    let path = bootstrap.secret_file.as_deref().ok_or("bootstrap.secret_file is not configured")?;
-    let password = read_secret(path).map_err(|error| error.to_string())?;
+pub(crate) fn own_basic(login: &Login, dev_id: &DevId) -> Result<String, String> {
+    let password = read_secret(&login.secret_file).map_err(|error| error.to_string())?;
     // Profile P-20: where no user is configured it is the DevID, percent-encoded.
-    let user = bootstrap.user.clone().unwrap_or_else(|| percent_encoded(dev_id.as_str()));
+    let user = login.user.clone().unwrap_or_else(|| percent_encoded(dev_id.as_str()));
     let basic = Basic::new(user, password).map_err(|error| format!("bootstrap.user: {error}"))?;
     header_text(&basic)
 }

@@ -28,6 +28,9 @@ const PROOF: [Duration; 2] = [Duration::from_secs(14), Duration::from_secs(14)];
 /// Between two looks for a SIM that is not ready.
 const SIM_PAUSE: Duration = Duration::from_secs(2);
 
+/// How long a link may take to say whether its slot is empty.
+const SLOT: Duration = Duration::from_secs(5);
+
 /// How long the end of a reading is waited for when the program is to end: its result may be a refused PIN.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -58,8 +61,15 @@ pub struct Look {
     pub sim: SimStatus,
     /// The commands that it took.
     pub apdus: u64,
-    /// A PIN that the card refused just now; to be made durable before anything else is done.
-    pub refused_pin: Option<RefusedPin>,
+}
+
+/// What reading told about PINs. It has to be made durable before anything else is done, another reading included.
+#[derive(Debug)]
+pub enum PinNews {
+    /// The card refused it, or its answer was lost.
+    Refused(RefusedPin),
+    /// It is right, and what was remembered of it is out of date.
+    Accepted(RefusedPin),
 }
 
 impl Look {
@@ -79,14 +89,19 @@ impl Look {
 pub struct Known<'a> {
     /// Where exchanges are recorded.
     pub trace: &'a Trace,
-    /// PINs that cards refused.
-    pub refused_pins: &'a [RefusedPin],
     /// Cards that accounts came from.
     pub in_use: &'a [String],
 }
 
-/// Waits for the card and reads it.
-pub fn look(config: &CardConfig, known: Known<'_>, stop: &Stop) -> Result<Look, Stopped> {
+/// Waits for the card and reads it. `refused_pins` are those that are remembered; `note` is told news of them, before
+/// anything else is done, and gives them anew.
+pub fn look(
+    config: &CardConfig,
+    known: Known<'_>,
+    refused_pins: Vec<RefusedPin>,
+    mut note: impl FnMut(PinNews) -> Vec<RefusedPin>,
+    stop: &Stop,
+) -> Result<Look, Stopped> {
     let (pin, pin_problem) = match config.pin_file.as_deref().map(read_secret) {
         None => (None, None),
         Some(Ok(pin)) => (Some(pin), None),
@@ -96,28 +111,36 @@ pub fn look(config: &CardConfig, known: Known<'_>, stop: &Stop) -> Result<Look, 
         }
     };
     let mut apdus = 0;
-    let reader = Reader { config, pin, refused_pins: known.refused_pins, trace: known.trace, stop };
-    let mut reading = reader.read(config.wait, &mut apdus)?;
+    let mut reader = Reader { config, pin, refused_pins, trace: known.trace, stop };
+    let mut read = |wait, apdus: &mut u64| {
+        let mut reading = reader.read(wait, apdus)?;
+        let refused = reading.refused_pin.take().map(PinNews::Refused);
+        for news in refused.into_iter().chain(reading.accepted_pin.take().map(PinNews::Accepted)) {
+            reader.refused_pins = note(news);
+        }
+        Ok::<_, Stopped>(reading)
+    };
+    let mut reading = read(config.wait, &mut apdus)?;
     for _ in 0..EXCHANGED {
         if !matches!(&reading.message, Err(error) if error.kind == CardErrorKind::Removed) {
             break;
         }
-        reading = reader.read(config.wait, &mut apdus)?;
+        reading = read(config.wait, &mut apdus)?;
     }
     let in_use = reading.iccid.as_ref().is_some_and(|iccid| known.in_use.iter().any(|one| one == iccid.as_str()));
     if in_use && is_damaged(&reading) {
         stop.sleep(WRITING)?;
-        reading = reader.read(config.wait, &mut apdus)?;
+        reading = read(config.wait, &mut apdus)?;
     }
     let no_card = |reading: &CardReading| matches!(&reading.message, Err(error) if error.kind == CardErrorKind::NoCard);
-    let mut absent = !known.in_use.is_empty() && no_card(&reading) && slot_is_empty(config);
+    let mut absent = !known.in_use.is_empty() && no_card(&reading) && slot_is_empty(config, stop)?;
     for pause in PROOF {
         if !absent {
             break;
         }
         stop.sleep(pause)?;
-        reading = reader.read(Duration::ZERO, &mut apdus)?;
-        absent = no_card(&reading) && slot_is_empty(config);
+        reading = read(Duration::ZERO, &mut apdus)?;
+        absent = no_card(&reading) && slot_is_empty(config, stop)?;
     }
     Ok(to_look(reading, absent, apdus, pin_problem))
 }
@@ -140,7 +163,7 @@ pub fn await_sim(
         if look.sim.ready || left.is_zero() {
             return Ok(look);
         }
-        if look.sim.present || !slot_is_empty(config) {
+        if look.sim.present || !slot_is_empty(config, stop)? {
             empty_since = None;
         } else if empty_since.get_or_insert_with(Instant::now).elapsed() >= NO_SIM {
             return Ok(look);
@@ -148,7 +171,7 @@ pub fn await_sim(
         stop.sleep(SIM_PAUSE.min(left))?;
         let mut apdus = look.apdus;
         // Without a PIN: it is the SIM's state that matters here.
-        let reader = Reader { config, pin: None, refused_pins: &[], trace, stop };
+        let reader = Reader { config, pin: None, refused_pins: Vec::new(), trace, stop };
         let reading = reader.read(Duration::ZERO, &mut apdus)?;
         let next = to_look(reading, false, apdus, None);
         look = Look { sim: next.sim, apdus, ..look };
@@ -159,7 +182,7 @@ pub fn await_sim(
 struct Reader<'a> {
     config: &'a CardConfig,
     pin: Option<Secret>,
-    refused_pins: &'a [RefusedPin],
+    refused_pins: Vec<RefusedPin>,
     trace: &'a Trace,
     stop: &'a Stop,
 }
@@ -167,7 +190,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// Opens the link and reads, in a thread of its own, since neither can be interrupted.
     fn read(&self, wait: Duration, apdus: &mut u64) -> Result<CardReading, Stopped> {
-        let (config, pin, refused) = (self.config.clone(), self.pin.clone(), self.refused_pins.to_vec());
+        let (config, pin, refused) = (self.config.clone(), self.pin.clone(), self.refused_pins.clone());
         let trace = self.trace.clone();
         let work = move || {
             let whole = Patience::default();
@@ -209,8 +232,17 @@ fn open(config: &CardConfig, patience: &Patience) -> Result<Box<dyn Link>, LinkE
     }
 }
 
-/// Whether the link is there and says that its slot is empty.
-fn slot_is_empty(config: &CardConfig) -> bool {
+/// Whether the link is there and says that its slot is empty. A service that hangs says nothing.
+fn slot_is_empty(config: &CardConfig, stop: &Stop) -> Result<bool, Stopped> {
+    let config = config.clone();
+    match stop.apart("slot", SLOT, Duration::ZERO, move || says_empty(&config)) {
+        Ok(empty) => Ok(empty),
+        Err(ApartError::Stopped(stopped)) => Err(stopped),
+        Err(ApartError::TimedOut | ApartError::Failed(_)) => Ok(false),
+    }
+}
+
+fn says_empty(config: &CardConfig) -> bool {
     match &config.link {
         // Asked only after the card behind the socket was found missing.
         CardLink::Socket(path) => UnixStream::connect(path).is_ok(),
@@ -251,6 +283,6 @@ fn to_look(reading: CardReading, absent: bool, apdus: u64, pin_problem: Option<S
         mnc: reading.sim.mnc,
         reason: reading.sim.reason,
     };
-    let report = CardReport { iccid: reading.iccid, absent, message };
-    Look { report, sim, apdus, refused_pin: reading.refused_pin }
+    let report = CardReport { iccid: reading.iccid, absent, behind_pin: reading.behind_pin, message };
+    Look { report, sim, apdus }
 }

@@ -143,7 +143,7 @@ fn command(cli: &Cli) -> Result<Told, Failure> {
 }
 
 fn run(config: Config, trace: Option<&Path>, stop: &Stop) -> Result<Told, Failure> {
-    let mut client = Client::open(config, stop).map_err(open_failure)?;
+    let mut client = Client::open(config, stop).map_err(|error| (Exit::Failed, error.to_string()))?;
     if let Some(path) = trace {
         let trace = Trace::to_file(path).map_err(|error| (Exit::Failed, format!("{}: {error}", path.display())))?;
         client.record(trace);

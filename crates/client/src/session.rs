@@ -1,6 +1,6 @@
 //! Carrying out what a session says (spec 3).
 
-use crate::bootstrap::{header_text, own_credentials};
+use crate::bootstrap::{header_text, own_basic};
 use crate::client::Client;
 use crate::state::SessionNote;
 use crate::trace::{Peer, Trace};
@@ -20,6 +20,10 @@ use omadm_tls::Anchors;
 use std::time::{Duration, Instant};
 use ureq::http::Method;
 use zeroize::Zeroizing;
+
+/// The largest tree that a server can make, as it is in the state file, in bytes: half of what that may have, so that no
+/// server can be in the way of accounts and of what else has to be remembered.
+const MAX_TREE: usize = 8 << 20;
 
 /// Why no session was opened.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +127,10 @@ impl Client {
     }
 
     fn persist(&mut self, tree: Tree) -> Result<(), String> {
+        let size = serde_json::to_vec(&tree).map_err(|error| error.to_string())?.len();
+        if size > MAX_TREE {
+            return Err(format!("the tree would have {size} bytes; at most {MAX_TREE} are kept"));
+        }
         let now = self.clock.now();
         self.memory.change(now, |state| state.tree = tree).map_err(|error| error.to_string())
     }
@@ -147,13 +155,10 @@ impl Client {
             ) => {
                 return Err("its credentials are of a scheme that is not supported yet; Basic is".to_owned());
             }
-            None => {
-                let bootstrap = self.config.bootstrap.as_ref();
-                let bootstrap =
-                    bootstrap.ok_or("it brings no credentials, and none are configured under [bootstrap]")?;
-                return own_credentials(bootstrap, &self.config.device.dev_id)
-                    .map_err(|why| format!("it brings no credentials, and {why}"));
-            }
+            None => match &self.config.login {
+                Some(login) => return own_basic(login, &self.config.device.dev_id),
+                None => return Err("it brings no credentials, and bootstrap.secret_file is not configured".to_owned()),
+            },
         };
         header_text(&basic.map_err(|error| error.to_string())?)
     }
@@ -270,5 +275,28 @@ fn failure(error: HttpError) -> HttpFailure {
         HttpError::Refused(why) => HttpFailure::OriginRefused(why),
         HttpError::Connect(why) | HttpError::Protocol(why) => HttpFailure::Connect(why),
         HttpError::Stopped => HttpFailure::Connect(Stopped.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::wait::Stop;
+    use omadm_core::mo::{Node, ddf};
+
+    #[test]
+    fn no_tree_is_kept_that_would_leave_no_room_for_the_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "state = \"state\"\ndev_id = \"IMEI:1\"\nexample_mo = true\n";
+        let config = Config::parse(text, &folder.path().join("c.toml")).unwrap();
+        let mut client = Client::open(config, &Stop::new().unwrap()).unwrap();
+        // A control character takes one byte in the tree and six in the state file.
+        let mut tree = client.state().tree.clone();
+        let root = Node::interior([("Name", Node::chr("\u{1}".repeat(3 << 20)))]);
+        let definitions = client.definitions.clone();
+        tree.put_local(&definitions, &ddf::EXAMPLE.parse().unwrap(), "x".parse().unwrap(), root).unwrap();
+        assert!(client.persist(tree).unwrap_err().contains("bytes"));
+        assert!(client.persist(client.state().tree.clone()).is_ok());
     }
 }

@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use crate::state::LastRun;
 
-/// The longest note, in characters; more is cut.
+/// The longest label and the longest note, in characters; more is cut.
 const MAX_NOTE: usize = 120;
 
 /// Where exchanges are recorded; cloned freely. By default nowhere.
@@ -75,7 +75,8 @@ impl Trace {
     }
 
     fn step(&self, from: &str, to: &str, label: &str, note: &str) {
-        let note: String = note.chars().take(MAX_NOTE).collect();
+        let cut = |text: &str| text.chars().take(MAX_NOTE).collect::<String>();
+        let (label, note) = (cut(label), cut(note));
         self.line(&json!({"ms": self.ms(), "from": from, "to": to, "label": label, "note": note}));
     }
 
@@ -272,6 +273,16 @@ mod tests {
         assert_eq!(short_hex(&[1, 2, 3, 0x90, 0x00], true), "3 bytes, 90 00");
         let url: Url = "https://h/data/0123456789abcdef0123/devinfo?MNC=01&token=t".parse().unwrap();
         assert_eq!(shown(&url), "/data/…/devinfo?MNC=…&token=…");
+    }
+
+    #[test]
+    fn what_a_peer_says_is_cut() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let trace = Trace::to_file(file.path()).unwrap();
+        let body = json!({"CMD": [["X".repeat(500_000)]]}).to_string();
+        trace.package_came(200, Some(media::REQUEST), body.as_bytes());
+        let written = std::fs::read_to_string(file.path()).unwrap();
+        assert!(written.contains("Package#2: XXX") && written.len() < 400, "{}", written.len());
     }
 
     #[test]

@@ -94,6 +94,18 @@ fn a_retry_after_outlives_a_restart() {
 }
 
 #[test]
+fn a_retry_after_is_that_of_the_server_that_asked_for_it() {
+    let busy = Server::start(|_, _| (503, vec!["Retry-After: 7200".to_owned()], String::new()));
+    let device = device(&busy);
+    device.open().bootstrap().unwrap();
+    let other = Server::start(|_, _| (204, vec![], String::new()));
+    let config = std::fs::read_to_string(device.path("client.toml")).unwrap().replace(&busy.base, &other.base);
+    device.write("client.toml", &config);
+    device.open().bootstrap().unwrap();
+    assert_eq!((busy.lines().len(), other.lines().len()), (1, 1));
+}
+
+#[test]
 fn a_secret_that_others_can_read_is_not_used() {
     use std::os::unix::fs::PermissionsExt;
     let server = Server::start(|_, _| panic!("nothing is sent"));

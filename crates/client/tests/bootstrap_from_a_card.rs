@@ -137,3 +137,44 @@ fn what_listens_and_never_answers_is_a_failed_attempt() {
     assert_eq!(run.attempts[0].reason, Some(Reason::Timeout), "{run:?}");
     assert!(began.elapsed().as_secs() < 25);
 }
+
+/// Serves the card like [`listen`], but ends the connection where the answer to a PIN would come.
+fn listen_and_drop_at_verify(device: &Device, card: SharedCard) {
+    use std::io::{Read, Write};
+    let listener = std::os::unix::net::UnixListener::bind(device.path("card.sock")).unwrap();
+    std::thread::spawn(move || {
+        'connections: for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut length = [0; 2];
+            while stream.read_exact(&mut length).is_ok() {
+                let mut body = vec![0; usize::from(u16::from_be_bytes(length))];
+                stream.read_exact(&mut body).unwrap();
+                let answer = match body.as_slice() {
+                    [4] => card.lock().atr(),
+                    [_] => {
+                        card.lock().reset();
+                        continue;
+                    }
+                    command => card.lock().answer(command),
+                };
+                if body.len() > 5 && body[1] == 0x20 {
+                    continue 'connections;
+                }
+                let message = [&u16::try_from(answer.len()).unwrap().to_be_bytes(), answer.as_slice()].concat();
+                stream.write_all(&message).unwrap();
+            }
+        }
+    });
+}
+
+#[test]
+fn a_pin_whose_refusal_is_lost_again_and_again_costs_one_try() {
+    let device = device("9999");
+    let card = SharedCard::new(VirtualUicc::new(&make(&plan(ICCID, "acme")).unwrap()));
+    listen_and_drop_at_verify(&device, card.clone());
+    for _ in 0..2 {
+        let run = device.open().bootstrap().unwrap();
+        assert_eq!(run.attempts[0].reason, Some(Reason::PinRefused), "{run:?}");
+        assert_eq!(card.lock().tries_left(1), Some(2));
+    }
+}

@@ -5,6 +5,9 @@
 mod kit;
 
 use kit::{Device, Server, answer, message, program};
+use omadm_card::VirtualUicc;
+use omadm_card::link::vpcd::{SharedCard, listen};
+use omadm_card::make::{CardPlan, make};
 use serde_json::Value;
 use std::io::Write;
 use std::process::{Child, Output, Stdio};
@@ -102,7 +105,8 @@ fn run_brings_the_device_under_management_and_takes_orders() {
 
     let second = call(&device, &["run"]);
     assert_eq!(second.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&second.stderr).contains("another omadm-client works with"));
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(said.contains("another omadm-client works with") && !said.contains("control socket"), "{said}");
 
     assert!(device.path("state.sock").exists());
     assert_eq!(end_by(&mut running, rustix::process::Signal::TERM), Some(0));
@@ -138,6 +142,89 @@ fn each_signal_ends_it_whatever_it_waits_for() {
         assert!(began.elapsed() < Duration::from_secs(4), "{signal:?}: {:?}", began.elapsed());
         assert!(!device.path("state.sock").exists());
     }
+}
+
+#[cfg(feature = "pcsc")]
+#[test]
+fn a_pcsc_service_that_hangs_is_a_failed_attempt_and_holds_nothing_up() {
+    let device = Device::new();
+    device.write("secret", "x");
+    device.configure(
+        "[card]\nlink = \"pcsc\"\nwait = \"100ms\"\ntimeout = \"300ms\"\n\
+         [bootstrap]\nurl = \"http://127.0.0.1:9/b\"\nsecret_file = \"secret\"\n",
+    );
+    let _deaf = std::os::unix::net::UnixListener::bind(device.path("pcscd")).unwrap();
+    let mut command = program(&device.path("client.toml"));
+    command.arg("run").env("PCSCLITE_CSOCK_NAME", device.path("pcscd")).stderr(Stdio::null());
+    let mut running = Running(command.spawn().unwrap());
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let output = call(&device, &["status", "--json"]);
+        if !output.stdout.is_empty() && json(&output)["attempts"][0]["reason"] == "timeout" {
+            break;
+        }
+        assert!(Instant::now() < end, "{output:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // Now the slot is looked at, which hangs as well.
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(end_by(&mut running, rustix::process::Signal::TERM), Some(0));
+}
+
+#[test]
+fn a_state_that_is_too_large_is_damaged_and_a_reset_replaces_any() {
+    let device = factory_device(&end_server());
+    device.write("state", &"x".repeat(17 << 20));
+    assert_eq!(call(&device, &["bootstrap"]).status.code(), Some(0));
+    let aside = std::fs::read_dir(device.folder.path()).unwrap().flatten();
+    assert_eq!(aside.filter(|entry| entry.file_name().to_string_lossy().starts_with("state.damaged-")).count(), 1);
+    for other in ["omadm-state 1 0\n", &profile_of_another_program()] {
+        device.write("state", other);
+        assert_eq!(call(&device, &["reset", "--yes"]).status.code(), Some(0), "{other}");
+        assert_eq!(call(&device, &["status"]).status.code(), Some(3));
+    }
+}
+
+fn profile_of_another_program() -> String {
+    use sha2::{Digest, Sha256};
+    let body = r#"{"profile":"omadm-9"}"#;
+    let digest = Sha256::digest(format!("omadm-state 1\n{body}"));
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("omadm-state 1 {digest}\n{body}")
+}
+
+#[test]
+fn an_account_that_takes_anothers_place_on_order_does_not_wait_for_what_the_other_met() {
+    let server = Server::start(|request, _| match request.line.as_str() {
+        "POST /old" => answer(404, "text/plain", ""),
+        _ => answer(200, REQUEST, r#"{"CMD":[["END"]]}"#),
+    });
+    let device = Device::new();
+    device.configure("[card]\nlink = \"socket:card.sock\"\n");
+    let insert = |path: &str| {
+        let message = message("acme", &format!("{}{path}", server.base));
+        let plan = CardPlan {
+            allow_public_secret: true,
+            ..CardPlan::new("8988211000000000017".parse().unwrap(), message.as_bytes())
+        };
+        let card = SharedCard::new(VirtualUicc::new(&make(&plan).unwrap()));
+        listen(&device.path("card.sock"), card).unwrap()
+    };
+    let card = insert("/old");
+    let _running = start(&device);
+    let end = Instant::now() + Duration::from_secs(20);
+    while !json_or_null(&call(&device, &["status", "--json"]))["next"]["why"].to_string().contains("broke off") {
+        assert!(Instant::now() < end);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    drop(card);
+    let _card = insert("/new");
+    assert_eq!(json(&call(&device, &["bootstrap", "--json"]))["result"], "bootstrapped");
+    await_state(&device, "managed");
+}
+
+fn json_or_null(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_default()
 }
 
 #[test]

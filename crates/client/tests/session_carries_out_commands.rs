@@ -146,3 +146,22 @@ fn a_package_is_not_sent_again_by_a_redirect() {
     assert_eq!(client.session(&acme()).unwrap().reason, Some(Reason::Http(307)));
     assert_eq!(elsewhere.lines().len(), 0);
 }
+
+#[test]
+fn an_account_without_credentials_uses_those_of_the_device() {
+    let server = Server::start(|_, _| answer(200, REQUEST, r#"{"CMD":[["END"]]}"#));
+    let device = Device::new();
+    let message = message("acme", &format!("{}/dm", server.base));
+    let (before, auth) = message.split_once(r#","Auth""#).unwrap();
+    assert!(auth.ends_with("}}}}}]"));
+    device.write("factory.json", &format!("{before}}}}}}}]"));
+    device.write("secret", "enrolment secret\n");
+    // Without a DM Bootstrap Server, and without a user: then it is the DevID.
+    let login = "[bootstrap]\nsecret_file = \"secret\"\n";
+    device.configure(&format!("[card]\nlink = \"off\"\n[factory]\nfile = \"factory.json\"\n{login}"));
+    let mut client = device.open();
+    client.bootstrap().unwrap();
+    assert!(client.session(&acme()).unwrap().ended);
+    let expected = "Basic SU1FSSUzQTQ5MzAwNTEwMDU5MjgwMDplbnJvbG1lbnQgc2VjcmV0";
+    assert_eq!(server.seen()[0].header("authorization"), Some(expected));
+}

@@ -186,9 +186,31 @@ pub struct Attempt {
     pub at: Timestamp,
 }
 
+/// The longest sentence that is recorded, in characters.
+const MAX_SENTENCE: usize = 500;
+
+/// A sentence for a record that people read. It may quote what a peer, a card or a file says, so it is cut where it is
+/// too long, and control characters become spaces.
+pub fn sentence(text: &str) -> String {
+    let plain = |one: char| if one.is_control() { ' ' } else { one };
+    let mut sentence: String = text.chars().take(MAX_SENTENCE).map(plain).collect();
+    if text.chars().nth(MAX_SENTENCE).is_some() {
+        sentence.push('…');
+    }
+    sentence
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sentence_is_short_and_plain() {
+        assert_eq!(sentence("all is well, é"), "all is well, é");
+        assert_eq!(sentence("one\ntwo\x1b[31m"), "one two [31m");
+        assert_eq!(sentence("\u{85}"), " ");
+        assert_eq!(sentence(&"x".repeat(1 << 20)).chars().count(), MAX_SENTENCE + 1);
+    }
 
     #[test]
     fn every_reason_is_read_back_from_its_word() {

@@ -461,3 +461,16 @@ fn package2_of_the_client_is_what_the_server_wrote() {
     assert_eq!(turn.reply.to_bytes(), include_bytes!("samples/package2-end.json"));
     assert_eq!(Package2::parse(&turn.reply.to_bytes()).unwrap(), turn.reply);
 }
+
+#[test]
+fn a_name_that_nobody_knows_is_reported_in_brief() {
+    let (report, _) = scripted(vec![commands(json!([["X".repeat(100_000)], ["END"]]))]);
+    assert_eq!(report.commands[0].0.len(), 32);
+    assert_eq!(report.commands[0].1.0, 501);
+    let name = "k".repeat(100_000);
+    let body = format!("{{\"{name}\":1,\"{name}\":2}}").into_bytes();
+    let answer =
+        HttpAnswer { status: 200, content_type: Some(media::REQUEST.to_owned()), body, ..HttpAnswer::default() };
+    let (report, _) = scripted(vec![Input::Answer(answer)]);
+    assert!(report.message.len() < 600 && report.reason == Some(Reason::MalformedMessage));
+}

@@ -5,6 +5,7 @@
 
 use omadm_core::account::Credential;
 use omadm_core::bootstrap::message::{BootstrapMessage, Limit, MessageError};
+use omadm_core::mo::{Definitions, Tree, ddf};
 use omadm_core::reason::Reason;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -53,6 +54,9 @@ fn the_worked_examples() {
 
 #[test]
 fn every_broken_rule_names_its_place() {
+    let with_base64 = |text: &str| format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n");
+    let good = with_base64("MAMCAQE=");
+    assert!(BootstrapMessage::parse(&with("Ext", json!({"omadm": {"ServerCA": good.repeat(2)}})), Limit::Card).is_ok());
     let cases = [
         ("SrvID", Value::Null, "SrvID: is required"),
         ("SrvID", json!(""), "SrvID: is required"),
@@ -79,6 +83,14 @@ fn every_broken_rule_names_its_place() {
             "Auth/Bootstrap/SecMode: one byte",
         ),
         ("Ext", json!({"omadm": {"ServerCA": "x"}}), "Ext/omadm/ServerCA: certificates"),
+        ("Ext", json!({"omadm": {"ServerCA": with_base64("")}}), "Ext/omadm/ServerCA: certificates"),
+        ("Ext", json!({"omadm": {"ServerCA": with_base64("MIIB")}}), "Ext/omadm/ServerCA: certificates"),
+        ("Ext", json!({"omadm": {"ServerCA": with_base64("MAMCAQE=?")}}), "Ext/omadm/ServerCA: certificates"),
+        (
+            "Ext",
+            json!({"omadm": {"ServerCA": good.clone() + "-----BEGIN CERTIFICATE-----"}}),
+            "Ext/omadm/ServerCA: cert",
+        ),
         ("Ext", json!({"omadm": {"Origins": "https://a/b"}}), "Ext/omadm/Origins: at most 16"),
         ("SrvUri", json!("https://dm.example/dm"), "SrvUri: no such node"),
     ];
@@ -130,6 +142,35 @@ fn unknown_mos_are_ignored() {
     message.push(json!({"ClientURI": "urn:vendor:mo:unknown:1.0//", "MOData": {"X": {"a": 1}}}));
     let message = BootstrapMessage::parse(&serde_json::to_vec(&message).unwrap(), Limit::Card).unwrap();
     assert_eq!(message.accounts().len(), 1);
+}
+
+#[test]
+fn another_mo_is_installed_once_and_none_too_often() {
+    let mut message: Vec<Value> = serde_json::from_slice(PUBLIC).unwrap();
+    let dev_info = json!({"DevID": "IMEI:1", "Man": "", "Mod": "", "DmV": "2.0", "Lang": "", "DevType": "", "OEM": "",
+        "FwV": "", "SwV": "", "HwV": ""});
+    message.push(json!({"ClientURI": "urn:oma:mo:oma-dm-devinfo:1.2//", "MOData": {"DevInfo": dev_info}}));
+    message.push(json!({"ClientURI": "urn:omadm:mo:example:1.0//", "MOData": {"Example": {"Name": "a", "Target": 1}}}));
+    let message = BootstrapMessage::parse(&serde_json::to_vec(&message).unwrap(), Limit::Card).unwrap();
+    let (definitions, mut tree) = (Definitions::standard(), Tree::new());
+    let count = |tree: &Tree, moid: &str| tree.instances(&moid.parse().unwrap()).count();
+    message.install_others(&mut tree, &definitions);
+    assert_eq!((count(&tree, ddf::DEVINFO), count(&tree, ddf::EXAMPLE)), (1, 1));
+    let before = tree.clone();
+    assert!(message.install_others(&mut tree, &definitions).is_empty());
+    assert_eq!(tree, before, "neither a second DevInfo nor the same again");
+}
+
+#[test]
+fn accounts_do_not_use_up_the_names_of_the_tree() {
+    let (definitions, mut tree) = (Definitions::standard(), Tree::new());
+    let root = BootstrapMessage::parse(PUBLIC, Limit::Card).unwrap().accounts()[0].0.to_node();
+    for number in 0..2_000 {
+        let miid: omadm_core::ids::Miid = number.to_string().parse().unwrap();
+        let moid = ddf::DMACC.parse().unwrap();
+        tree.put_local(&definitions, &moid, miid.clone(), root.clone()).unwrap();
+        tree.remove(&moid, &miid);
+    }
 }
 
 proptest! {

@@ -50,7 +50,7 @@ impl Card {
             (_, Some((_, reason))) => Err((reason, format!("the card said {reason}"))),
             (_, None) => unreachable!("only a good card has no reason"),
         };
-        CardReport { iccid, absent: self == Self::None, message }
+        CardReport { iccid, absent: self == Self::None, behind_pin: true, message }
     }
 
     fn reason(self) -> Option<(Outcome, Reason)> {
@@ -283,6 +283,7 @@ fn another_card_takes_the_place_of_the_first() {
     let other_card = CardReport {
         iccid: Some("8901019999999999999".parse().unwrap()),
         absent: false,
+        behind_pin: true,
         message: Ok(message("other")),
     };
     let second = play(config(), first.book.clone(), other_card, Factory::None, Server::Closed);
@@ -308,6 +309,42 @@ fn a_link_that_is_switched_off_suspends_what_came_from_a_card() {
     let off = SequenceConfig { card: false, ..config() };
     let run = play(off, first.book, Card::None.report(), Factory::Good, Server::Closed);
     assert!(matches!(run.result, RunResult::Bootstrapped { .. }), "the factory takes over");
+}
+
+#[test]
+fn a_card_that_may_not_configure_the_device_counts_as_absent() {
+    let first = play(config(), AccountBook::default(), Card::Good.report(), Factory::None, Server::Closed);
+    for allow in [CardAllow::None, CardAllow::Prefixes(vec!["8999".to_owned()])] {
+        let locked = SequenceConfig { card_allow: allow, ..config() };
+        let run = play(locked, first.book.clone(), Card::Good.report(), Factory::Good, Server::Closed);
+        assert_eq!(run.attempts[0].reason, Some(Reason::CardNotAllowed));
+        let names: Vec<_> = run.book.iter().map(|one| one.account.srv_id.as_str()).collect();
+        assert_eq!(names, ["from-factory"], "the factory takes over");
+    }
+}
+
+#[test]
+fn secrets_that_everybody_can_read_on_a_card_are_shown() {
+    let told = |behind_pin, secret: &str| {
+        let text = String::from_utf8(message("from-card")).unwrap();
+        let auth = format!(r#""Name":"x","Auth":{{"Trsp":{{"Data":"{secret}","Secret":"eA=="}}}}"#);
+        let message = Ok(text.replace(r#""Name":"x""#, &auth).into_bytes());
+        let card = CardReport { behind_pin, message, ..Card::Good.report() };
+        play(config(), AccountBook::default(), card, Factory::None, Server::Closed).attempts[0].message.clone()
+    };
+    assert!(told(false, "YmFzaWM6dQ==").contains("everybody who holds the card"));
+    assert!(!told(true, "YmFzaWM6dQ==").contains("everybody"));
+    assert!(!told(false, "YWthOnU=").contains("everybody"), "aka has no secret");
+}
+
+#[test]
+fn what_a_peer_says_does_not_swell_the_record() {
+    let name = "k".repeat(30_000);
+    let swollen =
+        CardReport { message: Ok(format!("{{\"{name}\":1,\"{name}\":2}}").into_bytes()), ..Card::Good.report() };
+    let run = play(config(), AccountBook::default(), swollen, Factory::None, Server::Closed);
+    assert!(run.attempts.iter().all(|attempt| attempt.message.len() < 600), "{:?}", run.attempts);
+    assert_eq!(run.attempts[0].reason, Some(Reason::MalformedMessage));
 }
 
 #[test]

@@ -145,8 +145,14 @@ fn read_object(
 ) -> Result<Vec<u8>, CardError> {
     let place = Place::Message(object.path.file_id());
     reading.behind_pin = object.private;
-    let mut lock =
-        pin::Lock { pkcs15, object, request, iccid: reading.iccid.as_ref(), refused: &mut reading.refused_pin };
+    let mut lock = pin::Lock {
+        pkcs15,
+        object,
+        request,
+        iccid: reading.iccid.as_ref(),
+        refused: &mut reading.refused_pin,
+        accepted: &mut reading.accepted_pin,
+    };
     if object.private {
         lock.open(session, None)?;
     }

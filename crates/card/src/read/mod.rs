@@ -58,6 +58,8 @@ pub struct CardReading {
     /// A PIN that the card refused just now, or that was sent without an answer. To be kept durably before anything
     /// else is done, in place of what was kept of the same PIN, and given with every later [`ReadRequest`].
     pub refused_pin: Option<RefusedPin>,
+    /// A PIN that was sent without an answer earlier and is right: what was kept of it is to be forgotten.
+    pub accepted_pin: Option<RefusedPin>,
     /// The commands that it took.
     pub counts: Counts,
 }
@@ -71,6 +73,7 @@ impl std::fmt::Debug for CardReading {
             .field("behind_pin", &self.behind_pin)
             .field("sim", &self.sim)
             .field("refused_pin", &self.refused_pin)
+            .field("accepted_pin", &self.accepted_pin)
             .field("counts", &self.counts)
             .finish()
     }
@@ -87,7 +90,15 @@ impl CardReading {
             reason: Some(error.reason()),
             message: Some(error.to_string()),
         };
-        Self { iccid: None, message: Err(error), behind_pin: false, sim, refused_pin: None, counts: Counts::default() }
+        Self {
+            iccid: None,
+            message: Err(error),
+            behind_pin: false,
+            sim,
+            refused_pin: None,
+            accepted_pin: None,
+            counts: Counts::default(),
+        }
     }
 }
 
@@ -120,6 +131,7 @@ pub fn read(link: &mut dyn Link, request: &ReadRequest<'_>, now: &dyn Fn() -> Du
         behind_pin: false,
         sim: SimFacts { present: true, ..SimFacts::default() },
         refused_pin: None,
+        accepted_pin: None,
         counts: Counts::default(),
     };
     if let Err(error) = read_into(&mut reading, &mut card, request) {

@@ -53,6 +53,7 @@ pub(super) struct Lock<'a> {
     pub(super) request: &'a ReadRequest<'a>,
     pub(super) iccid: Option<&'a Iccid>,
     pub(super) refused: &'a mut Option<RefusedPin>,
+    pub(super) accepted: &'a mut Option<RefusedPin>,
 }
 
 impl Lock<'_> {
@@ -102,7 +103,8 @@ impl Lock<'_> {
         };
         let memory = RefusedPin::new(iccid, reference, pin);
         let again = "the card refused this PIN earlier, so it was not sent again; correct the PIN";
-        match self.request.refused.iter().find(|earlier| earlier.is_same_pin(&memory)) {
+        let earlier = self.request.refused.iter().find(|earlier| earlier.is_same_pin(&memory));
+        match earlier {
             Some(RefusedPin { unanswered: None, .. }) => return Err(refusal(again)),
             Some(RefusedPin { unanswered: Some(before), .. }) if left < *before => {
                 *self.refused = Some(memory);
@@ -114,6 +116,7 @@ impl Lock<'_> {
         let answer = verify(session, reference, pin)
             .inspect_err(|_| *self.refused = Some(RefusedPin { unanswered: Some(left), ..memory.clone() }))?;
         if answer.is_ok() {
+            *self.accepted = earlier.cloned();
             return Ok(());
         }
         *self.refused = Some(memory);

@@ -74,7 +74,7 @@ timeout = "30s"
     assert_eq!(config.factory.as_deref(), Some(Path::new("/usr/share/omadm/factory.json")));
     let bootstrap = config.bootstrap.unwrap();
     assert_eq!(bootstrap.url.to_string(), "https://bs.example/bootstrap?x=1");
-    assert_eq!((bootstrap.user.as_deref(), bootstrap.auth), (Some("u"), Auth::Basic));
+    assert_eq!((config.login.unwrap().user.as_deref(), bootstrap.auth), (Some("u"), Auth::Basic));
     assert_eq!(config.sim.mnc.unwrap().as_str(), "01");
     let rights = config.access.values().next().unwrap();
     assert_eq!((rights.read, rights.write, rights.execute), (true, false, true));
@@ -93,6 +93,7 @@ fn an_error_names_file_line_and_what_was_expected() {
         ("[card]\ntimeout = \"20\"\n", 4, "a whole number with ms, s, m, h or d"),
         ("[card]\ntimeout = 20\n", 4, "expected a string"),
         ("[card]\n\nwait = \"-1s\"\n", 5, "not a time"),
+        ("[card]\ntimeout = \"0s\"\n", 4, "longer than zero"),
         ("[card]\nallow = \"all\"\n", 4, "a list of ICCID prefixes is expected"),
         ("[card]\nallow = [\"89x\"]\n", 4, "a list of ICCID prefixes is expected"),
         ("[session]\nevery = \"0s\"\n", 4, "longer than zero"),

@@ -33,6 +33,8 @@ pub struct Config {
     pub factory: Option<PathBuf>,
     /// The DM Bootstrap Server, if one is known a priori (spec 2.1).
     pub bootstrap: Option<BootstrapConfig>,
+    /// The device's own credentials, if it has any.
+    pub login: Option<Login>,
     /// What is known about the SIM and how long it is waited for (Profile P-24).
     pub sim: SimConfig,
     /// When sessions are opened.
@@ -71,7 +73,7 @@ pub struct DeviceFacts {
 pub struct CardConfig {
     /// How the card is reached.
     pub link: CardLink,
-    /// The PC/SC reader's name or a part of it; empty: the first with a card.
+    /// The PC/SC reader's name or its beginning; empty: the first with a card.
     pub reader: String,
     /// The file with the card's PIN, mode 0600.
     pub pin_file: Option<PathBuf>,
@@ -92,10 +94,16 @@ pub struct BootstrapConfig {
     pub ca: Option<PathBuf>,
     /// How the device authenticates.
     pub auth: Auth,
-    /// The user of Basic; `None`: the DevID, percent-encoded (Profile P-20).
+}
+
+/// What the device itself authenticates with by Basic: to the DM Bootstrap Server, and to DM Servers whose account brings
+/// no credentials (Profile P-20). In `[bootstrap]`, where it may stand without a URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The user; `None`: the DevID, percent-encoded.
     pub user: Option<String>,
     /// The file with the enrolment secret, mode 0600.
-    pub secret_file: Option<PathBuf>,
+    pub secret_file: PathBuf,
 }
 
 /// `[sim]`.
@@ -232,7 +240,7 @@ struct RawCard {
     link: CardLink,
     reader: Text,
     pin_file: PathBuf,
-    #[serde(deserialize_with = "values::duration")]
+    #[serde(deserialize_with = "values::period")]
     timeout: Duration,
     #[serde(deserialize_with = "values::duration")]
     wait: Duration,
@@ -331,9 +339,9 @@ impl Raw {
             hw_v: self.hw_v.0,
             lang: self.lang.0,
         };
-        let bootstrap = match self.bootstrap {
+        let (bootstrap, login) = match self.bootstrap {
             Some(section) => section_bootstrap(section, base)?,
-            None => None,
+            None => (None, None),
         };
         Ok(Config {
             state: base.join(self.state),
@@ -349,6 +357,7 @@ impl Raw {
             },
             factory: given(self.factory.file, base),
             bootstrap,
+            login,
             sim: SimConfig { required: self.sim.required, wait: self.sim.wait, mcc: self.sim.mcc, mnc: self.sim.mnc },
             session: SessionConfig { every: self.session.every, stale_after: self.session.stale_after },
             http: HttpConfig { connect_timeout: self.http.connect_timeout, timeout: self.http.timeout },
@@ -357,7 +366,10 @@ impl Raw {
     }
 }
 
-fn section_bootstrap(section: Spanned<RawBootstrap>, base: &Path) -> Result<Option<BootstrapConfig>, (Span, String)> {
+fn section_bootstrap(
+    section: Spanned<RawBootstrap>,
+    base: &Path,
+) -> Result<(Option<BootstrapConfig>, Option<Login>), (Span, String)> {
     let span = section.span();
     let raw = section.into_inner();
     for key in [&raw.cert, &raw.key].into_iter().flatten() {
@@ -365,7 +377,6 @@ fn section_bootstrap(section: Spanned<RawBootstrap>, base: &Path) -> Result<Opti
             return Err((key.span(), "bootstrap with a client certificate is not supported yet".to_owned()));
         }
     }
-    let Some(url) = raw.url.filter(|url| !url.get_ref().0.is_empty()) else { return Ok(None) };
     let user = match raw.user {
         Some(user) if user.get_ref().0.contains(':') => {
             return Err((user.span(), "the user of Basic must not hold a colon (RFC 7617)".to_owned()));
@@ -373,13 +384,14 @@ fn section_bootstrap(section: Spanned<RawBootstrap>, base: &Path) -> Result<Opti
         Some(user) => Some(user.into_inner().0).filter(|user| !user.is_empty()),
         None => None,
     };
-    let secret_file = given(raw.secret_file, base);
-    if raw.auth == Auth::Basic && secret_file.is_none() {
+    let login = given(raw.secret_file, base).map(|secret_file| Login { user, secret_file });
+    let Some(url) = raw.url.filter(|url| !url.get_ref().0.is_empty()) else { return Ok((None, login)) };
+    if raw.auth == Auth::Basic && login.is_none() {
         let message = "bootstrap.auth is \"basic\", so bootstrap.secret_file is needed: a file of mode 0600";
         return Err((span, message.to_owned()));
     }
     let url = values::secure_url(url)?;
-    Ok(Some(BootstrapConfig { url, ca: given(raw.ca, base), auth: raw.auth, user, secret_file }))
+    Ok((Some(BootstrapConfig { url, ca: given(raw.ca, base), auth: raw.auth }), login))
 }
 
 fn given(path: PathBuf, base: &Path) -> Option<PathBuf> {

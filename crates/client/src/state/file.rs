@@ -43,6 +43,9 @@ pub enum Loaded {
 /// How a state file is damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Damage {
+    /// No state file is so large.
+    #[error("it is larger than {MAX_SIZE} bytes")]
+    Size,
     /// The first line is not that of a state file.
     #[error("its first line is not that of a state file")]
     Header,
@@ -101,9 +104,11 @@ impl StateFile {
 
     /// Reads it.
     pub fn load(&self) -> Result<Loaded, StateError> {
-        let read = self.storage.read(&self.name, MAX_SIZE + 256);
-        let Some(content) = read.map_err(|source| StateError::Storage { action: "read", source })? else {
-            return Ok(Loaded::Fresh);
+        let content = match self.storage.read(&self.name, MAX_SIZE + 256) {
+            Ok(Some(content)) => content,
+            Ok(None) => return Ok(Loaded::Fresh),
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => return Ok(Loaded::Damaged(Damage::Size)),
+            Err(source) => return Err(StateError::Storage { action: "read", source }),
         };
         let content = Zeroizing::new(content);
         let Some((version, checksum, body)) = split(&content) else { return Ok(Loaded::Damaged(Damage::Header)) };

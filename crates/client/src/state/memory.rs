@@ -45,9 +45,9 @@ impl Memory {
     /// since sending one again would cost a try.
     pub fn begin_anew(storage: Box<dyn Storage>, name: &str, now: Timestamp) -> Result<Self, StateError> {
         let mut file = StateFile::new(storage, name);
-        let old = match file.load() {
-            Ok(loaded) => decode(loaded)?.unwrap_or_default(),
-            Err(StateError::Newer { .. }) => State::default(),
+        let old = match file.load().and_then(decode) {
+            Ok(old) => old.unwrap_or_default(),
+            Err(StateError::Newer { .. } | StateError::OtherProfile { .. }) => State::default(),
             Err(error) => return Err(error),
         };
         let mut state = State { refused_pins: old.refused_pins, ..State::default() };

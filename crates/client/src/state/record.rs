@@ -46,8 +46,11 @@ pub struct State {
 }
 
 /// A server that asked not to be asked for a while.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Busy {
+    /// Scheme, host and port of the server.
+    #[serde(default)]
+    pub origin: String,
     /// The status that it said so with.
     pub status: u16,
     /// Until when.
@@ -122,12 +125,16 @@ impl State {
         keep_last(&mut self.attempts, MAX_ATTEMPTS);
     }
 
-    /// Remembers a PIN that a card refused.
+    /// Remembers a PIN that a card refused, in place of what was remembered of it.
     pub fn remember_refused_pin(&mut self, pin: RefusedPin) {
-        if !self.refused_pins.contains(&pin) {
-            self.refused_pins.push(pin);
-            keep_last(&mut self.refused_pins, MAX_REFUSED_PINS);
-        }
+        self.forget_refused_pin(&pin);
+        self.refused_pins.push(pin);
+        keep_last(&mut self.refused_pins, MAX_REFUSED_PINS);
+    }
+
+    /// Forgets what was remembered of a PIN.
+    pub fn forget_refused_pin(&mut self, pin: &RefusedPin) {
+        self.refused_pins.retain(|one| !one.is_same_pin(pin));
     }
 
     /// The time of the newest session.

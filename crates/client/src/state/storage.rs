@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Files in one folder, and the steps by which one of them is replaced so that a power cut at any instant leaves the old
 /// or the new content. What was not synced may be lost or kept in any combination.
 pub trait Storage: Send {
-    /// The whole file; `None` if there is none. A file of more than `limit` bytes is an error.
+    /// The whole file; `None` if there is none. A file of more than `limit` bytes is [`io::ErrorKind::FileTooLarge`].
     fn read(&self, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>>;
     /// Makes the file anew with this content, mode 0600. Not durable yet.
     fn write(&mut self, name: &str, content: &[u8]) -> io::Result<()>;
@@ -51,7 +51,7 @@ impl Storage for Disk {
         let mut content = Vec::new();
         file.take(limit.saturating_add(1)).read_to_end(&mut content)?;
         if content.len() as u64 > limit {
-            return Err(io::Error::other(format!("{name} is larger than {limit} bytes")));
+            return Err(io::ErrorKind::FileTooLarge.into());
         }
         Ok(Some(content))
     }

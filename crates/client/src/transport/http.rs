@@ -171,31 +171,8 @@ impl Http {
 
     /// A GET that follows up to three redirects, https to https, each checked anew. Private headers never go to another
     /// origin than the first.
-    pub fn fetch(&self, mut request: Request) -> Result<Answer, HttpError> {
-        let first = request.url.origin().clone();
-        for _ in 0..MAX_REDIRECTS {
-            let answer = self.exchange(request.clone())?;
-            if !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
-                return Ok(answer);
-            }
-            let Some(next) = answer.header(LOCATION.as_str()).and_then(|location| join(&request.url, location)) else {
-                return Ok(answer);
-            };
-            if !request.url.is_https() || !next.is_https() {
-                return Err(HttpError::Refused(format!("a redirect from {first} does not go from https to https")));
-            }
-            if *next.origin() != first {
-                request.private = PrivateHeaders::default();
-            }
-            request.url = next;
-        }
-        let answer = self.exchange(request)?;
-        match answer.status {
-            301 | 302 | 303 | 307 | 308 => {
-                Err(HttpError::Refused(format!("{first} redirects more than {MAX_REDIRECTS} times")))
-            }
-            _ => Ok(answer),
-        }
+    pub fn fetch(&self, request: Request) -> Result<Answer, HttpError> {
+        follow(request, |request| self.exchange(request))
     }
 
     fn outside(&self) -> Result<&Agent, HttpError> {
@@ -233,6 +210,36 @@ impl Parts {
             .timeout_global(Some(self.limits.total))
             .build();
         Ok(Agent::with_parts(config, dialer, Names::new(self.stop.clone())))
+    }
+}
+
+fn follow(
+    mut request: Request,
+    mut exchange: impl FnMut(Request) -> Result<Answer, HttpError>,
+) -> Result<Answer, HttpError> {
+    let first = request.url.origin().clone();
+    for _ in 0..MAX_REDIRECTS {
+        let answer = exchange(request.clone())?;
+        if !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
+            return Ok(answer);
+        }
+        let Some(next) = answer.header(LOCATION.as_str()).and_then(|location| join(&request.url, location)) else {
+            return Ok(answer);
+        };
+        if !request.url.is_https() || !next.is_https() {
+            return Err(HttpError::Refused(format!("a redirect from {first} does not go from https to https")));
+        }
+        if *next.origin() != first {
+            request.private = PrivateHeaders::default();
+        }
+        request.url = next;
+    }
+    let answer = exchange(request)?;
+    match answer.status {
+        301 | 302 | 303 | 307 | 308 => {
+            Err(HttpError::Protocol(format!("{first} redirects more than {MAX_REDIRECTS} times")))
+        }
+        _ => Ok(answer),
     }
 }
 

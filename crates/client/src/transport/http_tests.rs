@@ -238,6 +238,31 @@ fn a_get_follows_redirects_from_https_to_https_only() {
 }
 
 #[test]
+fn redirects_are_counted_and_what_is_private_stays_with_the_first_origin() {
+    let redirected = |locations: &[&str]| {
+        let (mut left, mut seen) = (locations.iter(), Vec::new());
+        let end = follow(get("https://a.example/1"), |request| {
+            seen.push((request.url.to_string(), !request.private.0.is_empty()));
+            let mut headers = HeaderMap::new();
+            let status = left.next().map_or(200, |location| {
+                headers.insert(LOCATION, location.parse().unwrap());
+                302
+            });
+            Ok(Answer { status, headers, body: Vec::new() })
+        });
+        (end.map(|answer| answer.status), seen)
+    };
+    let (end, seen) = redirected(&["/2", "https://b.example/3", "https://a.example/4"]);
+    assert_eq!(end, Ok(200));
+    assert_eq!(seen.iter().map(|(_, private)| *private).collect::<Vec<_>>(), [true, true, false, false]);
+    assert_eq!(seen[3].0, "https://a.example/4");
+    let (end, seen) = redirected(&["/2", "/3", "/4", "/5", "/6"]);
+    assert!(matches!(end, Err(HttpError::Protocol(_))), "the repository's failure, not a refusal: {end:?}");
+    assert_eq!(seen.len(), 4);
+    assert!(matches!(redirected(&["http://a.example/2"]).0, Err(HttpError::Refused(_))));
+}
+
+#[test]
 fn outside_the_trusted_origins_no_private_address_and_no_plain_http() {
     let base = serve(|_, stream| {
         request(stream);

@@ -131,7 +131,7 @@ impl DmAccount {
             && let Some(ours) = ext.child("omadm")?
         {
             server_ca = ours.text("ServerCA")?;
-            if server_ca.as_ref().is_some_and(|pem| !pem.contains("-----BEGIN CERTIFICATE-----")) {
+            if server_ca.as_ref().is_some_and(|pem| !holds_certificates(pem)) {
                 return Err(ours.error("ServerCA", "certificates in PEM are expected"));
             }
             role = ours.text("Role")?;
@@ -198,6 +198,31 @@ impl DmAccount {
             || self.noti.is_some()
             || self.bootstrap.as_ref().is_some_and(|bootstrap| !bootstrap.client_secret_key.expose().is_empty())
     }
+}
+
+/// Whether the text is certificates in PEM as far as their frame goes: base64 of one DER sequence each. An account with
+/// anchors that nobody can read would be in the way of one that works.
+fn holds_certificates(pem: &str) -> bool {
+    let mut parts = pem.split("-----BEGIN CERTIFICATE-----");
+    let mut certificates = parts.by_ref().skip(1).peekable();
+    certificates.peek().is_some()
+        && certificates.all(|part| {
+            let Some((text, _)) = part.split_once("-----END CERTIFICATE-----") else { return false };
+            let text: String = text.split_ascii_whitespace().collect();
+            BASE64_STANDARD.decode(text).is_ok_and(|der| is_sequence(&der))
+        })
+}
+
+/// Whether the bytes are one DER SEQUENCE and nothing else.
+fn is_sequence(der: &[u8]) -> bool {
+    let [0x30, length, rest @ ..] = der else { return false };
+    let (digits, content) = match length {
+        0x80..=0x84 => rest.split_at_checked(usize::from(length & 0x0F)).unwrap_or_default(),
+        0x00..=0x7F => (std::slice::from_ref(length), rest),
+        0x85.. => return false,
+    };
+    let length = digits.iter().fold(0_usize, |length, digit| length << 8 | usize::from(*digit));
+    !digits.is_empty() && length == content.len()
 }
 
 fn perm(root: &Place<'_>) -> Result<BTreeSet<Moid>, DmAccError> {

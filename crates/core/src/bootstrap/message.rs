@@ -130,8 +130,14 @@ impl BootstrapMessage {
         &self.accounts
     }
 
-    /// Puts the MOs beside the accounts into the tree as the device's own; what the device does not support, or what
-    /// breaks its definition, is left out. Says which MOIDs were installed.
+    /// Whether anything in it must not be readable by everyone (Profile P-36).
+    pub fn holds_secret(&self) -> bool {
+        self.accounts.iter().any(|(account, _)| account.holds_secret())
+    }
+
+    /// Puts the MOs beside the accounts into the tree as the device's own; left out is what the device does not support,
+    /// what breaks its definition, what is there once too often then, and what is there just so already. Says which
+    /// MOIDs were installed.
     pub fn install_others(&self, tree: &mut Tree, definitions: &Definitions) -> Vec<String> {
         let mut installed = Vec::new();
         for item in &self.others {
@@ -140,8 +146,14 @@ impl BootstrapMessage {
             let Ok(parsed) = parse_items(item) else { continue };
             let Some(Ok(node)) = parsed.first().map(|one| one.to_node(definition)) else { continue };
             let own = |miid: &&Miid| tree.instance(uri.moid(), miid).is_some_and(|one| *one.owner() == Owner::Local);
+            let is_there =
+                tree.instances(uri.moid()).any(|(_, one)| *one.owner() == Owner::Local && *one.root() == node);
             let miid = match uri.miid().filter(own) {
                 Some(miid) => miid.clone(),
+                // Another DevInfo would make every ClientURI that means the only one ambiguous.
+                None if tree.instances(uri.moid()).count() >= definition.root().occurrence().max() => continue,
+                // The message came before, perhaps with another account beside it.
+                None if is_there => continue,
                 None => tree.assign_miid(uri.moid(), uri.miid()),
             };
             if tree.put_local(definitions, uri.moid(), miid, node).is_ok() {

@@ -22,7 +22,7 @@ use crate::backoff::{self, Now};
 use crate::bootstrap::message::{BootstrapMessage, Limit};
 use crate::bootstrap::request::BootstrapQuery;
 use crate::ids::{DevId, Mcc, Mnc, SrvId};
-use crate::reason::{Attempt, Method, Outcome, Reason};
+use crate::reason::{Attempt, Method, Outcome, Reason, sentence};
 use crate::time::Timestamp;
 use crate::web::Url;
 
@@ -260,7 +260,7 @@ impl Sequence {
     }
 
     fn card_was_read(&mut self, report: CardReport, now: Now) -> Step {
-        self.note_absent_cards(&report);
+        self.note_absent_cards(&report, self.judgement(now));
         let message = match report.message {
             Err((reason, message)) => {
                 let outcome = card::outcome_of(reason);
@@ -277,10 +277,15 @@ impl Sequence {
             return self.after_card(now);
         }
         let source = Source { method: Method::Smartcard, origin };
-        match self.offer(&message, Limit::Card, source, now) {
-            Some(step) => step,
-            None => self.after_card(now),
+        let step = self.offer(&message, Limit::Card, source, now);
+        if !report.behind_pin
+            && BootstrapMessage::parse(&message, Limit::Card).is_ok_and(|message| message.holds_secret())
+            && let Some(attempt) = self.attempts.last_mut()
+        {
+            // Profile P-36
+            attempt.message.push_str("; everybody who holds the card can read the secrets in it");
         }
+        step.unwrap_or_else(|| self.after_card(now))
     }
 
     fn after_card(&mut self, now: Now) -> Step {
@@ -480,7 +485,7 @@ impl Sequence {
     }
 
     fn attempt(&mut self, method: Method, outcome: Outcome, reason: Option<Reason>, message: String, now: Now) {
-        self.attempts.push(Attempt { method, outcome, reason, message, at: now.time });
+        self.attempts.push(Attempt { method, outcome, reason, message: sentence(&message), at: now.time });
     }
 }
 

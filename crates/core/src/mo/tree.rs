@@ -1,7 +1,7 @@
 //! The tree: instances by MOID and MIID, who made them, and the MIIDs that were ever given away.
 
 use super::conform::{self, Location};
-use super::ddf::{Definition, Definitions, NodeDef};
+use super::ddf::{DMACC, Definition, Definitions, NodeDef};
 use super::serialized::to_raw;
 use super::value::{Format, Value};
 use super::{Access, MoError};
@@ -173,7 +173,8 @@ impl Tree {
             if present.root == root {
                 return Ok(false);
             }
-        } else if !self.was_used(moid, &miid) {
+        } else if moid.as_str() != DMACC && !self.was_used(moid, &miid) {
+            // The accounts have a book of their own for theirs.
             if self.chosen_count() >= MAX_CHOSEN {
                 return Err(MoError::TooManyNames);
             }

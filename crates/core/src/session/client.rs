@@ -16,7 +16,7 @@ use crate::access::{DeviceRights, Principal};
 use crate::account::InstalledAccount;
 use crate::mo::{Definitions, Tree};
 use crate::package::{Alert, Command, MosItem, Package1, Package2, Package3, Status};
-use crate::reason::Reason;
+use crate::reason::{Reason, sentence};
 use crate::status::StatusCode;
 use crate::web::{Url, media, media_type};
 use commands::Pending;
@@ -305,7 +305,7 @@ impl ClientSession {
             ended: reason.is_none(),
             answered: self.answered,
             reason,
-            message,
+            message: sentence(&message),
             retry,
             alerts: self.opening.alerts.iter().map(|alert| alert.alert_type.clone()).collect(),
             mos_answered: self.answered.then(|| self.mos.clone()),

@@ -38,6 +38,8 @@ pub struct CardReport {
     pub iccid: Option<Iccid>,
     /// It is proven that no card is there, not merely that none answered.
     pub absent: bool,
+    /// Whether the message lies behind a PIN; otherwise everybody who holds the card can read it (Profile P-36).
+    pub behind_pin: bool,
     /// The Bootstrap Message, or why there is none.
     pub message: Result<Vec<u8>, (Reason, String)>,
 }
@@ -72,13 +74,16 @@ pub(super) fn outcome_of(reason: Reason) -> Outcome {
 }
 
 impl Sequence {
-    /// Suspends the accounts of cards that are proven gone: no card, another ICCID, or the object gone from the card.
-    /// A card that could not be read changes nothing.
-    pub(super) fn note_absent_cards(&mut self, report: &CardReport) {
+    /// Suspends the accounts of cards that are proven gone: no card, another ICCID, or the object gone from the card; a
+    /// card that may not configure the device counts as absent. A card that could not be read changes nothing.
+    pub(super) fn note_absent_cards(&mut self, report: &CardReport, by: Judgement) {
         let object_gone =
             matches!(report.message, Err((Reason::NoPkcs15 | Reason::NoDmObject | Reason::CardHoldsDm1x, _)));
         match &report.iccid {
-            Some(iccid) => self.book.suspend(|origin| origin != iccid.as_str() || object_gone),
+            Some(iccid) => {
+                let rejected = !self.config.card_allow.allows(iccid.as_str(), &self.book, by);
+                self.book.suspend(|origin| origin != iccid.as_str() || object_gone || rejected)
+            }
             None => self.book.suspend(|_| report.absent),
         };
     }

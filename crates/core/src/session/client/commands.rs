@@ -10,6 +10,8 @@ use crate::web::{Url, media, media_type, negotiate};
 
 /// The most data that the results of GET have in one Package#3, in bytes; the rest of it is for statuses and alerts.
 const MAX_DATA: usize = MAX_PACKAGE - (64 << 10);
+/// The longest name of a command that is reported, in characters.
+const MAX_NAME: usize = 32;
 /// What HGET accepts.
 const HGET_ACCEPT: &str = "application/vnd.oma.dm.mo+json, application/json;q=0.5";
 
@@ -78,7 +80,8 @@ impl ClientSession {
     }
 
     fn went(&mut self, name: &str, status: Status) -> Option<Output> {
-        self.done.push((name.to_owned(), status.sc));
+        // A name that nobody knows is the server's own text.
+        self.done.push((name.chars().take(MAX_NAME).collect(), status.sc));
         self.statuses.push(status);
         None
     }
