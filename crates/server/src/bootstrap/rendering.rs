@@ -263,7 +263,7 @@ mod tests {
             account.insert("Ext".into(), json!({"omadm": {"ServerCA": null}}));
         })]))
         .unwrap();
-        let anchors = Some("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n".to_owned());
+        let anchors = Some("-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n".to_owned());
         let message = parsed(&template, &Filling { anchors: anchors.clone(), ..sample() });
         let filled = &message.accounts()[0].0;
         assert!(matches!(&filled.trsp, Some(Credential::Basic { user, .. }) if user == "own"));
