@@ -291,7 +291,8 @@ fn the_repository_decides_the_status() {
         ..HttpAnswer::default()
     };
     let put: &[&str] = &["HPUT", "https://dm.example/x", uri];
-    let mut world = one_job(&[put, put, put, put, put, put]);
+    let post: &[&str] = &["HPOST", "https://dm.example/x", uri];
+    let mut world = one_job(&[put, put, put, put, put, put, post]);
     world.upload_answers = vec![
         answer(413, None),
         answer(500, None),
@@ -301,9 +302,11 @@ fn the_repository_decides_the_status() {
         answer(201, None),
         answer(415, Some("application/json")),
         answer(415, Some("application/json")),
+        answer(415, Some("application/json")),
     ];
     world.run();
-    assert_eq!(world.codes(), [413, 502, 502, 406, 200, 406]);
+    assert_eq!(world.codes(), [413, 502, 502, 406, 200, 406, 406]);
+    assert_eq!(world.uploads.len(), 9, "the POST was not repeated");
     assert_eq!(world.uploads[5].1, media::JSON, "sent once more in a type that the repository lists");
 
     let file_of = |status, content_type: &str, body: &str| HttpAnswer {

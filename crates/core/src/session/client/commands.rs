@@ -26,10 +26,9 @@ pub(super) enum Pending {
     Persist { name: &'static str, before: Box<Tree>, status: Status },
 }
 
-/// An upload that can be sent again in another media type.
+/// A PUT that can be sent again in another media type.
 #[derive(Debug)]
 pub(super) struct Retyped {
-    method: UploadMethod,
     url: Url,
     body: Vec<u8>,
     trusted: bool,
@@ -183,8 +182,11 @@ impl ClientSession {
             Ok((_, Upload::NotModified)) => self.went(name, StatusCode::NOT_MODIFIED.into()),
             Ok((url, Upload::Body(body))) => {
                 let trusted = self.account.account.trusts(url.origin());
-                let again = Retyped { method, url: url.clone(), body: body.clone(), trusted };
-                self.pending = Some(Pending::Upload { name, again: Some(again) });
+                let again = match method {
+                    UploadMethod::Put => Some(Retyped { url: url.clone(), body: body.clone(), trusted }),
+                    UploadMethod::Post => None,
+                };
+                self.pending = Some(Pending::Upload { name, again });
                 Some(Output::Upload { method, url, content_type: media::MO, body, trusted })
             }
         }
@@ -195,13 +197,13 @@ impl ClientSession {
             (200..300, _) => StatusCode::OK,
             (413, _) => StatusCode::TOO_LARGE,
             (415, Some(again)) => {
-                // Once more in a type that the repository lists; POST is the same request refused unread (Profile P-29).
+                // Once more in a type that the repository lists; a POST is never repeated (Profile P-29).
                 let others = &media::MO_READ[1..];
                 let listed = answer.accept.as_deref().and_then(|accept| negotiate(Some(accept), others));
                 let Some(content_type) = listed else { return self.went(name, StatusCode::NOT_ACCEPTABLE.into()) };
                 self.pending = Some(Pending::Upload { name, again: None });
-                let Retyped { method, url, body, trusted } = again;
-                return Some(Output::Upload { method, url, content_type, body, trusted });
+                let Retyped { url, body, trusted } = again;
+                return Some(Output::Upload { method: UploadMethod::Put, url, content_type, body, trusted });
             }
             (415, None) => StatusCode::NOT_ACCEPTABLE,
             _ => StatusCode::REPOSITORY_FAILED,
