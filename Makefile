@@ -9,8 +9,8 @@ build: setup
 	cargo build --quiet --bin omadm --bin omadm-client
 
 test: setup-test lint
-	cargo nextest run --workspace
 	cargo test --workspace --doc --quiet
+	cargo nextest run --workspace
 
 lint: setup
 	cargo fmt --all --check

@@ -8,7 +8,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::admin::URL_FILE;
 use crate::args::Serve;
@@ -127,7 +129,9 @@ impl Drop for AddressFile {
 
 /// What happens goes to standard error, as much as `RUST_LOG` says.
 fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let wish = std::env::var("RUST_LOG").ok().and_then(|filter| filter.parse().ok());
+    let filter = wish.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     let colour = Output::stderr().is_coloured();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colour).init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(colour);
+    tracing_subscriber::registry().with(lines).with(filter).init();
 }

@@ -22,7 +22,9 @@ use serde_json::Value;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// How long a running client may take for an order.
 const ORDER_LIMIT: Duration = Duration::from_secs(45 * 60);
@@ -117,11 +119,15 @@ fn fail(exit: Exit, sentence: &str) -> Exit {
 
 fn start_log(cli: &Cli) -> Result<(), String> {
     let filter = match &cli.log {
-        Some(filter) => EnvFilter::try_new(filter).map_err(|error| format!("--log: {error}"))?,
-        None => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
+        Some(filter) => filter.parse::<Targets>().map_err(|error| format!("--log: {error}"))?,
+        None => {
+            let wish = std::env::var("RUST_LOG").ok().and_then(|filter| filter.parse().ok());
+            wish.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO))
+        }
     };
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colour).init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(colour);
+    tracing_subscriber::registry().with(lines).with(filter).init();
     Ok(())
 }
 
