@@ -3,6 +3,7 @@
 use crate::card::{self, Known, Look, PinNews};
 use crate::client::Client;
 use crate::config::{Allow, Auth, BootstrapConfig, CardLink, Login};
+use crate::regular_file;
 use crate::secret_file::read_secret;
 use crate::state::Busy;
 use crate::trace::Peer;
@@ -17,7 +18,6 @@ use omadm_core::ids::{DevId, SrvId};
 use omadm_core::reason::{Attempt, Method, Reason};
 use omadm_core::web::{Basic, DEV_ID_HEADER, Url, media, retry_after};
 use omadm_tls::Anchors;
-use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
@@ -318,7 +318,7 @@ fn percent_encoded(text: &str) -> String {
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // One more than allowed, so that a file that is too large is told from one that just fits.
-    fs::File::open(path)?.take(MAX_BODY as u64 + 1).read_to_end(&mut bytes)?;
+    regular_file::open(path)?.take(MAX_BODY as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

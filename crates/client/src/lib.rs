@@ -9,6 +9,8 @@
 //! | [`daemon`], [`control`] | do both when they are due, and take orders meanwhile |
 //! | [`state`] | remembers, in one file |
 //! | [`status`], [`report`] | tell |
+//! | [`secret_file`], [`regular_file`] | reads what others put into files |
+//! | [`trace`] | records what goes over links and sockets |
 //! | [`wait`], [`clock`] | wait so that a signal ends it; tell the time |
 
 pub mod bootstrap;
@@ -21,6 +23,7 @@ pub mod daemon;
 pub mod device;
 pub mod exit;
 pub mod orders;
+pub mod regular_file;
 pub mod report;
 pub mod secret_file;
 pub mod session;

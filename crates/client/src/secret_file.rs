@@ -1,7 +1,7 @@
 //! Secrets that an operator puts into files: the card's PIN, the enrolment secret.
 
+use crate::regular_file;
 use omadm_core::secret::Secret;
-use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ pub enum SecretFileError {
 /// Reads a secret: the file's content without the line's end. The file must be for its owner only.
 pub fn read_secret(path: &Path) -> Result<Secret, SecretFileError> {
     let fail = |source| SecretFileError::Read { path: path.to_owned(), source };
-    let file = File::open(path).map_err(fail)?;
+    let file = regular_file::open(path).map_err(fail)?;
     let facts = file.metadata().map_err(fail)?;
     let mode = facts.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {
