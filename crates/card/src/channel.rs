@@ -13,7 +13,7 @@ const MAX_BYTES: usize = 256 * 1024;
 /// The most that one command may return, over all GET RESPONSEs.
 const MAX_RESPONSE: usize = 4096;
 
-/// What commands are counted for (docs/card-files.md, "Count").
+/// What commands are counted for (docs/card-files.md, "How it is read").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// Finding and reading the Bootstrap Message.

@@ -16,7 +16,7 @@ use omadm_core::bootstrap::sequence::{
 };
 use omadm_core::ids::{DevId, SrvId};
 use omadm_core::reason::{Attempt, Method, Reason};
-use omadm_core::web::{Basic, DEV_ID_HEADER, Url, media, retry_after};
+use omadm_core::web::{Basic, DEV_ID_HEADER, Url, default_user, media, retry_after};
 use omadm_tls::Anchors;
 use std::io::{self, Read};
 use std::path::Path;
@@ -295,8 +295,7 @@ impl Client {
 /// The Authorization header of Basic with the device's own credentials; it is sent at once (Profile P-38).
 pub(crate) fn own_basic(login: &Login, dev_id: &DevId) -> Result<String, String> {
     let password = read_secret(&login.secret_file).map_err(|error| error.to_string())?;
-    // Profile P-20: where no user is configured it is the DevID, percent-encoded.
-    let user = login.user.clone().unwrap_or_else(|| percent_encoded(dev_id.as_str()));
+    let user = login.user.clone().unwrap_or_else(|| default_user(dev_id));
     let basic = Basic::new(user, password).map_err(|error| format!("bootstrap.user: {error}"))?;
     header_text(&basic)
 }
@@ -306,28 +305,9 @@ pub(crate) fn header_text(basic: &Basic) -> Result<String, String> {
     String::from_utf8(basic.header_value().expose().to_vec()).map_err(|_| "the credentials are not text".to_owned())
 }
 
-fn percent_encoded(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
-}
-
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // One more than allowed, so that a file that is too large is told from one that just fits.
     regular_file::open(path)?.take(MAX_BODY as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn without_a_user_the_dev_id_is_percent_encoded() {
-        assert_eq!(percent_encoded("IMEI:493005100592800"), "IMEI%3A493005100592800");
-    }
 }

@@ -5,10 +5,15 @@ mod basic;
 mod url;
 
 pub use accept::{media_type, negotiate};
-pub use basic::{Basic, BasicError};
+pub use basic::{Basic, BasicError, default_user};
 pub use url::{MAX_URL, Origin, Url, UrlError, is_public};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
+
 use crate::time::Timestamp;
+
+/// What stays as it is when text is percent-encoded here: RFC 3986 unreserved.
+pub(crate) const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The header that carries the DevID in every request of a DM Client (spec 3).
 pub const DEV_ID_HEADER: &str = "OMADM-DevID";

@@ -1,7 +1,5 @@
 //! What all requests share.
 
-use omadm_core::ids::DevId;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -35,12 +33,4 @@ pub(crate) struct App {
     pub(crate) messages: Limiter<i64>,
     /// What is under way.
     pub(crate) load: Load,
-}
-
-/// What stays as it is in a user: RFC 3986 unreserved.
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// The user of Basic where none is configured: the DevID percent-encoded, since a user holds no colon (Profile P-20).
-pub(crate) fn user_of(dev_id: &DevId) -> String {
-    utf8_percent_encode(dev_id.as_str(), UNRESERVED).to_string()
 }

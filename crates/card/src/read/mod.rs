@@ -1,4 +1,4 @@
-//! Reading the Bootstrap Message from a card (docs/card-files.md, "Reading").
+//! Reading the Bootstrap Message from a card (docs/card-files.md, "How it is read").
 
 mod content;
 mod identity;

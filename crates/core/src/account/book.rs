@@ -242,8 +242,8 @@ impl AccountBook {
         changed
     }
 
-    /// What installing these accounts from this source would give. `wishes` are the MIIDs that the message named; a
-    /// wish that is taken, and an account without one, get the next free number.
+    /// What installing these accounts from this source would give. Beside each account stands the MIID that the message
+    /// wishes for it; where the wish was ever given, and where there is none, it is the next number.
     ///
     /// A SrvID that another source installed is refused (Profile P-3), unless that account cannot be relied on: then it
     /// becomes the fallback of the new one. Installing removes what the same source had installed before and is no

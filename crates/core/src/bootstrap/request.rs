@@ -1,12 +1,10 @@
 //! The query of a bootstrap request (Profile P-4): written by the client, read by the server.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{percent_decode_str, utf8_percent_encode};
 
 use crate::ids::{DevId, Mcc, Mnc};
-use crate::web::{Url, UrlError};
+use crate::web::{UNRESERVED, Url, UrlError};
 
-/// What stays as it is in a query: RFC 3986 unreserved.
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// The longest query that is read, in bytes.
 const MAX_QUERY: usize = 2048;
 

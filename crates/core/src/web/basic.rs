@@ -3,6 +3,10 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
+use percent_encoding::utf8_percent_encode;
+
+use super::UNRESERVED;
+use crate::ids::DevId;
 use crate::secret::Secret;
 
 /// A user and a password. The user holds no colon.
@@ -24,6 +28,11 @@ pub enum BasicError {
     /// Not base64 of user, colon and password.
     #[error("not base64 of user, colon and password")]
     Malformed,
+}
+
+/// The user of Basic where none is configured: the DevID percent-encoded, since a user holds no colon (Profile P-20).
+pub fn default_user(dev_id: &DevId) -> String {
+    utf8_percent_encode(dev_id.as_str(), UNRESERVED).to_string()
 }
 
 /// The longest Authorization header that is read, in bytes.
@@ -83,6 +92,12 @@ mod tests {
         let header = std::str::from_utf8(header.expose()).unwrap();
         assert_eq!(header, "Basic YWNtZS0wMDAxOmNvcnJlY3QgaG9yc2UgYmF0dGVyeQ==");
         assert_eq!(Basic::parse(header), Ok(basic));
+    }
+
+    #[test]
+    fn without_a_user_the_dev_id_is_percent_encoded() {
+        assert_eq!(default_user(&"IMEI:493005100592800".parse().unwrap()), "IMEI%3A493005100592800");
+        assert_eq!(default_user(&"a-b._~/%".parse().unwrap()), "a-b._~%2F%25");
     }
 
     #[test]

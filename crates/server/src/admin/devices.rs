@@ -7,6 +7,7 @@ use http::header::LINK;
 use http::{HeaderValue, StatusCode};
 use omadm_core::ids::DevId;
 use omadm_core::secret::Secret;
+use omadm_core::web::default_user;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -14,7 +15,6 @@ use serde_json::{Value, json};
 use super::Admin;
 use super::input::{DevicePath, Json as Input, Page};
 use super::views::{DeviceView, JobView, SessionView};
-use crate::app::user_of;
 use crate::auth::enrolment_place;
 use crate::clock;
 use crate::problem::Refusal;
@@ -51,7 +51,7 @@ pub(super) async fn add(
     State(admin): State<Admin>,
     Input(body): Input<NewDeviceBody>,
 ) -> Result<(StatusCode, Json<Added>), Refusal> {
-    let user = body.user.unwrap_or_else(|| user_of(&body.dev_id));
+    let user = body.user.unwrap_or_else(|| default_user(&body.dev_id));
     if !(1..=255).contains(&user.len()) || user.contains(':') || user.chars().any(char::is_control) {
         return Err(Refusal::bad("user: 1 to 255 bytes without colon and control characters are expected"));
     }

@@ -3,6 +3,7 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use omadm_core::account::Credential;
 use omadm_core::bootstrap::message::{BootstrapMessage, Limit, MessageError};
 use omadm_core::secret::Secret;
 use omadm_core::web::media;
@@ -172,9 +173,9 @@ impl Template {
 fn fill(account: &mut Map<String, Value>, filling: &Filling) {
     account.insert("SrvURI".to_owned(), format!("{}{DM}", filling.server).into());
     if let Some((user, password)) = &filling.basic {
-        // Profile P-20: scheme, colon, user.
+        let credential = Credential::Basic { user: user.clone(), password: password.clone() };
         let trsp = json!({
-            "Data": BASE64_STANDARD.encode(format!("basic:{user}")),
+            "Data": BASE64_STANDARD.encode(credential.data()),
             "Secret": BASE64_STANDARD.encode(password.expose()),
         });
         if let Some(auth) = object(account, "Auth") {

@@ -3,9 +3,9 @@
 use http::{HeaderMap, StatusCode};
 use omadm_core::ids::DevId;
 use omadm_core::reason::Method;
-use omadm_core::web::DEV_ID_HEADER;
+use omadm_core::web::{DEV_ID_HEADER, default_user};
 
-use crate::app::{App, user_of};
+use crate::app::App;
 use crate::auth::{self, Proven, Shown};
 use crate::body::header;
 use crate::clock;
@@ -62,7 +62,7 @@ pub(crate) async fn prove(app: &App, case: &mut Case, headers: &HeaderMap) -> Re
 }
 
 async fn bind(app: &App, credential: &Credential, dev_id: &DevId) -> Result<Device, Refusal> {
-    let new = NewDevice { dev_id: dev_id.clone(), user: user_of(dev_id), enrolment: None, at: clock::now() };
+    let new = NewDevice { dev_id: dev_id.clone(), user: default_user(dev_id), enrolment: None, at: clock::now() };
     let device = app.store.bind(credential.id, new).await?;
     tracing::info!(source = credential.source.as_str(), "a credential is bound to the first device that uses it");
     Ok(device)
