@@ -1,0 +1,2 @@
+//! What shows how omadm fares where a test of one behaviour is too small: whole device lives on a virtual clock, and
+//! benchmarks of the real programs. Nothing here ships.

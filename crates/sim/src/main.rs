@@ -1,0 +1,3 @@
+//! `omadm-sim`: lives and benchmarks, for `make lives` and `make bench`.
+
+fn main() {}
