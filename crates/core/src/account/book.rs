@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::{DMACC_MOID, DmAccount};
 use crate::ids::{Miid, Moid, SrvId};
+use crate::mo::miid::{self, Given};
 use crate::mo::{Definitions, MoError, Tree};
 use crate::package::MosItem;
 use crate::reason::Method;
@@ -130,13 +131,10 @@ pub struct AccountBook {
     #[serde(default)]
     fallbacks: Vec<InstalledAccount>,
     #[serde(default)]
-    last_number: u32,
+    last_number: u64,
     #[serde(default)]
     granted: BTreeSet<Miid>,
 }
-
-/// So many wished MIIDs are granted in a device's life; then numbers are given (Profile P-17).
-const MAX_GRANTED: usize = 256;
 
 /// What a message would do to the book.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -335,20 +333,13 @@ impl AccountBook {
 
     /// The wish if it was never given, else the next number that was never given.
     fn assign_miid(&mut self, wish: Option<&Miid>) -> Miid {
-        if let Some(wish) = wish
-            && self.granted.len() < MAX_GRANTED
-            && !wish.as_str().parse::<u32>().is_ok_and(|number| number <= self.last_number)
-            && self.granted.insert(wish.clone())
-        {
-            return wish.clone();
-        }
-        loop {
-            self.last_number = self.last_number.wrapping_add(1);
-            if let Ok(miid) = self.last_number.to_string().parse()
-                && !self.granted.contains(&miid)
-            {
-                return miid;
+        let granted = &self.granted;
+        match miid::give(wish, granted.len(), "", &mut self.last_number, |miid| granted.contains(miid)) {
+            Given::Wish(miid) => {
+                self.granted.insert(miid.clone());
+                miid
             }
+            Given::Counted(miid) => miid,
         }
     }
 }
