@@ -233,12 +233,13 @@ impl AccountBook {
         self.fallbacks.retain(|one| there.contains(&one.account.srv_id));
     }
 
-    /// Whether an account came from this card.
-    pub fn came_from_card(&self, iccid: &str) -> bool {
-        self.cards().any(|origin| origin == iccid)
+    /// Whether an account that came from no card can be relied on.
+    pub fn has_usable_without_cards(&self, by: Judgement) -> bool {
+        self.all().any(|one| one.source.method != Method::Smartcard && one.standing(by) == Standing::Usable)
     }
 
-    fn cards(&self) -> impl Iterator<Item = &str> {
+    /// The ICCIDs of the cards that accounts came from, one for each account.
+    pub fn cards(&self) -> impl Iterator<Item = &str> {
         self.all().filter(|one| one.source.method == Method::Smartcard).map(|one| one.source.origin.as_str())
     }
 
