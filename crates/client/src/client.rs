@@ -24,6 +24,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How often the time is kept while the clock is not set, in seconds.
+const KEPT_EVERY: u64 = 3600;
+
 /// Failed to begin with a device's state.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -57,6 +60,8 @@ pub struct Client {
     pub(crate) tally: Tally,
     /// Where exchanges are recorded.
     pub(crate) trace: Trace,
+    /// The time and the [`World::monotonic`] time when the clock was last looked at.
+    seen: Option<(Timestamp, Duration)>,
     /// The last look at the card in this run.
     pub(crate) look: Option<Look>,
     /// All attempts that are known, those that are not worth a durable record included.
@@ -152,7 +157,8 @@ impl Client {
         let definitions = Arc::new(device::definitions(&config));
         let mut client = Self {
             rights: device::rights(&config),
-            clock: Clock::new(world.clone(), memory.state().notes.written),
+            clock: Clock::new(world.clone(), memory.state().known_time()),
+            seen: None,
             world,
             attempts: memory.state().attempts.clone(),
             config,
@@ -187,8 +193,7 @@ impl Client {
 
     /// Forgets everything but refused PINs, and begins anew.
     pub fn reset(&mut self) -> Result<(), StateError> {
-        let now = self.clock.now();
-        self.memory.change(now, |state| {
+        self.memory.change(self.known_time(), |state| {
             *state = State { refused_pins: std::mem::take(&mut state.refused_pins), ..State::default() };
         })?;
         self.attempts.clear();
@@ -247,9 +252,35 @@ impl Client {
 
     /// Writes what changed and is worth it; a failure is told and tried again with the next change.
     pub(crate) fn save(&mut self) {
-        let now = self.clock.now();
-        if let Err(error) = self.memory.save(now) {
+        if let Err(error) = self.memory.save(self.known_time()) {
             tracing::error!("{error}");
+        }
+    }
+
+    /// The last time that is known for sure (Profile P-27): a server's certificate was good then; and while the clock is
+    /// not set, how far time went on. A clock that is merely ahead is never taken for the truth.
+    pub(crate) fn known_time(&self) -> Timestamp {
+        let known = self.clock.floor().max(self.state().known_time()).max(self.state().newest_session());
+        if self.clock.is_set() { known } else { known.max(self.clock.now()) }
+    }
+
+    /// Looks whether the clock was set meanwhile, and sets what was noted right. Gives the seconds that it was set back.
+    pub(crate) fn heed_clock(&mut self) -> u64 {
+        let (now, passed) = (self.clock.now(), self.world.monotonic());
+        let expected = self.seen.map_or(now, |(seen, then)| seen.plus(passed.saturating_sub(then).as_secs()));
+        self.seen = Some((now, passed));
+        let is_set = self.clock.is_set();
+        self.memory.state_mut().heed_clock(now, is_set);
+        expected.since(now)
+    }
+
+    /// Keeps how far time went on, hourly, while the clock is not set: or an account would never become stale in a device
+    /// that begins in the same year whenever it starts.
+    pub(crate) fn keep_time(&mut self) {
+        let now = self.clock.now();
+        if !self.clock.is_set() && now.since(self.state().known_time()) >= KEPT_EVERY {
+            self.memory.state_mut().kept_time = now;
+            self.save();
         }
     }
 

@@ -68,6 +68,7 @@ impl Schedule {
 
     /// Carries out what is due first. Where nothing is due: how long to wait, unless an order comes.
     pub fn step(&mut self, client: &mut Client) -> Result<Option<Duration>, Stopped> {
+        self.heed_clock(client);
         let now = client.clock.now();
         let next = self.next(client, now);
         client.memory.state_mut().notes.next = next.as_ref().map(|(next, _)| next.clone());
@@ -94,6 +95,13 @@ impl Schedule {
         });
         // Of what is due at the same time the first stands first: bootstrap, then the accounts in their order.
         bootstrap.into_iter().chain(sessions).min_by_key(|(next, _)| next.at)
+    }
+
+    /// After the clock was set back, what is to come is as far away as before.
+    fn heed_clock(&mut self, client: &mut Client) {
+        let back = client.heed_clock();
+        let nexts = self.bootstrap.iter_mut().chain(self.troubles.values_mut().map(|trouble| &mut trouble.next));
+        nexts.for_each(|next| next.at = Timestamp(next.at.0.saturating_sub(back)));
     }
 
     /// Logs what comes next, once.
@@ -212,6 +220,7 @@ impl Schedule {
         let why = format!("the last session with {srv_id} broke off: {why}");
         tracing::info!("the next session with {srv_id} is tried in {}", in_words(wait));
         self.troubles.insert(srv_id.clone(), Trouble { failures, next: Next { at: now.time.plus(wait), why } });
+        client.keep_time();
     }
 }
 
