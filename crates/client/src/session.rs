@@ -165,6 +165,7 @@ impl Client {
 
     fn note_session(&mut self, srv_id: &SrvId, report: &Report) {
         let now = self.clock.now();
+        let by = self.judgement();
         let ending = if report.ended { "ended" } else { "broke off" };
         tracing::info!("the session with {srv_id} {ending}: {}", report.message);
         if report.ended && self.tally.open {
@@ -191,7 +192,7 @@ impl Client {
                 installed.mos_answered = report.mos_answered.clone();
             }
         }
-        state.accounts.note_session(srv_id, report.ended, report.retry == Retry::Refused, now);
+        state.accounts.note_session(srv_id, report.ended, report.retry == Retry::Refused, by);
         if report.ended {
             state.session_not_before.remove(srv_id);
         }
