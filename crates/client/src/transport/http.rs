@@ -7,7 +7,7 @@ use super::wire::Dialer;
 use crate::wait::Stop;
 use omadm_core::time::Timestamp;
 use omadm_core::web::{Origin, Url};
-use omadm_tls::{Anchors, ClientContext};
+use omadm_tls::{Anchors, ClientContext, ClientIdentity};
 use std::sync::OnceLock;
 use std::time::Duration;
 use ureq::Agent;
@@ -186,7 +186,8 @@ impl Http {
 
 impl Parts {
     fn agent(&self, anchors: &Anchors, public_only: bool) -> Result<Agent, HttpError> {
-        let tls = ClientContext::new(anchors).map_err(|error| HttpError::Tls(error.to_string()))?;
+        let tls = ClientContext::new(anchors, &ClientIdentity::nobody())
+            .map_err(|error| HttpError::Tls(error.to_string()))?;
         let dialer = Dialer {
             tls: tls.not_before(self.floor.0),
             public_only,
