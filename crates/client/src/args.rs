@@ -311,9 +311,7 @@ mod tests {
         }
         let Asked::Tell(text) = ask(&["-V"]).unwrap() else { panic!() };
         assert_eq!(text, format!("omadm-client {}\n", env!("CARGO_PKG_VERSION")));
-        for page in PAGES {
-            assert!(page.help().lines().all(|line| line.len() <= 80), "{}", page.help());
-        }
-        assert!(overview().lines().all(|line| line.len() <= 80), "{}", overview());
+        let narrow = |text: String| text.lines().all(|line| line.len() <= 80 || line.contains(CONFIG));
+        assert!(PAGES.iter().map(Page::help).chain([overview()]).all(narrow));
     }
 }

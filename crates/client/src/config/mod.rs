@@ -11,8 +11,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use values::{Allow, Auth, CardLink, RightsList};
 use section::{Section, Span, Wrong, items};
+pub use values::{Allow, Auth, CardLink, RightsList};
 use values::{duration, period};
 
 /// The largest configuration file that is read, in bytes.
@@ -214,7 +214,10 @@ fn whole(text: &str, base: &Path) -> Result<Config, Wrong> {
         state: base.join(file.required("state")?.as_str()),
         device,
         example_mo: file.flag("example_mo")?,
-        card: section_card(file.section_or_empty("card", &["link", "reader", "pin_file", "timeout", "wait", "allow"])?, base)?,
+        card: section_card(
+            file.section_or_empty("card", &["link", "reader", "pin_file", "timeout", "wait", "allow"])?,
+            base,
+        )?,
         factory: path(&mut file.section_or_empty("factory", &["file"])?, "file", base)?,
         bootstrap,
         login,
@@ -226,8 +229,24 @@ fn whole(text: &str, base: &Path) -> Result<Config, Wrong> {
 }
 
 const FILE: [&str; 18] = [
-    "state", "dev_id", "man", "mod", "dev_type", "oem", "fw_v", "sw_v", "hw_v", "lang", "example_mo", "card", "factory",
-    "bootstrap", "sim", "session", "http", "access",
+    "state",
+    "dev_id",
+    "man",
+    "mod",
+    "dev_type",
+    "oem",
+    "fw_v",
+    "sw_v",
+    "hw_v",
+    "lang",
+    "example_mo",
+    "card",
+    "factory",
+    "bootstrap",
+    "sim",
+    "session",
+    "http",
+    "access",
 ];
 
 const BOOTSTRAP: [&str; 7] = ["url", "ca", "auth", "user", "secret_file", "cert", "key"];
@@ -244,10 +263,7 @@ fn section_card(mut card: Section<'_>, base: &Path) -> Result<CardConfig, Wrong>
     })
 }
 
-fn section_bootstrap(
-    mut section: Section<'_>,
-    base: &Path,
-) -> Result<(Option<BootstrapConfig>, Option<Login>), Wrong> {
+fn section_bootstrap(mut section: Section<'_>, base: &Path) -> Result<(Option<BootstrapConfig>, Option<Login>), Wrong> {
     for key in ["cert", "key"] {
         if let Some(said) = section.given(key)? {
             return Err(said.wrong("bootstrap with a client certificate is not supported yet"));

@@ -32,8 +32,8 @@ pub(super) struct Said<'a> {
 impl<'a> Section<'a> {
     /// The whole file.
     pub(super) fn file(text: &'a str, known: &[&str]) -> Result<Self, Wrong> {
-        let table = DeTable::parse(text)
-            .map_err(|error| (error.span().unwrap_or_default(), error.message().to_owned()))?;
+        let table =
+            DeTable::parse(text).map_err(|error| (error.span().unwrap_or_default(), error.message().to_owned()))?;
         // What is missing in the file is missing from its first line on.
         Self::of(table.into_inner(), 0..0, known)
     }

@@ -131,7 +131,9 @@ pub(super) fn text(text: &str) -> Result<String, &'static str> {
 /// A time such as `500ms`, `20s`, `5m`, `24h` or `7d`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| {
-        format!("not a time: \"{text}\"; a whole number with ms, s, m, h or d, at most 366d, is expected, such as \"20s\"")
+        format!(
+            "not a time: \"{text}\"; a whole number with ms, s, m, h or d, at most 366d, is expected, such as \"20s\""
+        )
     })
 }
 
