@@ -258,7 +258,10 @@ impl Client {
             .map_err(|error| error.to_string())?;
         let now = self.clock.now();
         let names: Vec<_> = state.accounts.iter().map(|one| one.account.srv_id.to_string()).collect();
-        self.memory.change(now, |present| *present = state).map_err(|error| error.to_string())?;
+        self.memory.change_or_hold(now, |present| *present = state).map_err(|error| error.to_string())?;
+        if let Some(trouble) = self.memory.trouble() {
+            tracing::error!("{trouble}");
+        }
         self.trace.did(&format!("Install the account {}", names.join(", ")), "in one atomic step");
         Ok(())
     }

@@ -113,10 +113,8 @@ impl Client {
         let (folder, name) = place(&config.state)?;
         let storage = disk(folder, &config.state)?;
         let lock = Lock::take(&config.state)?;
-        let (memory, warning) = Memory::open(storage, &name, Clock::new(Timestamp::default()).now())?;
-        if let Some(warning) = warning {
-            tracing::error!("{warning}");
-        }
+        let (memory, news) = Memory::open(storage, &name, Clock::new(Timestamp::default()).now());
+        news.iter().map(String::as_str).chain(memory.trouble()).for_each(|sentence| tracing::error!("{sentence}"));
         Self::with(config, stop, memory, lock)
     }
 
@@ -125,7 +123,10 @@ impl Client {
         let (folder, name) = place(&config.state)?;
         let storage = disk(folder, &config.state)?;
         let lock = Lock::take(&config.state)?;
-        let memory = Memory::begin_anew(storage, &name, Clock::new(Timestamp::default()).now())?;
+        let now = Clock::new(Timestamp::default()).now();
+        let (mut memory, news) = Memory::open(storage, &name, now);
+        news.iter().for_each(|sentence| tracing::error!("{sentence}"));
+        memory.begin_anew(now)?;
         Self::with(config, stop, memory, lock)
     }
 
@@ -169,9 +170,7 @@ impl Client {
     /// Forgets everything but refused PINs, and begins anew.
     pub fn reset(&mut self) -> Result<(), StateError> {
         let now = self.clock.now();
-        self.memory.change(now, |state| {
-            *state = State { refused_pins: std::mem::take(&mut state.refused_pins), ..State::default() };
-        })?;
+        self.memory.begin_anew(now)?;
         self.attempts.clear();
         self.look = None;
         self.tally = Tally::default();
@@ -191,6 +190,7 @@ impl Client {
     pub fn status(&self) -> Status {
         let mut status = Status::of(&self.config, self.memory.state());
         status.attempts = self.attempts.clone();
+        status.storage = self.memory.trouble().map(str::to_owned);
         if self.tally.open {
             status.last_run = self.tally.count();
         }

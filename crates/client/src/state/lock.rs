@@ -34,7 +34,7 @@ impl Lock {
         // A file of its own, since the state file is replaced by renaming.
         let path = beside(state, ".lock");
         let open = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let file = match open {
+        let file = match open.or_else(|error| read_only(state, &path).ok_or(error)) {
             Ok(file) => file,
             Err(source) => return Err(LockError::Io { path, source }),
         };
@@ -44,6 +44,12 @@ impl Lock {
             Err(TryLockError::Error(source)) => Err(LockError::Io { path, source }),
         }
     }
+}
+
+/// Where nothing can be written: the lock file as it is, else the folder.
+fn read_only(state: &Path, path: &Path) -> Option<File> {
+    let folder = state.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(path).or_else(|_| File::open(folder)).ok()
 }
 
 /// The path of a file beside the state file, such as its lock or its socket.

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 pub trait Storage: Send {
     /// The whole file; `None` if there is none. A file of more than `limit` bytes is [`io::ErrorKind::FileTooLarge`].
     fn read(&self, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>>;
-    /// Makes the file anew with this content, mode 0600. Not durable yet.
+    /// Makes the file anew with this content, mode 0600. What had the name before is left as it is where it has another
+    /// name too. Not durable yet.
     fn write(&mut self, name: &str, content: &[u8]) -> io::Result<()>;
     /// Makes the file's content durable.
     fn sync(&mut self, name: &str) -> io::Result<()>;
@@ -58,9 +59,16 @@ impl Storage for Disk {
 
     fn write(&mut self, name: &str, content: &[u8]) -> io::Result<()> {
         let path = self.folder.join(name);
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-        // The mode above counts only for a new file.
-        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        // Never in place: a file of that name has another mode perhaps, or is the old state by another name.
+        let mut new = OpenOptions::new();
+        new.write(true).create_new(true).mode(0o600);
+        let mut file = match new.open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::remove_file(&path)?;
+                new.open(&path)?
+            }
+            opened => opened?,
+        };
         file.write_all(content)
     }
 
