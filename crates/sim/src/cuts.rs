@@ -48,6 +48,8 @@ pub fn cut_everywhere(
             }
         }
     };
+    // At once, so that `check` still sees what the program noted.
+    look("after the end", &whole, &mut cuts);
     for (number, operation) in cuts.operations.clone().iter().enumerate() {
         let portions: &[Portion] = match operation {
             Operation::Write(_) => &Portion::EACH,
@@ -64,7 +66,6 @@ pub fn cut_everywhere(
             }
         }
     }
-    look("after the end", &whole, &mut cuts);
     cuts
 }
 
