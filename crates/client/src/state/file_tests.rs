@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 fn with(content: &[u8]) -> (tempfile::TempDir, StateFile) {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("state"), content).unwrap();
-    let file = StateFile::new(Box::new(Disk::open(folder.path()).unwrap()), "state");
+    let file = StateFile::new(Box::new(Disk::open(folder.path())), "state");
     (folder, file)
 }
 
@@ -18,7 +18,7 @@ fn whole(body: &[u8]) -> Vec<u8> {
 }
 
 fn names(folder: &tempfile::TempDir) -> Vec<String> {
-    Disk::open(folder.path()).unwrap().list().unwrap()
+    Disk::open(folder.path()).list().unwrap()
 }
 
 fn body(loaded: &Loaded) -> &[u8] {
@@ -85,7 +85,7 @@ fn a_clock_that_went_back_costs_no_damaged_file() {
 fn a_real_state_file_is_for_its_owner_only_and_read_back() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("below/state");
-    let disk = Disk::open(path.parent().unwrap()).unwrap();
+    let disk = Disk::open(path.parent().unwrap());
     let mut file = StateFile::new(Box::new(disk), "state");
     assert_eq!(file.load().unwrap(), Loaded::Fresh);
     file.replace(b"{}").unwrap();

@@ -1,7 +1,7 @@
 //! The state in memory and in its file, and when the one is written to the other.
 
 use super::file::{Damage, Loaded, StateError, StateFile};
-use super::record::State;
+use super::record::{SessionNote, State};
 use super::storage::Storage;
 use omadm_core::time::Timestamp;
 use zeroize::Zeroizing;
@@ -75,6 +75,23 @@ impl Memory {
         {
             return Ok(false);
         }
+        self.write(now)?;
+        Ok(true)
+    }
+
+    /// Writes the state if sessions ended in another way than the file says.
+    pub fn save_session_notes(&mut self, now: Timestamp) -> Result<(), StateError> {
+        let endings = |state: &State| {
+            let ending = |note: &SessionNote| (note.ended, note.reason, note.message.clone());
+            state.notes.sessions.iter().map(|(srv_id, note)| (srv_id.clone(), ending(note))).collect::<Vec<_>>()
+        };
+        if self.durable.as_ref().is_some_and(|durable| endings(durable) == endings(&self.state)) {
+            return Ok(());
+        }
+        self.write(now)
+    }
+
+    fn write(&mut self, now: Timestamp) -> Result<(), StateError> {
         if !self.ours {
             return Err(StateError::Kept(self.trouble.clone().unwrap_or_default()));
         }
@@ -83,7 +100,7 @@ impl Memory {
             Ok(()) => {
                 self.durable = Some(self.state.clone());
                 self.trouble = None;
-                Ok(true)
+                Ok(())
             }
             Err(error) => {
                 // The file may hold the old state or the new one.
@@ -179,7 +196,9 @@ impl Memory {
                         self.own(State::default());
                     } else {
                         news = "the state file can be read again, and is taken up".to_owned();
+                        let attempts = [found.attempts.clone(), self.state.attempts.clone()].concat();
                         self.state = (*found).clone();
+                        self.state.set_attempts(attempts);
                         self.own(*found);
                     }
                     refused.into_iter().for_each(|pin| self.state.remember_refused_pin(pin));

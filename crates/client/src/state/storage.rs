@@ -32,13 +32,27 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// The folder, which is made if it is not there (mode 0700).
-    pub fn open(folder: &Path) -> io::Result<Self> {
-        if !folder.is_dir() {
-            fs::create_dir_all(folder)?;
-            fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
+    /// The folder, which is made if it is not there (mode 0700). If that fails it is tried again with each write.
+    pub fn open(folder: &Path) -> Self {
+        let disk = Self { folder: folder.to_owned() };
+        // The first write says what is wrong.
+        let _ = disk.make_folder();
+        disk
+    }
+
+    /// Makes the folder with its name durable; says whether there was none.
+    fn make_folder(&self) -> io::Result<bool> {
+        let there = |folder: &&Path| folder.as_os_str().is_empty() || folder.is_dir();
+        let Some(parent) = self.folder.ancestors().find(there).filter(|found| *found != self.folder) else {
+            return Ok(false);
+        };
+        fs::create_dir_all(&self.folder)?;
+        fs::set_permissions(&self.folder, fs::Permissions::from_mode(0o700))?;
+        for above in self.folder.ancestors().skip(1).take_while(|above| above.starts_with(parent)) {
+            let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+            File::open(above)?.sync_all()?;
         }
-        Ok(Self { folder: folder.to_owned() })
+        Ok(true)
     }
 }
 
@@ -67,6 +81,7 @@ impl Storage for Disk {
                 fs::remove_file(&path)?;
                 new.open(&path)?
             }
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.make_folder()? => new.open(&path)?,
             opened => opened?,
         };
         file.write_all(content)
