@@ -256,7 +256,10 @@ impl Client {
         crate::device::refresh(&mut state.tree, &definitions, &facts, &state.accounts)
             .map_err(|error| error.to_string())?;
         let names: Vec<_> = state.accounts.iter().map(|one| one.account.srv_id.to_string()).collect();
-        self.memory.change(self.known_time(), |present| *present = state).map_err(|error| error.to_string())?;
+        self.memory.change_or_hold(self.known_time(), |present| *present = state).map_err(|error| error.to_string())?;
+        if let Some(trouble) = self.memory.trouble() {
+            tracing::error!("{trouble}");
+        }
         self.trace.did(&format!("Install the account {}", names.join(", ")), "in one atomic step");
         Ok(())
     }

@@ -17,6 +17,7 @@ use omadm_client::trace::Trace;
 use omadm_client::wait::Stop;
 use omadm_core::mo::Definitions;
 use omadm_core::uri::ClientUri;
+use rustix::fs::Access;
 use serde_json::Value;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -97,13 +98,17 @@ fn order(cli: &Cli, config: Config, stop: &Stop, order: &Order) -> Result<Told, 
         Ok(reply) => reply,
         Err(error @ AskError::NoReply(_)) => return Err((Exit::Failed, error.to_string())),
         Err(AskError::NotRunning) => {
-            let opened = match order {
-                // Also where the state cannot be read.
-                Order::Reset {} => Client::begin_anew(config, stop),
-                Order::Status {} | Order::Session { .. } | Order::Bootstrap {} => Client::open(config, stop),
-            };
-            let mut client = opened.map_err(open_failure)?;
-            orders::carry_out(&mut client, order).map_err(|stopped| (Exit::Failed, stopped.to_string()))?
+            let mut client = Client::open(config, stop).map_err(open_failure)?;
+            // What could not be kept is not begun; a reset mends some of what is wrong.
+            if let (Some(trouble), false) = (client.storage_trouble(), matches!(order, Order::Reset {})) {
+                return Err((Exit::Failed, trouble.to_owned()));
+            }
+            let reply = orders::carry_out(&mut client, order).map_err(|stopped| (Exit::Failed, stopped.to_string()))?;
+            client.keep_session_notes();
+            match client.storage_trouble() {
+                Some(trouble) => return Err((Exit::Failed, trouble.to_owned())),
+                None => reply,
+            }
         }
     };
     tell(cli, order, reply)
@@ -142,10 +147,10 @@ fn status(cli: &Cli, config: &Config, stop: &Stop) -> Result<Told, Failure> {
     let status: Status = match ask(&socket_path(&config.state), &Order::Status {}, STATUS_LIMIT, stop) {
         Ok(reply) => serde_json::from_value(reply.result)
             .map_err(|error| (Exit::Failed, format!("the reply is not readable: {error}")))?,
-        Err(AskError::NotRunning) => Status::of(config, &read_state(config)?),
+        Err(AskError::NotRunning) => of_file(config)?,
         Err(AskError::NoReply(why)) => {
             tracing::warn!("the running client did not reply ({why}); this is what its state file tells");
-            Status::of(config, &read_state(config)?)
+            of_file(config)?
         }
     };
     let exit = match status.state {
@@ -157,6 +162,21 @@ fn status(cli: &Cli, config: &Config, stop: &Stop) -> Result<Told, Failure> {
         return Ok((exit, json_line(&value)));
     }
     Ok((exit, report::status(&status, look())))
+}
+
+/// What the state file tells. Where nothing can be written there may be a client that runs and cannot be asked.
+fn of_file(config: &Config) -> Result<Status, Failure> {
+    let mut status = Status::of(config, &read_state(config)?);
+    let folder = config.state.parent().filter(|folder| folder.is_dir());
+    if let Some(folder) = folder
+        && let Err(error) = rustix::fs::access(folder, Access::WRITE_OK)
+    {
+        let folder = folder.display();
+        status.storage = Some(format!(
+            "nothing can be written in {folder}: {error}; a client that runs keeps what changes in memory, and cannot be asked"
+        ));
+    }
+    Ok(status)
 }
 
 fn read_state(config: &Config) -> Result<State, Failure> {

@@ -116,17 +116,13 @@ impl Tally {
 }
 
 impl Client {
-    /// Takes the lock and reads the state. What there is to say about it goes to the log.
+    /// Takes the lock and reads the state. What there is to say about it goes to the log. Where storage fails the client
+    /// works without it, and [`storage_trouble`](Self::storage_trouble) says so.
     pub fn open(config: Config, stop: &Stop) -> Result<Self, OpenError> {
-        let (storage, lock) = own(&config)?;
+        let (folder, _) = place(&config.state)?;
+        let storage = Box::new(Disk::open(folder));
+        let lock = Lock::take(&config.state)?;
         let client = Self::new(config, Arc::new(Host::new(stop)), storage)?;
-        Ok(Self { _lock: Some(lock), ..client })
-    }
-
-    /// Takes the lock and replaces the state by a fresh one, whatever it is.
-    pub fn begin_anew(config: Config, stop: &Stop) -> Result<Self, OpenError> {
-        let (storage, lock) = own(&config)?;
-        let client = Self::new_from_nothing(config, Arc::new(Host::new(stop)), storage)?;
         Ok(Self { _lock: Some(lock), ..client })
     }
 
@@ -134,22 +130,8 @@ impl Client {
     pub fn new(config: Config, world: Arc<dyn World>, storage: Box<dyn Storage>) -> Result<Self, OpenError> {
         let (_, name) = place(&config.state)?;
         let now = Clock::new(world.clone(), Timestamp::default()).now();
-        let (memory, warning) = Memory::open(storage, &name, now)?;
-        if let Some(warning) = warning {
-            tracing::error!("{warning}");
-        }
-        Self::with(config, world, memory)
-    }
-
-    /// The same, with a fresh state in place of whatever the storage holds.
-    pub fn new_from_nothing(
-        config: Config,
-        world: Arc<dyn World>,
-        storage: Box<dyn Storage>,
-    ) -> Result<Self, OpenError> {
-        let (_, name) = place(&config.state)?;
-        let now = Clock::new(world.clone(), Timestamp::default()).now();
-        let memory = Memory::begin_anew(storage, &name, now)?;
+        let (memory, news) = Memory::open(storage, &name, now);
+        news.iter().map(String::as_str).chain(memory.trouble()).for_each(|sentence| tracing::error!("{sentence}"));
         Self::with(config, world, memory)
     }
 
@@ -188,14 +170,12 @@ impl Client {
         if !folder.is_dir() {
             return Ok(Ok(State::default()));
         }
-        Ok(Memory::peek(disk(folder, &config.state)?, &name)?)
+        Ok(Memory::peek(Box::new(Disk::open(folder)), &name)?)
     }
 
     /// Forgets everything but refused PINs, and begins anew.
     pub fn reset(&mut self) -> Result<(), StateError> {
-        self.memory.change(self.known_time(), |state| {
-            *state = State { refused_pins: std::mem::take(&mut state.refused_pins), ..State::default() };
-        })?;
+        self.memory.begin_anew(self.known_time())?;
         self.attempts.clear();
         self.look = None;
         self.tally = Tally::default();
@@ -215,6 +195,7 @@ impl Client {
     pub fn status(&self) -> Status {
         let mut status = Status::of(&self.config, self.memory.state());
         status.attempts = self.attempts.clone();
+        status.storage = self.memory.trouble().map(str::to_owned);
         if self.tally.open {
             status.last_run = self.count();
         }
@@ -252,7 +233,37 @@ impl Client {
 
     /// Writes what changed and is worth it; a failure is told and tried again with the next change.
     pub(crate) fn save(&mut self) {
-        if let Err(error) = self.memory.save(self.known_time()) {
+        match self.memory.save(self.known_time()) {
+            // That was said when it was found, and is in the status.
+            Ok(_) | Err(StateError::Kept(_)) => {}
+            Err(error) => tracing::error!("{error}"),
+        }
+    }
+
+    /// What keeps the state from being durable, as a sentence.
+    pub fn storage_trouble(&self) -> Option<&str> {
+        self.memory.trouble()
+    }
+
+    /// Tries again where storage failed. Says whether the accounts are others now, since the state could be read at last.
+    pub(crate) fn mend_storage(&mut self) -> bool {
+        let before = self.state().accounts.clone();
+        let Some(news) = self.memory.retry(self.known_time()) else { return false };
+        tracing::info!("{news}");
+        let others = self.state().accounts != before;
+        if others {
+            self.attempts = self.state().attempts.clone();
+            if let Err(error) = self.refresh_tree() {
+                tracing::error!("{error}");
+            }
+        }
+        others
+    }
+
+    /// Makes durable how the last sessions ended, if they ended in another way than was known: for a program that ends
+    /// then, so that a later `status` can tell.
+    pub fn keep_session_notes(&mut self) {
+        if let Err(error) = self.memory.save_session_notes(self.known_time()) {
             tracing::error!("{error}");
         }
     }
@@ -295,13 +306,6 @@ impl Client {
     }
 }
 
-/// Storage and lock of a state file on this machine.
-fn own(config: &Config) -> Result<(Box<dyn Storage>, Lock), OpenError> {
-    let (folder, _) = place(&config.state)?;
-    let storage = disk(folder, &config.state)?;
-    Ok((storage, Lock::take(&config.state)?))
-}
-
 fn place(state: &Path) -> Result<(&Path, String), OpenError> {
     let fail = || OpenError::Folder {
         path: state.to_owned(),
@@ -310,11 +314,4 @@ fn place(state: &Path) -> Result<(&Path, String), OpenError> {
     let name = state.file_name().and_then(OsStr::to_str).ok_or_else(fail)?;
     let folder = state.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     Ok((folder, name.to_owned()))
-}
-
-fn disk(folder: &Path, state: &Path) -> Result<Box<dyn Storage>, OpenError> {
-    match Disk::open(folder) {
-        Ok(disk) => Ok(Box::new(disk)),
-        Err(source) => Err(OpenError::Folder { path: state.to_owned(), source }),
-    }
 }

@@ -24,6 +24,9 @@ use std::time::Duration;
 /// The longest pause without a look at the clock, which may be set meanwhile.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
+/// How long to wait before storage that failed is tried again.
+const STORAGE_PAUSE: Duration = Duration::from_secs(60);
+
 /// What a running client does when.
 #[derive(Debug)]
 pub struct Schedule {
@@ -33,6 +36,8 @@ pub struct Schedule {
     troubles: BTreeMap<SrvId, Trouble>,
     /// What was logged as coming next.
     told: Option<Next>,
+    /// Not before this time is storage tried again that failed.
+    mend_at: Timestamp,
 }
 
 /// A session that broke off.
@@ -63,16 +68,20 @@ impl Schedule {
     /// The schedule of a client that starts.
     pub fn new() -> Self {
         let bootstrap = Some(Next { at: Timestamp::default(), why: "the client starts".to_owned() });
-        Self { bootstrap, troubles: BTreeMap::new(), told: None }
+        Self { bootstrap, troubles: BTreeMap::new(), told: None, mend_at: Timestamp::default() }
     }
 
     /// Carries out what is due first. Where nothing is due: how long to wait, unless an order comes.
     pub fn step(&mut self, client: &mut Client) -> Result<Option<Duration>, Stopped> {
         self.heed_clock(client);
         let now = client.clock.now();
+        if now >= self.mend_at {
+            self.mend_storage(client);
+        }
         let next = self.next(client, now);
         client.memory.state_mut().notes.next = next.as_ref().map(|(next, _)| next.clone());
         client.publish();
+        let longest = if client.storage_trouble().is_some() { STORAGE_PAUSE } else { LONGEST_PAUSE };
         match next {
             Some((next, task)) if next.at <= now => {
                 self.carry_out(client, &task)?;
@@ -80,9 +89,21 @@ impl Schedule {
             }
             Some((next, _)) => {
                 self.tell(&next);
-                Ok(Some(Duration::from_secs(next.at.since(now)).min(LONGEST_PAUSE)))
+                Ok(Some(Duration::from_secs(next.at.since(now)).min(longest)))
             }
-            None => Ok(Some(LONGEST_PAUSE)),
+            None => Ok(Some(longest)),
+        }
+    }
+
+    /// Tries storage again that failed; then accounts may be there that could not be read before.
+    fn mend_storage(&mut self, client: &mut Client) {
+        if client.storage_trouble().is_none() {
+            return;
+        }
+        self.mend_at = client.clock.now().plus(STORAGE_PAUSE.as_secs());
+        if client.mend_storage() {
+            self.bootstrap = Some(Next { at: Timestamp::default(), why: "the state can be read again".to_owned() });
+            self.troubles.clear();
         }
     }
 
@@ -155,6 +176,7 @@ impl Schedule {
 
     /// Carries out a person's order, and what follows from it for the times.
     pub fn order(&mut self, client: &mut Client, order: &Order) -> Result<Reply, Stopped> {
+        self.mend_storage(client);
         let before = client.clock.now();
         let accounts = client.state().accounts.clone();
         let reply = orders::carry_out(client, order)?;

@@ -9,7 +9,9 @@ use omadm_core::ids::SrvId;
 use omadm_core::mo::Tree;
 use omadm_core::reason::{Attempt, Reason};
 use omadm_core::time::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// How many attempts are remembered, the newest ones.
@@ -30,10 +32,10 @@ pub struct State {
     #[serde(default)]
     pub tree: Tree,
     /// What was tried, oldest first.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "readable")]
     pub attempts: Vec<Attempt>,
     /// PINs that cards refused; they are never sent again.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "readable")]
     pub refused_pins: Vec<RefusedPin>,
     /// A Retry-After of the bootstrap server that still holds.
     #[serde(default)]
@@ -45,7 +47,7 @@ pub struct State {
     #[serde(default)]
     pub kept_time: Timestamp,
     /// What alone is no reason to write.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_readable")]
     pub notes: Notes,
 }
 
@@ -174,6 +176,17 @@ impl State {
         }
         state
     }
+}
+
+/// Those of a list that this version can read: a word of a later version costs one of them, not the accounts.
+fn readable<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    let values = Vec::<Value>::deserialize(deserializer)?;
+    Ok(values.into_iter().filter_map(|value| serde_json::from_value(value).ok()).collect())
+}
+
+/// The value if this version can read it, else the default.
+fn if_readable<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(deserializer: D) -> Result<T, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(deserializer)?).unwrap_or_default())
 }
 
 fn keep_last<T>(list: &mut Vec<T>, most: usize) {
