@@ -45,6 +45,18 @@ const RULES: &[Rule] = &[
         words: WORLD,
     },
     Rule {
+        what: "in the client time and chance come from the world that it is given",
+        below: &["crates/client/src"],
+        except: &[
+            "crates/client/src/host.rs",
+            "crates/client/src/wait.rs",
+            "crates/client/src/trace.rs",
+            "crates/client/src/control",
+            "crates/client/src/transport",
+        ],
+        words: &["Instant::now", "SystemTime::now", "getrandom::"],
+    },
+    Rule {
         what: "only tls names openssl",
         below: &["crates"],
         except: &["crates/tls"],

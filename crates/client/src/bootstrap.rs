@@ -3,12 +3,11 @@
 use crate::card::{self, Known, Look, PinNews};
 use crate::client::Client;
 use crate::config::{Allow, Auth, BootstrapConfig, CardLink, Login};
-use crate::regular_file;
-use crate::secret_file::read_secret;
 use crate::state::Busy;
 use crate::trace::Peer;
-use crate::transport::{Http, HttpError, Limits, PrivateHeaders, Request, Trust};
+use crate::transport::{Http, HttpError, HttpSetup, Limits, PrivateHeaders, Request, Trust};
 use crate::wait::Stopped;
+use crate::world::World;
 use omadm_core::account::AccountBook;
 use omadm_core::bootstrap::message::{BootstrapMessage, Limit};
 use omadm_core::bootstrap::sequence::{
@@ -18,19 +17,21 @@ use omadm_core::ids::{DevId, SrvId};
 use omadm_core::reason::{Attempt, Method, Reason};
 use omadm_core::web::{Basic, DEV_ID_HEADER, Url, default_user, media, retry_after};
 use omadm_tls::Anchors;
-use std::io::{self, Read};
-use std::path::Path;
+use std::io;
 use std::time::Duration;
 
 /// The largest body of an answer and the largest factory file, in bytes (Profile P-2).
 pub(crate) const MAX_BODY: usize = 1 << 20;
 
+/// How much of a file is read: one more than allowed, so that one that is too large is told from one that just fits.
+const FILE_READ: usize = MAX_BODY + 1;
+
 impl Client {
     /// Goes through the methods once. What was tried and what came of it is in the state afterwards.
     pub fn bootstrap(&mut self) -> Result<Run, Stopped> {
-        self.tally.restart();
+        self.tally.restart(self.world.monotonic());
         let run = self.run_sequence();
-        self.tally.pause();
+        self.tally.pause(self.world.monotonic());
         self.publish();
         run
     }
@@ -100,7 +101,7 @@ impl Client {
             .map(|installed| installed.source.origin.clone())
             .collect();
         let known = Known { trace: &self.trace, in_use: &in_use };
-        let (config, stop, now) = (self.config.card.clone(), self.stop.clone(), self.clock.now());
+        let (config, world, now) = (self.config.card.clone(), self.world.clone(), self.clock.now());
         let refused = self.state().refused_pins.clone();
         let memory = &mut self.memory;
         let note = |news| {
@@ -114,7 +115,7 @@ impl Client {
             }
             memory.state().refused_pins.clone()
         };
-        let look = card::look(&config, known, refused, note, &stop)?;
+        let look = card::look(&config, known, refused, note, &world)?;
         self.tally.apdus += look.apdus;
         if let Ok(message) = &look.report.message
             && !look.report.behind_pin
@@ -134,13 +135,13 @@ impl Client {
     fn await_sim(&mut self, limit: Duration) -> Result<SimFacts, Stopped> {
         let Some(first) = self.look.take() else { return Ok(SimFacts::default()) };
         let before = first.apdus;
-        let look = card::await_sim(&self.config.card, first, limit, &self.trace, &self.stop)?;
+        let look = card::await_sim(&self.config.card, first, limit, &self.trace, &self.world)?;
         self.tally.apdus += look.apdus - before;
         Ok(self.saw(look).sim_facts())
     }
 
     fn read_factory(&self) -> Result<Option<Vec<u8>>, String> {
-        match self.config.factory.as_deref().map(read_bounded) {
+        match self.config.factory.as_deref().map(|path| self.world.read_file(path, FILE_READ)) {
             None => Ok(None),
             Some(Ok(bytes)) => Ok(Some(bytes)),
             Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -194,18 +195,21 @@ impl Client {
         let mut private = vec![(DEV_ID_HEADER, dev_id.to_string())];
         if bootstrap.auth == Auth::Basic {
             let login = self.config.login.as_ref().ok_or("bootstrap.secret_file is not configured".to_owned());
-            let basic = login.and_then(|login| own_basic(login, dev_id));
+            let basic = login.and_then(|login| own_basic(&*self.world, login, dev_id));
             private.push(("Authorization", basic.map_err(not_configured)?));
         }
         let anchors = match &bootstrap.ca {
             None => Anchors::System,
             Some(path) => {
-                let pem = read_bounded(path).and_then(|pem| String::from_utf8(pem).map_err(io::Error::other));
+                let pem = self
+                    .world
+                    .read_file(path, FILE_READ)
+                    .and_then(|pem| String::from_utf8(pem).map_err(io::Error::other));
                 let fail = |error| not_configured(format!("bootstrap.ca {}: {error}", path.display()));
                 Anchors::Pem(pem.map_err(fail)?)
             }
         };
-        let http = self.http(Trust::new([url.origin()]), &anchors).map_err(|error| (error.reason(), error))?;
+        let http = self.http(Trust::new([url.origin()]), anchors).map_err(|error| (error.reason(), error))?;
         let request = Request {
             method: ureq::http::Method::GET,
             url: url.clone(),
@@ -229,10 +233,11 @@ impl Client {
         })
     }
 
-    pub(crate) fn http(&self, trust: Trust, anchors: &Anchors) -> Result<Http, HttpError> {
+    pub(crate) fn http(&self, trust: Trust, anchors: Anchors) -> Result<Http, HttpError> {
         let limits =
             Limits { connect: self.config.http.connect_timeout, total: self.config.http.timeout, body: MAX_BODY };
-        Http::new(trust, anchors, self.clock.now(), limits, &self.stop, &self.tally.meter)
+        let setup = HttpSetup { anchors, floor: self.clock.now(), limits, meter: self.tally.meter.clone() };
+        Ok(Http::new(trust, self.world.carrier(&setup)?))
     }
 
     /// Makes accounts, tree and attempts durable in one step.
@@ -247,7 +252,7 @@ impl Client {
         state.accounts = book;
         state.set_attempts(attempts);
         state.bootstrap_busy = None;
-        state.notes.last_run = self.tally.count();
+        state.notes.last_run = self.count();
         // What a server asked for counts for the account that it was asked of.
         let unchanged = |srv_id: &SrvId| state.accounts.account(srv_id).is_some_and(|one| !one.bootstrap_complete_due);
         state.session_not_before.retain(|srv_id, _| unchanged(srv_id));
@@ -268,12 +273,13 @@ impl Client {
         // A start that finds everything in place is no run whose cost anybody asks for.
         self.tally.open = run.result != RunResult::Unchanged;
         let worth = if installed { run.attempts.clone() } else { run.worth_recording(&recorded) };
+        let cost = self.count();
         let state = self.memory.state_mut();
         state.set_attempts(recorded.into_iter().chain(worth));
         state.accounts = run.book.clone();
         state.notes.next = run.next.clone();
         if self.tally.open {
-            state.notes.last_run = self.tally.count();
+            state.notes.last_run = cost;
         }
         self.save();
     }
@@ -293,8 +299,8 @@ impl Client {
 }
 
 /// The Authorization header of Basic with the device's own credentials; it is sent at once (Profile P-38).
-pub(crate) fn own_basic(login: &Login, dev_id: &DevId) -> Result<String, String> {
-    let password = read_secret(&login.secret_file).map_err(|error| error.to_string())?;
+pub(crate) fn own_basic(world: &dyn World, login: &Login, dev_id: &DevId) -> Result<String, String> {
+    let password = world.read_secret(&login.secret_file).map_err(|error| error.to_string())?;
     let user = login.user.clone().unwrap_or_else(|| default_user(dev_id));
     let basic = Basic::new(user, password).map_err(|error| format!("bootstrap.user: {error}"))?;
     header_text(&basic)
@@ -303,11 +309,4 @@ pub(crate) fn own_basic(login: &Login, dev_id: &DevId) -> Result<String, String>
 /// The header as text.
 pub(crate) fn header_text(basic: &Basic) -> Result<String, String> {
     String::from_utf8(basic.header_value().expose().to_vec()).map_err(|_| "the credentials are not text".to_owned())
-}
-
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    // One more than allowed, so that a file that is too large is told from one that just fits.
-    regular_file::open(path)?.take(MAX_BODY as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

@@ -1,11 +1,10 @@
 //! The card of this device: choosing the link, waiting for it, reading, and what the bootstrap sequence is told.
 
-use crate::config::{CardConfig, CardLink};
-use crate::secret_file::read_secret;
+use crate::config::CardConfig;
 use crate::trace::Trace;
-use crate::wait::{ApartError, Stop, Stopped};
-use omadm_card::link::vpcd::{Address, SocketLink};
-use omadm_card::link::{Link, LinkError, Patience};
+use crate::wait::{ApartError, Stopped};
+use crate::world::{World, apart};
+use omadm_card::link::{LinkError, Patience};
 use omadm_card::{CardError, CardErrorKind, CardReading, ReadRequest, RefusedPin};
 use omadm_core::bootstrap::message::{BootstrapMessage, Limit};
 use omadm_core::bootstrap::sequence::{CardReport, SimFacts};
@@ -13,8 +12,8 @@ use omadm_core::ids::{Iccid, Mcc, Mnc};
 use omadm_core::reason::Reason;
 use omadm_core::secret::Secret;
 use serde::{Deserialize, Serialize};
-use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// How often a card is read again that was exchanged while it was read.
 const EXCHANGED: usize = 3;
@@ -100,9 +99,9 @@ pub fn look(
     known: Known<'_>,
     refused_pins: Vec<RefusedPin>,
     mut note: impl FnMut(PinNews) -> Vec<RefusedPin>,
-    stop: &Stop,
+    world: &Arc<dyn World>,
 ) -> Result<Look, Stopped> {
-    let (pin, pin_problem) = match config.pin_file.as_deref().map(read_secret) {
+    let (pin, pin_problem) = match config.pin_file.as_deref().map(|path| world.read_secret(path)) {
         None => (None, None),
         Some(Ok(pin)) => (Some(pin), None),
         Some(Err(error)) => {
@@ -111,7 +110,7 @@ pub fn look(
         }
     };
     let mut apdus = 0;
-    let mut reader = Reader { config, pin, refused_pins, trace: known.trace, stop };
+    let mut reader = Reader { config, pin, refused_pins, trace: known.trace, world };
     let mut read = |wait, apdus: &mut u64| {
         let mut reading = reader.read(wait, apdus)?;
         let refused = reading.refused_pin.take().map(PinNews::Refused);
@@ -129,18 +128,18 @@ pub fn look(
     }
     let in_use = reading.iccid.as_ref().is_some_and(|iccid| known.in_use.iter().any(|one| one == iccid.as_str()));
     if in_use && is_damaged(&reading) {
-        stop.sleep(WRITING)?;
+        world.sleep(WRITING)?;
         reading = read(config.wait, &mut apdus)?;
     }
     let no_card = |reading: &CardReading| matches!(&reading.message, Err(error) if error.kind == CardErrorKind::NoCard);
-    let mut absent = !known.in_use.is_empty() && no_card(&reading) && slot_is_empty(config, stop)?;
+    let mut absent = !known.in_use.is_empty() && no_card(&reading) && slot_is_empty(config, world)?;
     for pause in PROOF {
         if !absent {
             break;
         }
-        stop.sleep(pause)?;
+        world.sleep(pause)?;
         reading = read(Duration::ZERO, &mut apdus)?;
-        absent = no_card(&reading) && slot_is_empty(config, stop)?;
+        absent = no_card(&reading) && slot_is_empty(config, world)?;
     }
     Ok(to_look(reading, absent, apdus, pin_problem))
 }
@@ -152,26 +151,26 @@ pub fn await_sim(
     first: Look,
     limit: Duration,
     trace: &Trace,
-    stop: &Stop,
+    world: &Arc<dyn World>,
 ) -> Result<Look, Stopped> {
     const NO_SIM: Duration = Duration::from_secs(30);
-    let began = Instant::now();
+    let began = world.monotonic();
     let mut look = first;
     let mut empty_since = None;
     loop {
-        let left = limit.saturating_sub(began.elapsed());
+        let left = limit.saturating_sub(passed(&**world, began));
         if look.sim.ready || left.is_zero() {
             return Ok(look);
         }
-        if look.sim.present || !slot_is_empty(config, stop)? {
+        if look.sim.present || !slot_is_empty(config, world)? {
             empty_since = None;
-        } else if empty_since.get_or_insert_with(Instant::now).elapsed() >= NO_SIM {
+        } else if passed(&**world, *empty_since.get_or_insert_with(|| world.monotonic())) >= NO_SIM {
             return Ok(look);
         }
-        stop.sleep(SIM_PAUSE.min(left))?;
+        world.sleep(SIM_PAUSE.min(left))?;
         let mut apdus = look.apdus;
         // Without a PIN: it is the SIM's state that matters here.
-        let reader = Reader { config, pin: None, refused_pins: Vec::new(), trace, stop };
+        let reader = Reader { config, pin: None, refused_pins: Vec::new(), trace, world };
         let reading = reader.read(Duration::ZERO, &mut apdus)?;
         let next = to_look(reading, false, apdus, None);
         look = Look { sim: next.sim, apdus, ..look };
@@ -184,29 +183,29 @@ struct Reader<'a> {
     pin: Option<Secret>,
     refused_pins: Vec<RefusedPin>,
     trace: &'a Trace,
-    stop: &'a Stop,
+    world: &'a Arc<dyn World>,
 }
 
 impl Reader<'_> {
     /// Opens the link and reads, in a thread of its own, since neither can be interrupted.
     fn read(&self, wait: Duration, apdus: &mut u64) -> Result<CardReading, Stopped> {
         let (config, pin, refused) = (self.config.clone(), self.pin.clone(), self.refused_pins.clone());
-        let trace = self.trace.clone();
+        let (trace, world) = (self.trace.clone(), self.world.clone());
         let work = move || {
             let whole = Patience::default();
             let patience = Patience { wait, command: whole.command.min(config.timeout), ..whole };
-            let mut link = match open(&config, &patience) {
+            let mut link = match world.open_card(&config, &patience) {
                 Ok(link) => trace.link(link),
                 Err(error) => return CardReading::unreachable(error.into()),
             };
-            let began = Instant::now();
+            let began = world.monotonic();
             let request = ReadRequest { pin: pin.as_ref(), refused: &refused, sim: true, limit: config.timeout };
-            omadm_card::read(&mut *link, &request, &|| began.elapsed())
+            omadm_card::read(&mut *link, &request, &|| passed(&*world, began))
         };
         // What link and reading may take by their own limits, and as much again as one command.
         let limit = wait + self.config.timeout + Patience::default().command * 2;
         let failed = |why: String| Ok(CardReading::unreachable(CardError::from(LinkError::Io(why))));
-        let reading = match self.stop.apart("card", limit, GRACE, work) {
+        let reading = match apart(&**self.world, "card", limit, GRACE, work) {
             Ok(reading) => reading,
             Err(ApartError::Stopped(stopped)) => return Err(stopped),
             Err(ApartError::TimedOut) => return failed("the link to the card hangs".to_owned()),
@@ -217,44 +216,18 @@ impl Reader<'_> {
     }
 }
 
-fn open(config: &CardConfig, patience: &Patience) -> Result<Box<dyn Link>, LinkError> {
-    match &config.link {
-        CardLink::Socket(path) => Ok(Box::new(SocketLink::open(&Address::Unix(path.clone()), patience)?)),
-        #[cfg(feature = "pcsc")]
-        CardLink::Auto | CardLink::Pcsc => {
-            Ok(Box::new(omadm_card::link::pcsc::PcscLink::open(&config.reader, patience)?))
-        }
-        #[cfg(not(feature = "pcsc"))]
-        CardLink::Auto | CardLink::Pcsc => {
-            Err(LinkError::NoCard("this program is built without the feature `pcsc`".to_owned()))
-        }
-        CardLink::Off => Err(LinkError::NoCard("no link to a card is configured".to_owned())),
-    }
+/// The time since this [`World::monotonic`] time.
+fn passed(world: &dyn World, since: Duration) -> Duration {
+    world.monotonic().saturating_sub(since)
 }
 
 /// Whether the link is there and says that its slot is empty. A service that hangs says nothing.
-fn slot_is_empty(config: &CardConfig, stop: &Stop) -> Result<bool, Stopped> {
-    let config = config.clone();
-    match stop.apart("slot", SLOT, Duration::ZERO, move || says_empty(&config)) {
+fn slot_is_empty(config: &CardConfig, world: &Arc<dyn World>) -> Result<bool, Stopped> {
+    let (config, within) = (config.clone(), world.clone());
+    match apart(&**world, "slot", SLOT, Duration::ZERO, move || within.slot_is_empty(&config)) {
         Ok(empty) => Ok(empty),
         Err(ApartError::Stopped(stopped)) => Err(stopped),
         Err(ApartError::TimedOut | ApartError::Failed(_)) => Ok(false),
-    }
-}
-
-fn says_empty(config: &CardConfig) -> bool {
-    match &config.link {
-        // Asked only after the card behind the socket was found missing.
-        CardLink::Socket(path) => UnixStream::connect(path).is_ok(),
-        #[cfg(feature = "pcsc")]
-        CardLink::Auto | CardLink::Pcsc => {
-            let readers = omadm_card::link::pcsc::readers().unwrap_or_default();
-            let mut ours = readers.iter().filter(|reader| reader.name.starts_with(&config.reader)).peekable();
-            ours.peek().is_some() && ours.all(|reader| !reader.card)
-        }
-        #[cfg(not(feature = "pcsc"))]
-        CardLink::Auto | CardLink::Pcsc => false,
-        CardLink::Off => true,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use omadm_client::client::{Client, OpenError};
-use omadm_client::clock::Clock;
+use omadm_client::clock;
 use omadm_client::config::Config;
 use omadm_client::control::{AskError, Order, Reply, ask, socket_path};
 use omadm_client::daemon;
@@ -16,7 +16,6 @@ use omadm_client::trace::Trace;
 use omadm_client::wait::Stop;
 use omadm_core::ids::SrvId;
 use omadm_core::mo::Definitions;
-use omadm_core::time::Timestamp;
 use omadm_core::uri::ClientUri;
 use serde_json::Value;
 use std::io::{self, IsTerminal, Write};
@@ -280,7 +279,7 @@ fn in_words(status: u16) -> &'static str {
 
 fn look() -> Look {
     let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    Look { colour, now: Clock::new(Timestamp::default()).now() }
+    Look { colour, now: clock::at_start() }
 }
 
 fn json_line(value: &Value) -> String {

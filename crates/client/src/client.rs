@@ -5,11 +5,13 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::Board;
 use crate::device;
+use crate::host::Host;
 use crate::state::{Disk, LastRun, Lock, LockError, Memory, State, StateError, Storage};
 use crate::status::Status;
 use crate::trace::Trace;
 use crate::transport::Meter;
 use crate::wait::Stop;
+use crate::world::World;
 use omadm_core::access::DeviceRights;
 use omadm_core::account::Judgement;
 use omadm_core::backoff::Now;
@@ -20,7 +22,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Failed to begin with a device's state.
 #[derive(Debug, thiserror::Error)]
@@ -44,10 +46,10 @@ pub enum OpenError {
     Tree(#[from] MoError),
 }
 
-/// A client that holds the lock of its state.
+/// The client of one device.
 pub struct Client {
     pub(crate) config: Config,
-    pub(crate) stop: Stop,
+    pub(crate) world: Arc<dyn World>,
     pub(crate) clock: Clock,
     pub(crate) memory: Memory,
     pub(crate) definitions: Arc<Definitions>,
@@ -64,7 +66,8 @@ pub struct Client {
     /// Failures of the bootstrap server in a row.
     pub(crate) bootstrap_failures: u32,
     board: Board,
-    _lock: Lock,
+    /// Held as long as the client works with files of this machine.
+    _lock: Option<Lock>,
 }
 
 /// What is being counted: a bootstrap and the session after it.
@@ -73,31 +76,31 @@ pub(crate) struct Tally {
     pub(crate) meter: Meter,
     pub(crate) apdus: u64,
     spent: Duration,
-    since: Option<Instant>,
+    since: Option<Duration>,
     /// Whether the counting goes on until a session succeeded.
     pub(crate) open: bool,
 }
 
 impl Tally {
-    /// Begins to count anew.
-    pub(crate) fn restart(&mut self) {
-        *self = Self { since: Some(Instant::now()), open: true, ..Self::default() };
+    /// Begins to count anew at this [`World::monotonic`] time, like those below.
+    pub(crate) fn restart(&mut self, now: Duration) {
+        *self = Self { since: Some(now), open: true, ..Self::default() };
     }
 
     /// Time passes again.
-    pub(crate) fn resume(&mut self) {
-        self.since.get_or_insert_with(Instant::now);
+    pub(crate) fn resume(&mut self, now: Duration) {
+        self.since.get_or_insert(now);
     }
 
     /// Time that passes from now on does not count.
-    pub(crate) fn pause(&mut self) {
-        self.spent += self.since.take().map(|since| since.elapsed()).unwrap_or_default();
+    pub(crate) fn pause(&mut self, now: Duration) {
+        self.spent += self.since.take().map(|since| now.saturating_sub(since)).unwrap_or_default();
     }
 
     /// What was counted so far.
-    pub(crate) fn count(&self) -> LastRun {
+    pub(crate) fn count(&self, now: Duration) -> LastRun {
         let count = self.meter.count();
-        let spent = self.spent + self.since.map(|since| since.elapsed()).unwrap_or_default();
+        let spent = self.spent + self.since.map(|since| now.saturating_sub(since)).unwrap_or_default();
         LastRun {
             apdus: self.apdus,
             round_trips: count.round_trips,
@@ -110,31 +113,47 @@ impl Tally {
 impl Client {
     /// Takes the lock and reads the state. What there is to say about it goes to the log.
     pub fn open(config: Config, stop: &Stop) -> Result<Self, OpenError> {
-        let (folder, name) = place(&config.state)?;
-        let storage = disk(folder, &config.state)?;
-        let lock = Lock::take(&config.state)?;
-        let (memory, warning) = Memory::open(storage, &name, Clock::new(Timestamp::default()).now())?;
-        if let Some(warning) = warning {
-            tracing::error!("{warning}");
-        }
-        Self::with(config, stop, memory, lock)
+        let (storage, lock) = own(&config)?;
+        let client = Self::new(config, Arc::new(Host::new(stop)), storage)?;
+        Ok(Self { _lock: Some(lock), ..client })
     }
 
     /// Takes the lock and replaces the state by a fresh one, whatever it is.
     pub fn begin_anew(config: Config, stop: &Stop) -> Result<Self, OpenError> {
-        let (folder, name) = place(&config.state)?;
-        let storage = disk(folder, &config.state)?;
-        let lock = Lock::take(&config.state)?;
-        let memory = Memory::begin_anew(storage, &name, Clock::new(Timestamp::default()).now())?;
-        Self::with(config, stop, memory, lock)
+        let (storage, lock) = own(&config)?;
+        let client = Self::new_from_nothing(config, Arc::new(Host::new(stop)), storage)?;
+        Ok(Self { _lock: Some(lock), ..client })
     }
 
-    fn with(config: Config, stop: &Stop, memory: Memory, lock: Lock) -> Result<Self, OpenError> {
+    /// The client of a device in this world, with its state in this storage, which nobody else writes to.
+    pub fn new(config: Config, world: Arc<dyn World>, storage: Box<dyn Storage>) -> Result<Self, OpenError> {
+        let (_, name) = place(&config.state)?;
+        let now = Clock::new(world.clone(), Timestamp::default()).now();
+        let (memory, warning) = Memory::open(storage, &name, now)?;
+        if let Some(warning) = warning {
+            tracing::error!("{warning}");
+        }
+        Self::with(config, world, memory)
+    }
+
+    /// The same, with a fresh state in place of whatever the storage holds.
+    pub fn new_from_nothing(
+        config: Config,
+        world: Arc<dyn World>,
+        storage: Box<dyn Storage>,
+    ) -> Result<Self, OpenError> {
+        let (_, name) = place(&config.state)?;
+        let now = Clock::new(world.clone(), Timestamp::default()).now();
+        let memory = Memory::begin_anew(storage, &name, now)?;
+        Self::with(config, world, memory)
+    }
+
+    fn with(config: Config, world: Arc<dyn World>, memory: Memory) -> Result<Self, OpenError> {
         let definitions = Arc::new(device::definitions(&config));
         let mut client = Self {
             rights: device::rights(&config),
-            clock: Clock::new(memory.state().notes.written),
-            stop: stop.clone(),
+            clock: Clock::new(world.clone(), memory.state().notes.written),
+            world,
             attempts: memory.state().attempts.clone(),
             config,
             memory,
@@ -145,7 +164,7 @@ impl Client {
             told: 0,
             bootstrap_failures: 0,
             board: Board::default(),
-            _lock: lock,
+            _lock: None,
         };
         client.refresh_tree()?;
         client.publish();
@@ -192,9 +211,14 @@ impl Client {
         let mut status = Status::of(&self.config, self.memory.state());
         status.attempts = self.attempts.clone();
         if self.tally.open {
-            status.last_run = self.tally.count();
+            status.last_run = self.count();
         }
         status
+    }
+
+    /// What was counted so far of the bootstrap, and of the session after it.
+    pub(crate) fn count(&self) -> LastRun {
+        self.tally.count(self.world.monotonic())
     }
 
     /// The state, for reading.
@@ -236,10 +260,15 @@ impl Client {
 
     /// Time and random number for one decision.
     pub(crate) fn now(&self) -> Now {
-        // Without random numbers (a kernel without them) there is no jitter.
-        let random = getrandom::u64().unwrap_or(u64::MAX / 2);
-        Now { time: self.clock.now(), random }
+        Now { time: self.clock.now(), random: self.world.random() }
     }
+}
+
+/// Storage and lock of a state file on this machine.
+fn own(config: &Config) -> Result<(Box<dyn Storage>, Lock), OpenError> {
+    let (folder, _) = place(&config.state)?;
+    let storage = disk(folder, &config.state)?;
+    Ok((storage, Lock::take(&config.state)?))
 }
 
 fn place(state: &Path) -> Result<(&Path, String), OpenError> {

@@ -1,49 +1,59 @@
 //! The time, never before what is known for sure (Profile P-27).
 
+use crate::host::system_time;
+use crate::world::World;
 use omadm_core::time::Timestamp;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// When this program was built, seconds since 1970.
 const BUILT: &str = env!("OMADM_BUILD_TIME");
 
 /// Tells the time. A system clock that is behind the floor (first boot, empty battery) counts as not set: time then goes
 /// on from the floor.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub struct Clock {
+    world: Arc<dyn World>,
     floor: Timestamp,
-    since: Instant,
+    since: Duration,
 }
 
 impl Clock {
     /// A clock whose floor is the later of the build time and `known`, the last time in the state file.
-    pub fn new(known: Timestamp) -> Self {
-        let built = BUILT.parse().map(Timestamp).unwrap_or_default();
-        Self { floor: built.max(known), since: Instant::now() }
+    pub fn new(world: Arc<dyn World>, known: Timestamp) -> Self {
+        let since = world.monotonic();
+        Self { world, floor: built().max(known), since }
     }
 
     /// The time.
     pub fn now(&self) -> Timestamp {
-        self.at(system_time())
-    }
-
-    fn at(&self, system: Timestamp) -> Timestamp {
-        system.max(self.floor.plus(self.since.elapsed().as_secs()))
+        let passed = self.world.monotonic().saturating_sub(self.since);
+        self.world.system_time().max(self.floor.plus(passed.as_secs()))
     }
 }
 
-fn system_time() -> Timestamp {
-    Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())).min(Timestamp::MAX)
+/// The time at which a program starts that knows of no later one.
+pub fn at_start() -> Timestamp {
+    system_time().max(built())
+}
+
+/// The earliest time that it can be.
+pub(crate) fn built() -> Timestamp {
+    BUILT.parse().map(Timestamp).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::Host;
+    use crate::wait::Stop;
 
     #[test]
     fn a_clock_that_is_not_set_goes_on_from_the_floor() {
-        let clock = Clock::new(Timestamp(4_000_000_000));
-        assert!(clock.at(Timestamp(0)) >= Timestamp(4_000_000_000));
-        assert_eq!(clock.at(Timestamp(5_000_000_000)), Timestamp(5_000_000_000));
-        assert!(Clock::new(Timestamp(0)).floor > Timestamp(1_700_000_000), "the build time is a floor");
+        let clock = |known| Clock::new(Arc::new(Host::new(&Stop::new().unwrap())), known);
+        let ahead = clock(Timestamp(4_000_000_000)).now();
+        assert!((4_000_000_000..4_000_000_060).contains(&ahead.0));
+        assert!(clock(Timestamp(0)).now().since(system_time()) < 60, "a clock that is set is believed");
+        assert!(built() > Timestamp(1_700_000_000) && at_start() >= built(), "the build time is a floor");
     }
 }

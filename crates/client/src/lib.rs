@@ -6,11 +6,12 @@
 //! | [`client`] | holds configuration, state and what is going on |
 //! | [`bootstrap`], [`card`] | go through the methods of bootstrap |
 //! | [`session`], [`transport`] | open sessions |
-//! | [`daemon`], [`control`] | do both when they are due, and take orders meanwhile |
+//! | [`schedule`], [`daemon`], [`control`] | do both when they are due, and take orders meanwhile |
 //! | [`state`] | remembers, in one file |
 //! | [`status`], [`report`] | tell |
 //! | [`secret_file`], [`regular_file`] | reads what others put into files |
 //! | [`trace`] | records what goes over links and sockets |
+//! | [`world`], [`host`] | all of the world that the client touches beside its storage; the real one |
 //! | [`wait`], [`clock`] | wait so that a signal ends it; tell the time |
 
 pub mod bootstrap;
@@ -22,9 +23,11 @@ pub mod control;
 pub mod daemon;
 pub mod device;
 pub mod exit;
+pub mod host;
 pub mod orders;
 pub mod regular_file;
 pub mod report;
+pub mod schedule;
 pub mod secret_file;
 pub mod session;
 pub mod state;
@@ -32,3 +35,4 @@ pub mod status;
 pub mod trace;
 pub mod transport;
 pub mod wait;
+pub mod world;

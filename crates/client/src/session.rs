@@ -17,7 +17,7 @@ use omadm_core::session::client::{
 };
 use omadm_core::web::{Basic, DEV_ID_HEADER, media, retry_after};
 use omadm_tls::Anchors;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use ureq::http::Method;
 use zeroize::Zeroizing;
 
@@ -58,9 +58,9 @@ pub enum SessionError {
 impl Client {
     /// Opens a session with this server and sees it through. How it went is in the report, and in the state.
     pub fn session(&mut self, srv_id: &SrvId) -> Result<Report, SessionError> {
-        self.tally.resume();
+        self.tally.resume(self.world.monotonic());
         let report = self.run_session(srv_id);
-        self.tally.pause();
+        self.tally.pause(self.world.monotonic());
         if let Ok(report) = &report {
             self.note_session(srv_id, report);
         }
@@ -80,7 +80,7 @@ impl Client {
         let anchors = account.server_ca.clone().map_or(Anchors::System, Anchors::Pem);
         let trust = Trust::new(std::iter::once(account.srv_uri.origin()).chain(&account.origins));
         let http = self
-            .http(trust, &anchors)
+            .http(trust, anchors)
             .map_err(|error| SessionError::Anchors { srv_id: srv_id.clone(), why: error.to_string() })?;
         let reason = if installed.bootstrap_complete_due { BOOTSTRAP_COMPLETE } else { CLIENT_INITIATED };
         tracing::info!("opening a session with {srv_id} at {}", account.srv_uri.without_query());
@@ -104,10 +104,10 @@ impl Client {
     }
 
     fn drive(&mut self, mut session: ClientSession, mut wire: Wire) -> Result<Report, Stopped> {
-        let end = Instant::now() + Duration::from_secs(MAX_SECONDS);
+        let end = self.world.monotonic() + Duration::from_secs(MAX_SECONDS);
         let mut output = session.start();
         loop {
-            if Instant::now() >= end {
+            if self.world.monotonic() >= end {
                 return Ok(session.give_up(Reason::Timeout, "the session took longer than 30 minutes"));
             }
             let input = match output {
@@ -156,7 +156,7 @@ impl Client {
                 return Err("its credentials are of a scheme that is not supported yet; Basic is".to_owned());
             }
             None => match &self.config.login {
-                Some(login) => return own_basic(login, &self.config.device.dev_id),
+                Some(login) => return own_basic(&*self.world, login, &self.config.device.dev_id),
                 None => return Err("it brings no credentials, and bootstrap.secret_file is not configured".to_owned()),
             },
         };
@@ -165,10 +165,11 @@ impl Client {
 
     fn note_session(&mut self, srv_id: &SrvId, report: &Report) {
         let now = self.clock.now();
+        let by = self.judgement();
         let ending = if report.ended { "ended" } else { "broke off" };
         tracing::info!("the session with {srv_id} {ending}: {}", report.message);
         if report.ended && self.tally.open {
-            self.memory.state_mut().notes.last_run = self.tally.count();
+            self.memory.state_mut().notes.last_run = self.count();
             self.tally.open = false;
             self.trace.did("Managed", "");
             self.trace.totals(&self.state().notes.last_run);
@@ -191,7 +192,7 @@ impl Client {
                 installed.mos_answered = report.mos_answered.clone();
             }
         }
-        state.accounts.note_session(srv_id, report.ended, report.retry == Retry::Refused, now);
+        state.accounts.note_session(srv_id, report.ended, report.retry == Retry::Refused, by);
         if report.ended {
             state.session_not_before.remove(srv_id);
         }

@@ -2,27 +2,16 @@
 
 use super::failure::HttpError;
 use super::meter::Meter;
-use super::resolve::Names;
-use super::wire::Dialer;
-use crate::wait::Stop;
 use omadm_core::time::Timestamp;
 use omadm_core::web::{Origin, Url};
-use omadm_tls::{Anchors, ClientContext};
-use std::sync::OnceLock;
+use omadm_tls::Anchors;
 use std::time::Duration;
-use ureq::Agent;
-use ureq::http::header::{CONTENT_LENGTH, LOCATION};
-use ureq::http::{self, HeaderMap, Method};
+use ureq::http::header::LOCATION;
+use ureq::http::{HeaderMap, Method};
 use zeroize::Zeroize;
 
 /// How many redirects a GET follows (Profile P-32).
 const MAX_REDIRECTS: usize = 3;
-
-/// The largest header of an answer, in bytes.
-const MAX_HEADER: usize = 16 * 1024;
-
-/// How long a connection is kept for the next request.
-const IDLE: Duration = Duration::from_secs(60);
 
 /// Limits of an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,115 +90,67 @@ impl Answer {
     }
 }
 
-/// Makes exchanges. Connections are kept between them and closed with it.
-pub struct Http {
-    trust: Trust,
-    trusted: Agent,
-    outside: OnceLock<Agent>,
-    parts: Parts,
+/// What the exchanges of one account or bootstrap request have in common.
+#[derive(Debug, Clone)]
+pub struct HttpSetup {
+    /// What signs the servers of the trusted origins; for all others it is the device's trust store.
+    pub anchors: Anchors,
+    /// The earliest time at which certificates are verified (Profile P-27).
+    pub floor: Timestamp,
+    /// Limits of each exchange.
+    pub limits: Limits,
+    /// Counts what goes through the sockets.
+    pub meter: Meter,
 }
 
-/// What both kinds of agents are made of.
-struct Parts {
-    floor: Timestamp,
-    limits: Limits,
-    stop: Stop,
-    meter: Meter,
+/// Carries single exchanges, as they are, to servers and back. Connections are kept between them and closed with it.
+pub trait Carrier {
+    /// One exchange. A redirect is an answer like any other.
+    fn carry(&self, request: Outgoing) -> Result<Answer, HttpError>;
+}
+
+/// A request as it goes out.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// GET, PUT or POST.
+    pub method: Method,
+    /// Where it goes.
+    pub url: Url,
+    /// Whether that is a trusted origin, where the account's anchors and credentials count. Elsewhere it is the device's
+    /// trust store and nothing that is ours (Profile P-32).
+    pub trusted: bool,
+    /// Its headers.
+    pub headers: Vec<(&'static str, String)>,
+    /// Its headers whose values are nobody's business; none outside the trusted origins.
+    pub private: PrivateHeaders,
+    /// The body; `None` for GET.
+    pub body: Option<Vec<u8>>,
+}
+
+/// Makes exchanges, and keeps what is private within the trusted origins.
+pub struct Http {
+    trust: Trust,
+    carrier: Box<dyn Carrier>,
 }
 
 impl Http {
-    /// Exchanges where `anchors` sign the servers of the trusted origins, and the device's trust store all others.
-    /// `floor` is the earliest time at which certificates are verified (Profile P-27).
-    ///
-    /// # Errors
-    /// If the anchors cannot be used.
-    pub fn new(
-        trust: Trust,
-        anchors: &Anchors,
-        floor: Timestamp,
-        limits: Limits,
-        stop: &Stop,
-        meter: &Meter,
-    ) -> Result<Self, HttpError> {
-        let parts = Parts { floor, limits, stop: stop.clone(), meter: meter.clone() };
-        let trusted = parts.agent(anchors, false)?;
-        Ok(Self { trust, trusted, outside: OnceLock::new(), parts })
+    /// Exchanges that this carries.
+    pub fn new(trust: Trust, carrier: Box<dyn Carrier>) -> Self {
+        Self { trust, carrier }
     }
 
     /// One exchange. A redirect is an answer like any other.
     pub fn exchange(&self, request: Request) -> Result<Answer, HttpError> {
-        let host = request.url.host().to_owned();
         let trusted = self.trust.covers(&request.url);
-        let agent = if trusted { &self.trusted } else { self.outside()? };
-        let mut builder = http::Request::builder().method(request.method).uri(request.url.as_str());
-        for (name, value) in &request.headers {
-            builder = builder.header(*name, value);
-        }
-        if trusted {
-            for (name, value) in &request.private.0 {
-                builder = builder.header(*name, value);
-            }
-        }
-        let answer = match request.body {
-            Some(body) => builder.body(body).map_err(ureq::Error::from).and_then(|request| agent.run(request)),
-            None => builder.body(()).map_err(ureq::Error::from).and_then(|request| agent.run(request)),
-        };
-        let (head, mut body) = answer.map_err(|error| HttpError::from_ureq(error, &host))?.into_parts();
-        let limit = self.parts.limits.body;
-        let told = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-        if told.is_some_and(|told| told > limit as u64) {
-            return Err(HttpError::TooLarge(format!("the answer of {host} has more than {limit} bytes")));
-        }
-        // One more, since ureq refuses a body that reaches its limit exactly.
-        let body = body.with_config().limit(limit as u64 + 1).read_to_vec();
-        let body = body.map_err(|error| match HttpError::from_ureq(error, &host) {
-            HttpError::TooLarge(_) => HttpError::TooLarge(format!("the answer of {host} has more than {limit} bytes")),
-            error => error,
-        })?;
-        Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
+        let Request { method, url, headers, private, body } = request;
+        let private = if trusted { private } else { PrivateHeaders::default() };
+        self.carrier.carry(Outgoing { method, url, trusted, headers, private, body })
     }
 
     /// A GET that follows up to three redirects, https to https, each checked anew. Private headers never go to another
     /// origin than the first.
     pub fn fetch(&self, request: Request) -> Result<Answer, HttpError> {
         follow(request, |request| self.exchange(request))
-    }
-
-    fn outside(&self) -> Result<&Agent, HttpError> {
-        if let Some(agent) = self.outside.get() {
-            return Ok(agent);
-        }
-        let agent = self.parts.agent(&Anchors::System, true)?;
-        Ok(self.outside.get_or_init(|| agent))
-    }
-}
-
-impl Parts {
-    fn agent(&self, anchors: &Anchors, public_only: bool) -> Result<Agent, HttpError> {
-        let tls = ClientContext::new(anchors).map_err(|error| HttpError::Tls(error.to_string()))?;
-        let dialer = Dialer {
-            tls: tls.not_before(self.floor.0),
-            public_only,
-            stop: self.stop.clone(),
-            meter: self.meter.clone(),
-        };
-        let config = Agent::config_builder()
-            // A proxy from the environment would hide from us where the connection goes.
-            .proxy(None)
-            .max_redirects(0)
-            .http_status_as_error(false)
-            .user_agent(concat!("omadm-client/", env!("CARGO_PKG_VERSION")))
-            .accept("")
-            .accept_encoding("")
-            .max_response_header_size(MAX_HEADER)
-            .input_buffer_size(2 * MAX_HEADER)
-            .output_buffer_size(MAX_HEADER)
-            .max_idle_age(IDLE)
-            .timeout_resolve(Some(self.limits.connect))
-            .timeout_connect(Some(self.limits.connect))
-            .timeout_global(Some(self.limits.total))
-            .build();
-        Ok(Agent::with_parts(config, dialer, Names::new(self.stop.clone())))
     }
 }
 

@@ -1,7 +1,8 @@
 //! The client's HTTP against servers that behave and misbehave, over real sockets.
 
 use super::*;
-use crate::transport::Count;
+use crate::transport::{Count, carrier};
+use crate::wait::Stop;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
@@ -42,7 +43,12 @@ fn request(stream: &mut TcpStream) -> Option<String> {
 const LIMITS: Limits = Limits { connect: Duration::from_millis(400), total: Duration::from_millis(600), body: 1000 };
 
 fn http(trusted: &str, meter: &Meter, stop: &Stop) -> Http {
-    Http::new(Trust::new([url(trusted).origin()]), &Anchors::System, Timestamp(0), LIMITS, stop, meter).unwrap()
+    within(LIMITS, trusted, meter, stop)
+}
+
+fn within(limits: Limits, trusted: &str, meter: &Meter, stop: &Stop) -> Http {
+    let setup = HttpSetup { anchors: Anchors::System, floor: Timestamp(0), limits, meter: meter.clone() };
+    Http::new(Trust::new([url(trusted).origin()]), carrier(&setup, stop).unwrap())
 }
 
 fn url(text: &str) -> Url {
@@ -202,9 +208,7 @@ fn raising_stop_ends_an_exchange_at_once() {
     });
     let stop = Stop::new().unwrap();
     let limits = Limits { total: Duration::from_secs(60), ..LIMITS };
-    let http =
-        Http::new(Trust::new([url(&base).origin()]), &Anchors::System, Timestamp(0), limits, &stop, &Meter::default())
-            .unwrap();
+    let http = within(limits, &base, &Meter::default(), &stop);
     let raise = stop.clone();
     thread::spawn(move || {
         thread::sleep(Duration::from_millis(100));

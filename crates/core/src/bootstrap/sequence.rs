@@ -15,13 +15,13 @@ mod answer;
 mod card;
 
 pub use answer::ServerAnswer;
-pub use card::{CardAllow, CardReport};
+pub use card::{Admitted, CardAllow, CardReport, UNKNOWN_CARD};
 
 use crate::account::{AccountBook, Change, Judgement, Source};
 use crate::backoff::{self, Now};
 use crate::bootstrap::message::{BootstrapMessage, Limit};
 use crate::bootstrap::request::BootstrapQuery;
-use crate::ids::{DevId, Mcc, Mnc, SrvId};
+use crate::ids::{DevId, Iccid, Mcc, Mnc, SrvId};
 use crate::reason::{Attempt, Method, Outcome, Reason, sentence};
 use crate::time::Timestamp;
 use crate::web::Url;
@@ -76,7 +76,8 @@ pub struct SimFacts {
 /// What to do next.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
-    /// Read the Bootstrap Message from the card; answered by [`Event::Card`].
+    /// Read the Bootstrap Message from the card, unless [`CardAllow::admitted`] leaves it out; answered by
+    /// [`Event::Card`].
     ReadCard,
     /// Read the factory file; answered by [`Event::Factory`].
     ReadFactory,
@@ -260,7 +261,19 @@ impl Sequence {
     }
 
     fn card_was_read(&mut self, report: CardReport, now: Now) -> Step {
-        self.note_absent_cards(&report, self.judgement(now));
+        let admitted = self.admitted(now);
+        self.note_absent_cards(&report, &admitted);
+        // Without an ICCID a card is still a card: it is then known as the one without a number.
+        let origin = report.iccid.as_ref().map_or(UNKNOWN_CARD, Iccid::as_str).to_owned();
+        let rejected = match &report.message {
+            Err((reason, _)) => *reason == Reason::CardNotAllowed,
+            Ok(_) => !admitted.covers(report.iccid.as_ref()),
+        };
+        if rejected {
+            let sentence = format!("the card {origin} may not configure this device (card.allow)");
+            self.skip(Method::Smartcard, Reason::CardNotAllowed, &sentence, now);
+            return self.after_card(now);
+        }
         let message = match report.message {
             Err((reason, message)) => {
                 let outcome = card::outcome_of(reason);
@@ -269,13 +282,6 @@ impl Sequence {
             }
             Ok(message) => message,
         };
-        // Without an ICCID a card is still a card: it is then known as the one without a number.
-        let origin = report.iccid.as_ref().map_or("unknown", |iccid| iccid.as_str()).to_owned();
-        if !self.config.card_allow.allows(&origin, &self.book, self.judgement(now)) {
-            let sentence = format!("the card {origin} may not configure this device (card.allow)");
-            self.skip(Method::Smartcard, Reason::CardNotAllowed, &sentence, now);
-            return self.after_card(now);
-        }
         let source = Source { method: Method::Smartcard, origin };
         let step = self.offer(&message, Limit::Card, source, now);
         if !report.behind_pin
@@ -444,6 +450,10 @@ impl Sequence {
         }
         self.result = RunResult::Bootstrapped { srv_ids: pending.srv_ids, source: pending.source };
         self.done(now)
+    }
+
+    fn admitted(&self, now: Now) -> Admitted {
+        self.config.card_allow.admitted(&self.book, self.judgement(now))
     }
 
     fn judgement(&self, now: Now) -> Judgement {

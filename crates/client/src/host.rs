@@ -1,0 +1,113 @@
+//! The real world: the system's clock, its random numbers, files, readers and sockets.
+
+use crate::config::{CardConfig, CardLink};
+use crate::regular_file;
+use crate::secret_file::{self, SecretFileError};
+use crate::transport::{self, Carrier, HttpError, HttpSetup};
+use crate::wait::{ApartError, Stop, Stopped};
+use crate::world::World;
+use omadm_card::link::vpcd::{Address, SocketLink};
+use omadm_card::link::{Link, LinkError, Patience};
+use omadm_core::secret::Secret;
+use omadm_core::time::Timestamp;
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The machine that the program runs on.
+#[derive(Debug)]
+pub struct Host {
+    stop: Stop,
+    began: Instant,
+}
+
+impl Host {
+    /// The machine, whose waits `stop` ends.
+    pub fn new(stop: &Stop) -> Self {
+        Self { stop: stop.clone(), began: Instant::now() }
+    }
+}
+
+/// What the system's clock says.
+pub fn system_time() -> Timestamp {
+    Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())).min(Timestamp::MAX)
+}
+
+impl World for Host {
+    fn system_time(&self) -> Timestamp {
+        system_time()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn random(&self) -> u64 {
+        // Without random numbers (a kernel without them) there is no jitter.
+        getrandom::u64().unwrap_or(u64::MAX / 2)
+    }
+
+    fn sleep(&self, time: Duration) -> Result<(), Stopped> {
+        self.stop.sleep(time)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.is_raised()
+    }
+
+    fn work_apart(
+        &self,
+        name: &str,
+        limit: Duration,
+        grace: Duration,
+        work: Box<dyn FnOnce() + Send>,
+    ) -> Result<(), ApartError> {
+        self.stop.apart(name, limit, grace, work)
+    }
+
+    fn open_card(&self, config: &CardConfig, patience: &Patience) -> Result<Box<dyn Link>, LinkError> {
+        match &config.link {
+            CardLink::Socket(path) => Ok(Box::new(SocketLink::open(&Address::Unix(path.clone()), patience)?)),
+            #[cfg(feature = "pcsc")]
+            CardLink::Auto | CardLink::Pcsc => {
+                Ok(Box::new(omadm_card::link::pcsc::PcscLink::open(&config.reader, patience)?))
+            }
+            #[cfg(not(feature = "pcsc"))]
+            CardLink::Auto | CardLink::Pcsc => {
+                Err(LinkError::NoCard("this program is built without the feature `pcsc`".to_owned()))
+            }
+            CardLink::Off => Err(LinkError::NoCard("no link to a card is configured".to_owned())),
+        }
+    }
+
+    fn slot_is_empty(&self, config: &CardConfig) -> bool {
+        match &config.link {
+            // Asked only after the card behind the socket was found missing.
+            CardLink::Socket(path) => UnixStream::connect(path).is_ok(),
+            #[cfg(feature = "pcsc")]
+            CardLink::Auto | CardLink::Pcsc => {
+                let readers = omadm_card::link::pcsc::readers().unwrap_or_default();
+                let mut ours = readers.iter().filter(|reader| reader.name.starts_with(&config.reader)).peekable();
+                ours.peek().is_some() && ours.all(|reader| !reader.card)
+            }
+            #[cfg(not(feature = "pcsc"))]
+            CardLink::Auto | CardLink::Pcsc => false,
+            CardLink::Off => true,
+        }
+    }
+
+    fn carrier(&self, setup: &HttpSetup) -> Result<Box<dyn Carrier>, HttpError> {
+        transport::carrier(setup, &self.stop)
+    }
+
+    fn read_file(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        regular_file::open(path)?.take(limit as u64).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn read_secret(&self, path: &Path) -> Result<Secret, SecretFileError> {
+        secret_file::read_secret(path)
+    }
+}

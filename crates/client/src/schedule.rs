@@ -1,0 +1,229 @@
+//! What is due when: bootstrap at the start and whenever no account can be relied on, sessions at their times, and
+//! carrying it out. Without threads, so that a simulator can drive it.
+//!
+//! ```text
+//! let mut schedule = Schedule::new();
+//! loop { match schedule.step(&mut client)? { None => continue, Some(pause) => wait(pause) } }
+//! ```
+
+use crate::client::Client;
+use crate::control::{Order, Reply};
+use crate::orders;
+use crate::report::in_words;
+use crate::session::SessionError;
+use crate::wait::Stopped;
+use omadm_core::account::InstalledAccount;
+use omadm_core::backoff;
+use omadm_core::bootstrap::sequence::{Next, RunResult};
+use omadm_core::ids::SrvId;
+use omadm_core::session::client::{Report, Retry};
+use omadm_core::time::Timestamp;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The longest pause without a look at the clock, which may be set meanwhile.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+
+/// What a running client does when.
+#[derive(Debug)]
+pub struct Schedule {
+    /// When to go through the methods of bootstrap.
+    bootstrap: Option<Next>,
+    /// What is to be heeded before the next session with a server whose last one broke off.
+    troubles: BTreeMap<SrvId, Trouble>,
+    /// What was logged as coming next.
+    told: Option<Next>,
+}
+
+/// A session that broke off.
+#[derive(Debug)]
+struct Trouble {
+    /// How often in a row.
+    failures: u32,
+    /// When to try again.
+    next: Next,
+}
+
+/// What there is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Task {
+    /// Go through the methods of bootstrap.
+    Bootstrap,
+    /// Open a session with this server.
+    Session(SrvId),
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Schedule {
+    /// The schedule of a client that starts.
+    pub fn new() -> Self {
+        let bootstrap = Some(Next { at: Timestamp::default(), why: "the client starts".to_owned() });
+        Self { bootstrap, troubles: BTreeMap::new(), told: None }
+    }
+
+    /// Carries out what is due first. Where nothing is due: how long to wait, unless an order comes.
+    pub fn step(&mut self, client: &mut Client) -> Result<Option<Duration>, Stopped> {
+        let now = client.clock.now();
+        let next = self.next(client, now);
+        client.memory.state_mut().notes.next = next.as_ref().map(|(next, _)| next.clone());
+        client.publish();
+        match next {
+            Some((next, task)) if next.at <= now => {
+                self.carry_out(client, &task)?;
+                Ok(None)
+            }
+            Some((next, _)) => {
+                self.tell(&next);
+                Ok(Some(Duration::from_secs(next.at.since(now)).min(LONGEST_PAUSE)))
+            }
+            None => Ok(Some(LONGEST_PAUSE)),
+        }
+    }
+
+    /// What is due first.
+    pub fn next(&self, client: &Client, now: Timestamp) -> Option<(Next, Task)> {
+        let bootstrap = self.bootstrap.clone().or_else(|| doubt(client, now)).map(|next| (next, Task::Bootstrap));
+        let accounts = client.state().accounts.iter().filter(|installed| !installed.suspended);
+        let sessions = accounts.map(|installed| {
+            (self.next_session(client, installed, now), Task::Session(installed.account.srv_id.clone()))
+        });
+        // Of what is due at the same time the first stands first: bootstrap, then the accounts in their order.
+        bootstrap.into_iter().chain(sessions).min_by_key(|(next, _)| next.at)
+    }
+
+    /// Logs what comes next, once.
+    fn tell(&mut self, next: &Next) {
+        if self.told.as_ref() != Some(next) {
+            tracing::info!("next, at {}: {}", next.at, next.why);
+            self.told = Some(next.clone());
+        }
+    }
+
+    fn next_session(&self, client: &Client, installed: &InstalledAccount, now: Timestamp) -> Next {
+        let srv_id = &installed.account.srv_id;
+        let every = client.config.session.every.as_secs().max(1);
+        let due = match installed.last_session {
+            Some(last) if !installed.bootstrap_complete_due => {
+                Next { at: last.plus(every), why: format!("a session with {srv_id} every {}", in_words(every)) }
+            }
+            Some(_) | None => Next { at: now, why: format!("the first session with {srv_id}") },
+        };
+        let kept = client.state().session_not_before.get(srv_id);
+        let asked = kept.map(|at| Next { at: *at, why: format!("{srv_id} asked to come back later") });
+        let trouble = self.troubles.get(srv_id).map(|trouble| trouble.next.clone());
+        [Some(due), asked, trouble]
+            .into_iter()
+            .flatten()
+            .max_by_key(|next| next.at)
+            .unwrap_or(Next { at: now, why: String::new() })
+    }
+
+    fn carry_out(&mut self, client: &mut Client, task: &Task) -> Result<(), Stopped> {
+        match task {
+            Task::Bootstrap => {
+                let run = client.bootstrap()?;
+                self.bootstrap = run.next;
+                if let RunResult::Bootstrapped { srv_ids, .. } = &run.result {
+                    self.troubles.retain(|srv_id, _| !srv_ids.contains(srv_id));
+                }
+                self.troubles.retain(|srv_id, _| run.book.account(srv_id).is_some());
+            }
+            Task::Session(srv_id) => match client.session(srv_id) {
+                Ok(report) => self.heed(client, srv_id, &report),
+                Err(SessionError::Stopped(stopped)) => return Err(stopped),
+                Err(error) => {
+                    tracing::error!("{error}");
+                    self.postpone(client, srv_id, Retry::Slow, &error.to_string());
+                }
+            },
+        }
+        Ok(())
+    }
+
+    /// Carries out a person's order, and what follows from it for the times.
+    pub fn order(&mut self, client: &mut Client, order: &Order) -> Result<Reply, Stopped> {
+        let before = client.clock.now();
+        let accounts = client.state().accounts.clone();
+        let reply = orders::carry_out(client, order)?;
+        match order {
+            Order::Status {} => {}
+            Order::Session { .. } => self.heed_ordered(client, before),
+            Order::Bootstrap {} => {
+                let usable = client.state().accounts.has_usable(client.judgement());
+                self.bootstrap = client.state().notes.next.clone().filter(|_| !usable);
+                // What happened with an account counts for that account, not for one that took its place.
+                let same = |srv_id: &SrvId| accounts.account(srv_id).map(|one| (&one.account, &one.source));
+                let present = &client.state().accounts;
+                self.troubles.retain(|srv_id, _| {
+                    present.account(srv_id).is_some_and(|one| same(srv_id) == Some((&one.account, &one.source)))
+                });
+            }
+            Order::Reset {} => {
+                self.bootstrap = Some(Next { at: Timestamp::default(), why: "a person began anew".to_owned() });
+                self.troubles.clear();
+            }
+        }
+        Ok(reply)
+    }
+
+    /// Sessions that a person ordered: those that ended clear away what was to be heeded, the others are tried again
+    /// after a while like any other.
+    fn heed_ordered(&mut self, client: &mut Client, since: Timestamp) {
+        let notes = client.state().notes.sessions.clone();
+        for (srv_id, note) in notes.iter().filter(|(_, note)| note.at >= since) {
+            if note.ended {
+                self.troubles.remove(srv_id);
+            } else {
+                self.postpone(client, srv_id, Retry::None, &note.message);
+            }
+        }
+    }
+
+    fn heed(&mut self, client: &mut Client, srv_id: &SrvId, report: &Report) {
+        match report.retry {
+            Retry::None if report.ended => {
+                self.troubles.remove(srv_id);
+            }
+            retry => self.postpone(client, srv_id, retry, &report.message),
+        }
+    }
+
+    fn postpone(&mut self, client: &mut Client, srv_id: &SrvId, retry: Retry, why: &str) {
+        let now = client.now();
+        let failures = self.troubles.get(srv_id).map_or(0, |trouble| trouble.failures).saturating_add(1);
+        let wait = match retry {
+            Retry::Slow | Retry::Refused => backoff::slow(now),
+            Retry::None => backoff::exponential(failures, None, now),
+            Retry::Backoff { retry_after } => {
+                if let Some(seconds) = retry_after {
+                    // Kept over restarts (spec 2.2).
+                    let until = now.time.plus(seconds);
+                    client.memory.state_mut().session_not_before.insert(srv_id.clone(), until);
+                    client.save();
+                }
+                backoff::exponential(failures, retry_after, now)
+            }
+        };
+        let why = format!("the last session with {srv_id} broke off: {why}");
+        tracing::info!("the next session with {srv_id} is tried in {}", in_words(wait));
+        self.troubles.insert(srv_id.clone(), Trouble { failures, next: Next { at: now.time.plus(wait), why } });
+    }
+}
+
+/// When the accounts can no longer be relied on, so that the methods of bootstrap are gone through again while their
+/// sessions go on being tried (Profile P-25).
+fn doubt(client: &Client, now: Timestamp) -> Option<Next> {
+    let by = client.judgement();
+    match client.state().accounts.stale_at(by) {
+        Some(at) => {
+            let age = in_words(by.stale_after);
+            Some(Next { at, why: format!("other accounts are looked for, if no session succeeds for {age}") })
+        }
+        None => Some(Next { at: now, why: "no account can be relied on".to_owned() }),
+    }
+}
