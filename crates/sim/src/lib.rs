@@ -3,8 +3,12 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
+//! | [`bench`] | the real programs measured beside their references |
 //! | [`cuts`] | a program cut before, in and after each of its storage operations |
 //! | [`disk`] | a disk with a page cache, whose power can be cut |
+//! | [`relay`] | a TCP relay that adds delay and counts |
 
+pub mod bench;
 pub mod cuts;
 pub mod disk;
+pub mod relay;
