@@ -102,7 +102,7 @@ fn device() -> Device {
 
 fn start(device: &Device, world: &Arc<Clocked>) -> (Client, Schedule) {
     let config = Config::load(&device.path("client.toml")).unwrap();
-    let disk = Disk::open(device.folder.path()).unwrap();
+    let disk = Disk::open(device.folder.path());
     (Client::new(config, world.clone(), Box::new(disk)).unwrap(), Schedule::new())
 }
 
