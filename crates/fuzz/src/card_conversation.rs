@@ -12,6 +12,7 @@ use omadm_card::apdu::{GET_RESPONSE, MANAGE_CHANNEL, Protocol, VERIFY, channel_o
 use omadm_card::inspect::inspect;
 use omadm_card::make::{CardPlan, Content, Listing, make};
 use omadm_card::{CardImage, CardReading, Link, LinkError, ReadRequest, RefusedPin, VirtualUicc, read};
+use omadm_core::bootstrap::sequence::Admitted;
 use omadm_core::secret::Secret;
 
 use crate::script::Script;
@@ -68,6 +69,7 @@ pub(crate) fn run(bytes: &[u8]) {
         link.seen = Seen::default();
         let known = refused.clone();
         let request = ReadRequest {
+            admitted: &Admitted::Any,
             pin: (knows & 0x02 == 0).then_some(&pin),
             refused: &known,
             sim: knows & 0x04 == 0,

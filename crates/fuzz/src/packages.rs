@@ -8,7 +8,7 @@ pub(crate) fn run(bytes: &[u8]) {
     });
     checked(Package2::parse(bytes), Package2::to_bytes, Package2::parse, |package| {
         assert!(package.commands.len() <= MAX_COMMANDS);
-        assert_eq!(package.ends_session(), package.commands.iter().any(|command| *command == Command::End));
+        assert_eq!(package.ends_session(), package.commands.contains(&Command::End));
         for command in &package.commands {
             let json = serde_json::to_value(command).expect("a command can be written");
             assert_eq!(Command::from_json(json), *command);
