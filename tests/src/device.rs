@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use crate::{Folder, Process, omadm_client, private_file, until};
 
+/// Lets faketime leave the clock alone that only ever goes on.
+const REAL_WAITS: &str = "FAKETIME_DONT_FAKE_MONOTONIC";
+
 /// A device with a folder of its own.
 #[derive(Debug)]
 pub struct Device {
@@ -44,7 +47,20 @@ impl Device {
 
     /// Lets it use the private pcscd on this socket.
     pub fn use_pcscd(&mut self, socket: &Path) {
-        self.environment = vec![("PCSCLITE_CSOCK_NAME".to_owned(), socket.to_owned())];
+        self.environment.push(("PCSCLITE_CSOCK_NAME".to_owned(), socket.to_owned()));
+    }
+
+    /// Sets its clock, as in `1970-01-02 00:00:00`, by this library of faketime.
+    pub fn set_clock(&mut self, library: &Path, time: &str) {
+        self.set_clock_right();
+        // Time limits are to be as ever.
+        let variables = [("LD_PRELOAD", library), ("FAKETIME", Path::new(time)), (REAL_WAITS, Path::new("1"))];
+        self.environment.extend(variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    /// Lets its clock be right again.
+    pub fn set_clock_right(&mut self) {
+        self.environment.retain(|(name, _)| !["LD_PRELOAD", "FAKETIME", REAL_WAITS].contains(&name.as_str()));
     }
 
     /// A file in its folder.
