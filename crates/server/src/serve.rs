@@ -111,6 +111,8 @@ pub struct Server;
 pub struct RunningServer {
     /// Where devices come in.
     pub device_addr: SocketAddr,
+    /// Where devices come in over plain HTTP, by a proxy on this machine.
+    pub plain_addr: Option<SocketAddr>,
     /// Where people and programs of the fleet come in.
     pub admin_addr: SocketAddr,
     /// Scheme, host and port by which devices reach the device port.
@@ -151,6 +153,10 @@ impl Server {
         let loaded = pki::load(&data, &config, clock::now())?;
         let device_ca = DeviceCa::open(&data, clock::now())?;
         let (device_listener, device_addr) = listen(device.unwrap_or(config.device)).await?;
+        let plain = match config.plain {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
         let (admin_listener, admin_addr) = listen(admin.unwrap_or(config.admin)).await?;
         let public = match &config.public_url {
             Some(url) => url.as_str().trim_end_matches('/').to_owned(),
@@ -182,19 +188,28 @@ impl Server {
         let admin_tls = (!admin_addr.ip().is_loopback()).then_some(admin_tls);
         let scheme = if admin_tls.is_some() { "https" } else { "http" };
         let admin_site = AdminSite(admin::router(Arc::clone(&app), &token, admin_tls.is_some()));
-        let device_port = Port {
-            listener: device_listener,
-            tls: Some(device_tls),
-            addresses: Seats::new(limits.connections_per_address),
-            limits: Limits { connections: shares.device, ..limits.clone() },
-            site: Arc::new(DeviceSite(Arc::clone(&app))),
+        let device_site = Arc::new(DeviceSite(Arc::clone(&app)));
+        // A proxy has its own bound; both together stay within the descriptors that there are.
+        let of_devices = if plain.is_some() { (shares.device / 2).max(1) } else { shares.device };
+        // Behind a proxy all have its address.
+        let of_address = |tls: bool| if tls { limits.connections_per_address } else { of_devices };
+        let device_port = |listener, tls: Option<_>| Port {
+            listener,
+            addresses: Seats::new(of_address(tls.is_some())),
+            tls,
+            limits: Limits { connections: of_devices, ..limits.clone() },
+            site: Arc::clone(&device_site),
             stop: stopped.clone(),
         };
+        let plain_addr = plain.as_ref().map(|(_, address)| *address);
+        let device_ports: Vec<_> = std::iter::once(device_port(device_listener, Some(device_tls)))
+            .chain(plain.map(|(listener, _)| device_port(listener, None)))
+            .collect();
         let admin_port = Port {
             listener: admin_listener,
             tls: admin_tls,
             addresses: Seats::new(shares.admin),
-            limits: Limits { connections: shares.admin, ..limits },
+            limits: Limits { connections: shares.admin, ..limits.clone() },
             site: Arc::new(admin_site),
             stop: stopped.clone(),
         };
@@ -214,15 +229,16 @@ impl Server {
             loaded,
         };
         let (reload, wishes) = mpsc::channel(1);
-        let tasks = vec![
-            tokio::spawn(device_port.serve()),
+        let mut tasks = vec![
             tokio::spawn(admin_port.serve()),
             tokio::spawn(renewal.run(wishes, stopped.clone())),
             tokio::spawn(sweep(app, stopped)),
         ];
+        tasks.extend(device_ports.into_iter().map(|port| tokio::spawn(port.serve())));
         tracing::info!(device = %device_addr, admin = %admin_addr, "serving");
         Ok(RunningServer {
             device_addr,
+            plain_addr,
             admin_addr,
             public_url: public,
             admin_url,
