@@ -5,7 +5,7 @@ use crate::client::Client;
 use crate::config::{Allow, Auth, BootstrapConfig, CardLink, Login};
 use crate::state::Busy;
 use crate::trace::Peer;
-use crate::transport::{Http, HttpError, HttpSetup, Limits, PrivateHeaders, Request, Trust};
+use crate::transport::{Http, HttpError, HttpSetup, Limits, Method, PrivateHeaders, Request, Trust};
 use crate::wait::Stopped;
 use crate::world::World;
 use omadm_core::account::AccountBook;
@@ -16,7 +16,7 @@ use omadm_core::bootstrap::sequence::{
 use omadm_core::ids::{DevId, SrvId};
 use omadm_core::reason::{Attempt, Reason};
 use omadm_core::web::{Basic, DEV_ID_HEADER, Url, default_user, media, retry_after};
-use omadm_tls::Anchors;
+use omadm_tls::{Anchors, ClientIdentity};
 use std::io;
 use std::time::Duration;
 
@@ -203,9 +203,11 @@ impl Client {
                 Anchors::Pem(pem.map_err(fail)?)
             }
         };
-        let http = self.http(Trust::new([url.origin()]), anchors).map_err(|error| (error.reason(), error))?;
+        let http = self
+            .http(Trust::new([url.origin()]), anchors, ClientIdentity::nobody(), true)
+            .map_err(|error| (error.reason(), error))?;
         let request = Request {
-            method: ureq::http::Method::GET,
+            method: Method::Get,
             url: url.clone(),
             headers: vec![("Accept", media::BOOTSTRAP.to_owned())],
             private: PrivateHeaders(private),
@@ -227,10 +229,23 @@ impl Client {
         })
     }
 
-    pub(crate) fn http(&self, trust: Trust, anchors: Anchors) -> Result<Http, HttpError> {
+    pub(crate) fn http(
+        &self,
+        trust: Trust,
+        anchors: Anchors,
+        identity: ClientIdentity,
+        leave_open: bool,
+    ) -> Result<Http, HttpError> {
         let limits =
             Limits { connect: self.config.http.connect_timeout, total: self.config.http.timeout, body: MAX_BODY };
-        let setup = HttpSetup { anchors, floor: self.clock.now(), limits, meter: self.tally.meter.clone() };
+        let setup = HttpSetup {
+            anchors,
+            identity,
+            floor: self.clock.now(),
+            limits,
+            meter: self.tally.meter.clone(),
+            leave_open,
+        };
         Ok(Http::new(trust, self.world.carrier(&setup)?))
     }
 

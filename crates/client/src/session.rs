@@ -4,7 +4,7 @@ use crate::bootstrap::{header_text, own_basic};
 use crate::client::Client;
 use crate::state::SessionNote;
 use crate::trace::{Peer, Trace};
-use crate::transport::{Answer, CookieJar, Http, HttpError, PrivateHeaders, Request, Trust};
+use crate::transport::{Answer, CookieJar, Http, HttpError, Method, PrivateHeaders, Request, Trust};
 use crate::wait::Stopped;
 use omadm_core::account::{Credential, InstalledAccount};
 use omadm_core::ids::SrvId;
@@ -16,9 +16,8 @@ use omadm_core::session::client::{
     ClientSession, HttpAnswer, HttpFailure, Input, Output, Report, Retry, SessionSetup, UploadMethod,
 };
 use omadm_core::web::{Basic, DEV_ID_HEADER, media, retry_after};
-use omadm_tls::Anchors;
+use omadm_tls::{Anchors, ClientIdentity};
 use std::time::Duration;
-use ureq::http::Method;
 use zeroize::Zeroizing;
 
 /// The largest tree that a server can make, as it is in the state file, in bytes: half of what that may have, so that no
@@ -80,7 +79,7 @@ impl Client {
         let anchors = account.server_ca.clone().map_or(Anchors::System, Anchors::Pem);
         let trust = Trust::new(std::iter::once(account.srv_uri.origin()).chain(&account.origins));
         let http = self
-            .http(trust, anchors)
+            .http(trust, anchors, ClientIdentity::nobody(), false)
             .map_err(|error| SessionError::Anchors { srv_id: srv_id.clone(), why: error.to_string() })?;
         let reason = if installed.bootstrap_complete_due { BOOTSTRAP_COMPLETE } else { CLIENT_INITIATED };
         tracing::info!("opening a session with {srv_id} at {}", account.srv_uri.without_query());
@@ -223,10 +222,10 @@ impl Wire {
                 private.0.extend(self.jar.header(&url).map(|cookies| ("Cookie", cookies)));
                 let headers = vec![("Content-Type", content_type.to_owned()), ("Accept", media::REQUEST.to_owned())];
                 self.trace.package_sent(content_type, &body, &url);
-                let request = Request { method: Method::POST, url: url.clone(), headers, private, body: Some(body) };
+                let request = Request { method: Method::Post, url: url.clone(), headers, private, body: Some(body) };
                 let answer = self.http.exchange(request)?;
                 self.trace.package_came(answer.status, answer.header("content-type"), &answer.body);
-                for header in answer.headers.get_all("set-cookie").iter().filter_map(|value| value.to_str().ok()) {
+                for header in answer.headers.get_all("set-cookie") {
                     self.jar.take(&url, header);
                 }
                 Ok(answer)
@@ -235,15 +234,15 @@ impl Wire {
             Output::Fetch { url, accept, trusted: _ } => {
                 let headers = vec![("Accept", accept.to_owned())];
                 let private = self.private();
-                let request = Request { method: Method::GET, url: url.clone(), headers, private, body: None };
+                let request = Request { method: Method::Get, url: url.clone(), headers, private, body: None };
                 let answer = self.http.fetch(request);
                 self.trace.exchange(Peer::Repository, "HTTP GET", "GET", &url, &ending(&answer));
                 answer
             }
             Output::Upload { method, url, content_type, body, trusted: _ } => {
                 let method = match method {
-                    UploadMethod::Put => Method::PUT,
-                    UploadMethod::Post => Method::POST,
+                    UploadMethod::Put => Method::Put,
+                    UploadMethod::Post => Method::Post,
                 };
                 let headers = vec![("Content-Type", content_type.to_owned())];
                 let private = self.private();

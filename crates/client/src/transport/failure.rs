@@ -46,38 +46,16 @@ impl HttpError {
         }
     }
 
-    /// From an error of ureq, which may carry one of ours through several layers.
-    pub(super) fn from_ureq(error: ureq::Error, host: &str) -> Self {
-        let text = error.to_string();
-        match error {
-            ureq::Error::Other(inner) => match inner.downcast::<Self>() {
-                Ok(own) => *own,
-                Err(_) => Self::Protocol(format!("{host}: {text}")),
-            },
-            ureq::Error::Timeout(_) => Self::Timeout(format!("{host} did not answer in time")),
-            ureq::Error::Io(error) => Self::from_io(error, host),
-            ureq::Error::HostNotFound => Self::Connect(format!("{host} is not known to the name service")),
-            ureq::Error::BodyExceedsLimit(limit) => {
-                Self::TooLarge(format!("the answer of {host} has more than {limit} bytes"))
+    /// From a failure to send or to receive.
+    pub(super) fn from_io(error: &io::Error, host: &str) -> Self {
+        match error.kind() {
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
+                Self::Timeout(format!("{host} did not answer in time"))
             }
-            ureq::Error::LargeResponseHeader(..) => {
-                Self::TooLarge(format!("the header of the answer of {host} is too large"))
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                Self::Connect(format!("{host} reset the connection"))
             }
-            _ => Self::Protocol(format!("{host} does not answer as HTTP demands: {text}")),
-        }
-    }
-
-    /// From an I/O error, which may carry one of the above.
-    pub(super) fn from_io(error: io::Error, host: &str) -> Self {
-        match error.downcast::<ureq::Error>() {
-            Ok(inner) => Self::from_ureq(inner, host),
-            Err(error) => match error.kind() {
-                io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
-                    Self::Timeout(format!("{host} did not answer in time"))
-                }
-                io::ErrorKind::UnexpectedEof => Self::Connect(format!("{host} closed the connection")),
-                _ => Self::Connect(format!("the connection to {host} failed: {error}")),
-            },
+            _ => Self::Connect(format!("the connection to {host} failed: {error}")),
         }
     }
 
@@ -89,9 +67,5 @@ impl HttpError {
             TlsError::Timeout { .. } => Self::Timeout(text),
             TlsError::Io { .. } => Self::Connect(text),
         }
-    }
-
-    pub(super) fn into_ureq(self) -> ureq::Error {
-        ureq::Error::Other(Box::new(self))
     }
 }
