@@ -1,7 +1,7 @@
 //! Why an HTTP exchange failed, told apart as far as callers need it.
 
 use omadm_core::reason::Reason;
-use omadm_tls::TlsError;
+use omadm_tls::{TlsError, tls_reason};
 use std::io;
 
 /// Failed to exchange an HTTP request and its answer.
@@ -48,6 +48,14 @@ impl HttpError {
 
     /// From a failure to send or to receive.
     pub(super) fn from_io(error: &io::Error, host: &str) -> Self {
+        match tls_reason(error) {
+            // The peer is gone without TLS's good-bye.
+            Some(why) if why.contains("unexpected eof") => {
+                return Self::Connect(format!("{host} cut the connection off"));
+            }
+            Some(why) => return Self::Tls(format!("{host} ended TLS, as if it refused this device: {why}")),
+            None => {}
+        }
         match error.kind() {
             io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
                 Self::Timeout(format!("{host} did not answer in time"))
