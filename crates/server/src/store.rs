@@ -50,7 +50,7 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Removes a profile; false if there is none.
     fn remove_profile<'a>(&'a self, name: &'a str) -> Answer<'a, bool>;
 
-    /// Adds a device, or gives a device that is known already this user and secret.
+    /// Adds a device, or has a device that is known already enrol by these means and no others.
     fn add_device(&self, device: NewDevice) -> Answer<'_, Device>;
     /// A device by its DevID.
     fn device<'a>(&'a self, dev_id: &'a DevId) -> Answer<'a, Option<Device>>;
@@ -58,6 +58,11 @@ pub(crate) trait Store: Send + Sync + 'static {
     fn devices<'a>(&'a self, after: Option<&'a str>, limit: u32) -> Answer<'a, Vec<Device>>;
     /// The device that enrols by this user, without its DevInfo, and its sealed secret.
     fn enrolled<'a>(&'a self, user: &'a str) -> Answer<'a, Option<(Device, Vec<u8>)>>;
+
+    /// The device that enrols by the pre-shared key of this identity, without its DevInfo, and the sealed key.
+    fn enrolled_by_psk<'a>(&'a self, identity: &'a str) -> Answer<'a, Option<(Device, Vec<u8>)>>;
+    /// The device that enrols by a certificate whose public key has this SHA-256.
+    fn enrolled_by_key(&self, digest: [u8; 32]) -> Answer<'_, Option<Device>>;
 
     /// Keeps a credential that is given out. If it is for a device, those that are no longer valid are dropped.
     fn give_out(&self, credential: NewCredential) -> Answer<'_, ()>;

@@ -9,6 +9,8 @@ use omadm_core::secret::Secret;
 use omadm_core::web::media;
 use serde_json::{Map, Value, json};
 
+use crate::profile::Scheme;
+
 /// The MOID of the DM Account MO, whatever its version.
 const DMACC: &str = "urn:oma:mo:oma-dm-dmacc:";
 /// The path of the DM Server at the device port.
@@ -28,8 +30,8 @@ pub(crate) struct Filling {
     pub(crate) server: String,
     /// Anchors in PEM.
     pub(crate) anchors: Option<String>,
-    /// The user and password of HTTP Basic.
-    pub(crate) basic: Option<(String, Secret)>,
+    /// What the device proves itself by.
+    pub(crate) credential: Option<Credential>,
 }
 
 /// A Bootstrap Message in which the account of this server is left open: the one account without SrvURI gets SrvURI,
@@ -172,15 +174,16 @@ impl Template {
 
 fn fill(account: &mut Map<String, Value>, filling: &Filling) {
     account.insert("SrvURI".to_owned(), format!("{}{DM}", filling.server).into());
-    if let Some((user, password)) = &filling.basic {
-        let credential = Credential::Basic { user: user.clone(), password: password.clone() };
-        let trsp = json!({
-            "Data": BASE64_STANDARD.encode(credential.data()),
-            "Secret": BASE64_STANDARD.encode(password.expose()),
-        });
-        if let Some(auth) = object(account, "Auth") {
-            auth.entry("Trsp").or_insert(trsp);
+    if let Some(credential) = &filling.credential
+        && let Some(auth) = object(account, "Auth")
+        && !auth.contains_key("Trsp")
+    {
+        let mut trsp = Map::new();
+        trsp.insert("Data".to_owned(), BASE64_STANDARD.encode(credential.data()).into());
+        if let Some(secret) = credential.secret() {
+            trsp.insert("Secret".to_owned(), BASE64_STANDARD.encode(secret.expose()).into());
         }
+        auth.insert("Trsp".to_owned(), trsp.into());
     }
     // Profile P-23: whom the device shall trust instead of its own store.
     let anchors_of_template = account.get("Ext").and_then(|ext| ext.get("omadm")?.get("ServerCA").cloned());
@@ -220,10 +223,25 @@ fn text(value: &Value) -> String {
 
 /// Sample values, as long as real ones.
 pub(crate) fn sample() -> Filling {
-    Filling {
-        server: "https://sample.example".to_owned(),
-        anchors: None,
-        basic: Some(("0123456789abcdef01234567".to_owned(), Secret::from("sample-password-of-32-characters"))),
+    Filling { server: "https://sample.example".to_owned(), anchors: None, credential: sample_credential(Scheme::Basic) }
+}
+
+/// A sample of what a profile with this scheme gives out.
+pub(crate) fn sample_credential(scheme: Scheme) -> Option<Credential> {
+    let name = || "0123456789abcdef01234567".to_owned();
+    match scheme {
+        Scheme::Basic => {
+            Some(Credential::Basic { user: name(), password: Secret::from("sample-password-of-32-characters") })
+        }
+        Scheme::Psk => {
+            Some(Credential::Psk { identity: name(), key: Secret::from("a sample key, as long: 32 bytes.") })
+        }
+        Scheme::X509 => Some(Credential::X509 {
+            // An empty SEQUENCE: no certificate, and nobody takes it for one.
+            chain: Secret::new(vec![0x30, 0]),
+            key: Secret::from("sample key"),
+        }),
+        Scheme::None => None,
     }
 }
 
@@ -251,8 +269,18 @@ mod tests {
         assert_eq!(filled.srv_uri.as_str(), "https://sample.example/dm");
         assert!(matches!(&filled.trsp, Some(Credential::Basic { user, .. }) if user == "0123456789abcdef01234567"));
         assert_eq!(template.srv_id(), "acme");
-        let message = parsed(&template, &Filling { basic: None, ..sample() });
+        let message = parsed(&template, &Filling { credential: None, ..sample() });
         assert_eq!(message.accounts()[0].0.trsp, None);
+    }
+
+    #[test]
+    fn each_scheme_is_filled_in_as_the_device_reads_it() {
+        let template = Template::new(json!([account(|_| ())])).unwrap();
+        for scheme in [Scheme::Basic, Scheme::Psk, Scheme::X509, Scheme::None] {
+            let credential = sample_credential(scheme);
+            let message = parsed(&template, &Filling { credential: credential.clone(), ..sample() });
+            assert_eq!(message.accounts()[0].0.trsp, credential);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::devices::{by_dev_id, by_id, method};
 use super::{Sqlite, conflict, seconds, time, time_or_none};
-use crate::store::{Credential, Device, NewCredential, NewDevice, StoreError};
+use crate::store::{Credential, CredentialScheme, Device, NewCredential, NewDevice, StoreError};
 
 /// How many credentials that were never used stay valid (spec 2.4, Profile P-4).
 const UNUSED: u32 = 4;
@@ -15,9 +15,10 @@ impl Sqlite {
     pub(super) async fn insert_credential(&self, new: NewCredential) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         sqlx::query(
-            "insert into credential (user, secret, device_id, source, label, profile, srv_id, made_at)
-             values (?, ?, ?, ?, ?, ?, ?, ?)",
+            "insert into credential (scheme, user, secret, device_id, source, label, profile, srv_id, made_at)
+             values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
+        .bind(new.scheme.as_str())
         .bind(&new.user)
         .bind(new.secret)
         .bind(new.device)
@@ -166,6 +167,7 @@ async fn credential(connection: &mut SqliteConnection, row: &SqliteRow) -> Resul
     };
     Ok(Credential {
         id: row.try_get("id")?,
+        scheme: CredentialScheme::from_word(row.try_get("scheme")?)?,
         user: row.try_get("user")?,
         secret: row.try_get("secret")?,
         device,

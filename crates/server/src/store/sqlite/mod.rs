@@ -153,6 +153,12 @@ impl Store for Sqlite {
     fn enrolled<'a>(&'a self, user: &'a str) -> Answer<'a, Option<(Device, Vec<u8>)>> {
         Box::pin(self.device_by_user(user))
     }
+    fn enrolled_by_psk<'a>(&'a self, identity: &'a str) -> Answer<'a, Option<(Device, Vec<u8>)>> {
+        Box::pin(self.device_by_psk(identity))
+    }
+    fn enrolled_by_key(&self, digest: [u8; 32]) -> Answer<'_, Option<Device>> {
+        Box::pin(self.device_by_key(digest))
+    }
     fn give_out(&self, credential: NewCredential) -> Answer<'_, ()> {
         Box::pin(self.insert_credential(credential))
     }
@@ -265,6 +271,7 @@ mod tests {
         every_change_of_a_profile_shows_in_the_version,
         devices_are_found_by_dev_id_and_user,
         devices_come_in_pages,
+        devices_are_found_by_what_tls_proves,
         valid_are_the_last_used_credential_and_the_four_newest_unused,
         a_loose_credential_is_bound_once,
         a_session_goes_on_from_its_last_version_only,
@@ -289,10 +296,13 @@ mod tests {
             dev_id: name.parse().unwrap(),
             user: name.to_owned(),
             enrolment: None,
+            psk: None,
+            key_digest: None,
             at: Timestamp(1_800_000_000),
         };
         for round in 0..20 {
             let credential = NewCredential {
+                scheme: crate::store::CredentialScheme::Basic,
                 user: format!("card{round}"),
                 secret: vec![1],
                 device: None,
