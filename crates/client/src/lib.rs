@@ -21,6 +21,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod control;
+mod credentials;
 pub mod daemon;
 pub mod device;
 pub mod exit;

@@ -125,7 +125,7 @@ impl Drop for Control {
 fn serve_one<W: From<Ticket>>(mut stream: UnixStream, stop: &Stop, board: &Board, work: Sender<W>) {
     let reply = match read_line(&mut stream, MAX_ORDER, ORDER_LIMIT, stop) {
         Err(_) => return,
-        Ok(line) => match serde_json::from_slice(&line) {
+        Ok(line) => match serde_json::from_slice(&line).and_then(serde_json::from_value) {
             Ok(Order::Status {}) => Reply { exit: Exit::Done, result: board.shown() },
             Ok(order) => carry_out(order, stop, work),
             Err(error) => Reply::failure(Exit::Usage, format!("not an order: {error}")),

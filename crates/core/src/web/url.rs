@@ -45,6 +45,12 @@ impl Url {
         &self.origin.host
     }
 
+    /// Host and port as they stand in the URL, the port only if it is named.
+    pub fn authority(&self) -> &str {
+        let start = if self.origin.https { "https://".len() } else { "http://".len() };
+        self.text.get(start..self.path_start).unwrap_or_default()
+    }
+
     /// The port, the scheme's own if none is named.
     pub fn port(&self) -> u16 {
         self.origin.port
