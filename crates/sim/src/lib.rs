@@ -5,6 +5,8 @@
 //! | --- | --- |
 //! | [`cuts`] | a program cut before, in and after each of its storage operations |
 //! | [`disk`] | a disk with a page cache, whose power can be cut |
+//! | [`previous`] | the state file as the previous version of the client reads and writes it |
 
 pub mod cuts;
 pub mod disk;
+pub mod previous;
