@@ -3,10 +3,8 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | [`cuts`] | a program cut before, in and after each of its storage operations |
-//! | [`disk`] | a disk with a page cache, whose power can be cut |
+//! | [`cuts`] | a disk with a page cache, and a program cut before, in and after each of its storage operations |
 //! | [`previous`] | the state file as the previous version of the client reads and writes it |
 
 pub mod cuts;
-pub mod disk;
 pub mod previous;

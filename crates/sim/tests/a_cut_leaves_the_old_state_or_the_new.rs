@@ -5,8 +5,8 @@
 
 use omadm_client::state::{Busy, Memory, State, Storage};
 use omadm_core::time::Timestamp;
+use omadm_sim::cuts::disk::{Fault, TestDisk};
 use omadm_sim::cuts::{Cuts, cut_everywhere};
-use omadm_sim::disk::{Fault, TestDisk};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 const NOW: Timestamp = Timestamp(1_800_000_000);

@@ -9,7 +9,7 @@ use omadm_client::state::{Busy, LastRun, Memory, Notes, SessionNote, State, Stor
 use omadm_core::bootstrap::sequence::Next;
 use omadm_core::reason::{Attempt, Method, Outcome, Reason};
 use omadm_core::time::Timestamp;
-use omadm_sim::disk::TestDisk;
+use omadm_sim::cuts::disk::TestDisk;
 use omadm_sim::previous::{Refused, rewritten};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -66,12 +66,12 @@ fn holds(all: &Value, part: &Value, at: &str) -> Result<(), String> {
 /// A state in which every member has a value. It names each, so that a new one is thought of here.
 fn rich() -> State {
     let [mut state, other] = [SAMPLES[0].1, SAMPLES[2].1].map(read);
-    let reasons = Reason::FIXED.iter().copied().chain([Reason::Http(204), Reason::Http(503)]);
+    let reasons = Reason::FIXED.iter().copied().chain([Reason::Http(204), Reason::Http(503)]).map(Some).chain([None]);
     let outcomes = [Outcome::Installed, Outcome::Unchanged, Outcome::None, Outcome::Failed, Outcome::Skipped];
-    let attempt = |(number, reason): (usize, Reason)| Attempt {
+    let attempt = |(number, reason): (usize, Option<Reason>)| Attempt {
         method: Method::ORDER[number % 3],
         outcome: outcomes[number % 5],
-        reason: (number % 5 != 0).then_some(reason),
+        reason,
         message: format!("reason {number}, \"ä\"\u{1}"),
         at: Timestamp(NOW.0 + number as u64),
     };
@@ -85,7 +85,7 @@ fn rich() -> State {
     };
     let mut pin: RefusedPin = other.refused_pins[0].clone();
     pin.unanswered = Some(3);
-    state.set_attempts(reasons.clone().enumerate().map(attempt));
+    state.set_attempts(reasons.enumerate().map(attempt));
     let notes_of = |reason| SimStatus {
         present: true,
         ready: true,
