@@ -101,8 +101,12 @@ impl Table {
 
     /// How many tries the card's PIN has left.
     pub fn tries(&self) -> u8 {
-        let answer = self.card.lock().unwrap().answer(&[0, 0x20, 0, 1]);
-        answer[1] & 0x0F
+        let mut card = self.card.lock().unwrap();
+        card.reset();
+        match card.answer(&[0, 0x20, 0, 1])[..] {
+            [0x63, left] => left & 0x0F,
+            _ => 0,
+        }
     }
 
     fn answer(&self, request: &Outgoing) -> Answer {
