@@ -98,6 +98,17 @@ impl Device {
         log.lines().filter_map(call).collect()
     }
 
+    /// Starts `omadm-client run` with this program and its arguments before it.
+    pub fn run_under(&mut self, program: &[&str]) -> Process {
+        self.log += 1;
+        let log = self.join(&format!("run{}.log", self.log));
+        let client = self.command();
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(client.get_program()).args(client.get_args()).arg("run");
+        command.envs(client.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Process::start(&mut command, &log)
+    }
+
     /// Starts `omadm-client run` under strace, see [`traced`](Self::traced).
     pub fn run_traced(&mut self, inject: &str) -> Process {
         self.log += 1;

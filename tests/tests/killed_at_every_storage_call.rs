@@ -71,6 +71,29 @@ fn bootstrap_from_the_factory() {
 }
 
 #[test]
+fn bootstrap_over_what_a_killed_program_and_a_broken_flash_left() {
+    let fleet = fleet();
+    let message = fleet.issue_message("meters", "factory", "line 1, no 12");
+    let new = || {
+        let left = [("state.new", b"omadm-state 1 torn".to_vec()), ("state", b"damaged".to_vec())];
+        device(FACTORY, &[&left[..], &[("factory.json", message.clone())]].concat())
+    };
+    let calls = calls(&new(), &["bootstrap"]);
+    assert!(calls.contains(&("unlink", 1)) && calls.contains(&("rename", 2)), "{calls:?}");
+    for (name, number) in &calls {
+        let mut device = new();
+        let inject = format!("{name}:signal=KILL:when={number}");
+        let killed = device.traced(Some(&inject), &["bootstrap"]).output().expect("strace runs");
+        assert_eq!(killed.status.signal(), Some(9), "{inject}: {killed:?}");
+        device.run_until_idle(30);
+        let files = std::fs::read_dir(device.join("")).expect("a folder").flatten();
+        let aside = files.filter(|file| file.file_name().to_string_lossy().starts_with("state.damaged-"));
+        let aside: Vec<_> = aside.map(|file| std::fs::read(file.path()).expect("a file")).collect();
+        assert_eq!(aside, [b"damaged"], "{inject}: kept, and nothing else was taken for damaged");
+    }
+}
+
+#[test]
 fn bootstrap_from_the_server() {
     let fleet = fleet();
     fleet.add_device(DEV_ID, "enrolment secret");

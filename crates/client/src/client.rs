@@ -226,13 +226,13 @@ impl Client {
         device::refresh(&mut state.tree, &self.definitions, &self.config.device, &state.accounts)
     }
 
-    /// Writes what changed and is worth it; a failure is told and tried again with the next change.
+    /// Writes what changed and is worth it; a failure is told once and tried again with the next change.
     pub(crate) fn save(&mut self) {
-        let now = self.clock.now();
-        match self.memory.save(now) {
-            // That was said when it was found, and is in the status.
-            Ok(_) | Err(StateError::Kept(_)) => {}
-            Err(error) => tracing::error!("{error}"),
+        let (now, known) = (self.clock.now(), self.memory.trouble().map(str::to_owned));
+        if let Err(error) = self.memory.save(now)
+            && (known.is_none() || known.as_deref() != self.memory.trouble())
+        {
+            tracing::error!("{error}");
         }
     }
 

@@ -6,12 +6,13 @@
 
 mod table;
 
-use omadm_client::state::Storage;
+use omadm_client::state::{Disk, Storage};
 use omadm_client::status::Stage;
-use omadm_sim::cuts::disk::{Fault, Operation, Portion, TestDisk, until_cut};
+use omadm_sim::cuts::disk::{Fault, Operation, Portion, PowerCut, TestDisk, until_cut};
 use omadm_sim::cuts::{Cuts, cut_everywhere};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::io;
 use table::{From, Table};
 
 fn state(disk: &TestDisk) -> Option<Vec<u8>> {
@@ -113,6 +114,83 @@ fn managed(table: &Table) -> TestDisk {
     let mut left = disk.survivors();
     assert_eq!(left.len(), 1, "what is durable is not in doubt");
     left.remove(0)
+}
+
+/// A real folder, left alone from some operation on: the program ends there.
+struct Stopping {
+    disk: Disk,
+    left: usize,
+}
+
+impl Stopping {
+    fn step(&mut self) {
+        match self.left.checked_sub(1) {
+            Some(left) => self.left = left,
+            None => std::panic::resume_unwind(Box::new(PowerCut)),
+        }
+    }
+}
+
+impl Storage for Stopping {
+    fn read(&self, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        self.disk.read(name, limit)
+    }
+    fn write(&mut self, name: &str, content: &[u8]) -> io::Result<()> {
+        if self.left == 0 {
+            // In the middle.
+            let _ = self.disk.write(name, &content[..content.len() / 2]);
+        }
+        self.step();
+        self.disk.write(name, content)
+    }
+    fn sync(&mut self, name: &str) -> io::Result<()> {
+        self.step();
+        self.disk.sync(name)
+    }
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        self.step();
+        self.disk.rename(from, to)
+    }
+    fn sync_folder(&mut self) -> io::Result<()> {
+        self.step();
+        self.disk.sync_folder()
+    }
+    fn remove(&mut self, name: &str) -> io::Result<()> {
+        self.step();
+        self.disk.remove(name)
+    }
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.disk.list()
+    }
+}
+
+#[test]
+fn in_a_real_folder() {
+    for from in From::EACH {
+        let table = Table::new(from, true);
+        let states = states(&TestDisk::default(), &table);
+        let mut number = 0;
+        loop {
+            let folder = tempfile::tempdir().unwrap();
+            let disk = Disk::open(folder.path());
+            let world = table.copy();
+            let stopping = Stopping { disk: disk.clone(), left: number };
+            let ended = until_cut(|| world.run(&mut world.client(stopping)));
+            // A rename comes third of four.
+            let expected = ((number + 1) / 4).min(states.len() - 1);
+            let found = disk.read("state", u64::MAX).unwrap();
+            assert_eq!(found, states[expected], "{from:?}, stopped at {number}");
+            let after = world.later(25 * 3600);
+            let mut client = after.client(disk);
+            after.run(&mut client);
+            assert_eq!(client.status().state, Stage::Managed, "{from:?}, stopped at {number}");
+            if ended.is_ok() {
+                break;
+            }
+            number += 1;
+        }
+        assert_eq!(number, 4 * (states.len() - 1), "{from:?}");
+    }
 }
 
 #[test]

@@ -47,6 +47,8 @@ pub struct Table {
     card: Arc<Mutex<VirtualUicc>>,
     /// Whether the server changes the tree in each session.
     changing: bool,
+    /// Whether the server can be reached.
+    online: bool,
 }
 
 impl Table {
@@ -57,12 +59,17 @@ impl Table {
             ..CardPlan::new("8988211000000000017".parse().unwrap(), message("acme").as_bytes())
         };
         let card = Arc::new(Mutex::new(VirtualUicc::new(&make(&plan).unwrap())));
-        Self { from, now: NOW, card, changing }
+        Self { from, now: NOW, card, changing, online: true }
     }
 
     /// The same world with things of its own.
     pub fn copy(&self) -> Self {
         Self { card: Arc::new(Mutex::new(self.card.lock().unwrap().clone())), ..self.clone() }
+    }
+
+    /// The same world without its servers.
+    pub fn offline(&self) -> Self {
+        Self { online: false, ..self.copy() }
     }
 
     pub fn later(&self, seconds: u64) -> Self {
@@ -90,7 +97,11 @@ impl Table {
 
     /// Runs the client until nothing is due.
     pub fn run(&self, client: &mut Client) {
-        let mut schedule = Schedule::new();
+        self.go_on(&mut Schedule::new(), client);
+    }
+
+    /// Goes on with this schedule until nothing is due.
+    pub fn go_on(&self, schedule: &mut Schedule, client: &mut Client) {
         for _ in 0..20 {
             if schedule.step(client).unwrap().is_some() {
                 return;
@@ -153,7 +164,7 @@ impl Link for Hand {
 
 impl Carrier for Table {
     fn carry(&self, request: Outgoing) -> Result<Answer, HttpError> {
-        Ok(self.answer(&request))
+        if self.online { Ok(self.answer(&request)) } else { Err(HttpError::Connect("nobody is there".to_owned())) }
     }
 }
 
