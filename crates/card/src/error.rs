@@ -13,6 +13,8 @@ pub enum CardErrorKind {
     NoCard,
     /// The card has no PKCS#15 application.
     NoPkcs15,
+    /// The card may not configure the device; beyond its identity it was not read.
+    NotAllowed,
     /// There is no bootstrap object, or its file is not there.
     NoDmObject,
     /// The object holds a message of DM 1.x.
@@ -108,6 +110,7 @@ impl CardError {
         match self.kind {
             CardErrorKind::NoCard => Reason::NoCard,
             CardErrorKind::NoPkcs15 => Reason::NoPkcs15,
+            CardErrorKind::NotAllowed => Reason::CardNotAllowed,
             CardErrorKind::NoDmObject => Reason::NoDmObject,
             CardErrorKind::HoldsDm1x => Reason::CardHoldsDm1x,
             CardErrorKind::NoLogicalChannel => Reason::NoLogicalChannel,
@@ -131,6 +134,7 @@ impl CardError {
             | CardErrorKind::PinNeeded
             | CardErrorKind::PinRefused
             | CardErrorKind::Malformed
+            | CardErrorKind::NotAllowed
             | CardErrorKind::Timeout => false,
         }
     }

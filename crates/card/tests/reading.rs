@@ -10,6 +10,7 @@ use omadm_card::make::{CardPlan, Content, Listing, MakeError, make};
 use omadm_card::{
     CardErrorKind, CardImage, CardReading, Link, LinkError, Place, ReadRequest, RefusedPin, VirtualUicc, read,
 };
+use omadm_core::bootstrap::sequence::Admitted;
 use omadm_core::secret::Secret;
 use proptest::prelude::*;
 
@@ -139,6 +140,23 @@ fn the_last_try_is_never_used_and_a_blocked_pin_not_sent() {
         assert!(error.to_string().contains(said), "{error}");
         assert_eq!(card.tries_left(1), Some(left));
     }
+}
+
+#[test]
+fn a_card_that_may_not_configure_the_device_gets_no_pin() {
+    let pin = Secret::from("9999");
+    let mut card = card(&private());
+    for admitted in [Admitted::Exactly(vec!["89".to_owned()]), Admitted::Prefixes(vec!["8949".to_owned()])] {
+        let request = ReadRequest { pin: Some(&pin), admitted: &admitted, ..ReadRequest::default() };
+        let reading = read(&mut card, &request, &|| Duration::ZERO);
+        assert_eq!(kind(&reading), CardErrorKind::NotAllowed);
+        assert!(reading.refused_pin.is_none() && reading.sim.ready, "its network is known all the same");
+        assert!(!reading.message.unwrap_err().proves_absence());
+    }
+    assert_eq!(card.tries_left(1), Some(3));
+    let admitted = Admitted::Prefixes(vec!["8901".to_owned()]);
+    let request = ReadRequest { pin: Some(&pin), admitted: &admitted, ..ReadRequest::default() };
+    assert_eq!(kind(&read(&mut card, &request, &|| Duration::ZERO)), CardErrorKind::PinRefused);
 }
 
 #[test]

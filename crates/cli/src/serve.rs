@@ -55,6 +55,7 @@ async fn serve(args: &Serve, options: ServeOptions) -> Result<(), Failure> {
 fn announce(server: &RunningServer) -> Result<(), Failure> {
     output::json(&json!({
         "device": server.device_addr,
+        "plain": server.plain_addr,
         "admin": server.admin_addr,
         "public_url": server.public_url,
         "admin_url": local_url(server),

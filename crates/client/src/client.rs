@@ -24,6 +24,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How often the time is kept while the clock is not set, in seconds.
+const KEPT_EVERY: u64 = 3600;
+
 /// Failed to begin with a device's state.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -57,6 +60,8 @@ pub struct Client {
     pub(crate) tally: Tally,
     /// Where exchanges are recorded.
     pub(crate) trace: Trace,
+    /// The time and the [`World::monotonic`] time when the clock was last looked at.
+    seen: Option<(Timestamp, Duration)>,
     /// The last look at the card in this run.
     pub(crate) look: Option<Look>,
     /// All attempts that are known, those that are not worth a durable record included.
@@ -134,7 +139,8 @@ impl Client {
         let definitions = Arc::new(device::definitions(&config));
         let mut client = Self {
             rights: device::rights(&config),
-            clock: Clock::new(world.clone(), memory.state().notes.written),
+            clock: Clock::new(world.clone(), memory.state().known_time()),
+            seen: None,
             world,
             attempts: memory.state().attempts.clone(),
             config,
@@ -169,8 +175,7 @@ impl Client {
 
     /// Forgets everything but refused PINs, and begins anew.
     pub fn reset(&mut self) -> Result<(), StateError> {
-        let now = self.clock.now();
-        self.memory.begin_anew(now)?;
+        self.memory.begin_anew(self.known_time())?;
         self.attempts.clear();
         self.look = None;
         self.tally = Tally::default();
@@ -228,8 +233,8 @@ impl Client {
 
     /// Writes what changed and is worth it; a failure is told once and tried again with the next change.
     pub(crate) fn save(&mut self) {
-        let (now, known) = (self.clock.now(), self.memory.trouble().map(str::to_owned));
-        if let Err(error) = self.memory.save(now)
+        let known = self.memory.trouble().map(str::to_owned);
+        if let Err(error) = self.memory.save(self.known_time())
             && (known.is_none() || known.as_deref() != self.memory.trouble())
         {
             tracing::error!("{error}");
@@ -243,8 +248,8 @@ impl Client {
 
     /// Tries again where storage failed. Says whether the accounts are others now, since the state could be read at last.
     pub(crate) fn mend_storage(&mut self) -> bool {
-        let (now, before) = (self.clock.now(), self.state().accounts.clone());
-        let Some(news) = self.memory.retry(now) else { return false };
+        let before = self.state().accounts.clone();
+        let Some(news) = self.memory.retry(self.known_time()) else { return false };
         tracing::info!("{news}");
         let others = self.state().accounts != before;
         if others {
@@ -259,9 +264,35 @@ impl Client {
     /// Makes durable how the last sessions ended, if they ended in another way than was known: for a program that ends
     /// then, so that a later `status` can tell.
     pub fn keep_session_notes(&mut self) {
-        let now = self.clock.now();
-        if let Err(error) = self.memory.save_session_notes(now) {
+        if let Err(error) = self.memory.save_session_notes(self.known_time()) {
             tracing::error!("{error}");
+        }
+    }
+
+    /// The last time that is known for sure (Profile P-27): a server's certificate was good then; and while the clock is
+    /// not set, how far time went on. A clock that is merely ahead is never taken for the truth.
+    pub(crate) fn known_time(&self) -> Timestamp {
+        let known = self.clock.floor().max(self.state().known_time()).max(self.state().newest_session());
+        if self.clock.is_set() { known } else { known.max(self.clock.now()) }
+    }
+
+    /// Looks whether the clock was set meanwhile, and sets what was noted right. Gives the seconds that it was set back.
+    pub(crate) fn heed_clock(&mut self) -> u64 {
+        let (now, passed) = (self.clock.now(), self.world.monotonic());
+        let expected = self.seen.map_or(now, |(seen, then)| seen.plus(passed.saturating_sub(then).as_secs()));
+        self.seen = Some((now, passed));
+        let is_set = self.clock.is_set();
+        self.memory.state_mut().heed_clock(now, is_set);
+        expected.since(now)
+    }
+
+    /// Keeps how far time went on, hourly, while the clock is not set: or an account would never become stale in a device
+    /// that begins in the same year whenever it starts.
+    pub(crate) fn keep_time(&mut self) {
+        let now = self.clock.now();
+        if !self.clock.is_set() && now.since(self.state().known_time()) >= KEPT_EVERY {
+            self.memory.state_mut().kept_time = now;
+            self.save();
         }
     }
 

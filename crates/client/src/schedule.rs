@@ -73,6 +73,7 @@ impl Schedule {
 
     /// Carries out what is due first. Where nothing is due: how long to wait, unless an order comes.
     pub fn step(&mut self, client: &mut Client) -> Result<Option<Duration>, Stopped> {
+        self.heed_clock(client);
         let now = client.clock.now();
         if now >= self.mend_at {
             self.mend_storage(client);
@@ -115,6 +116,14 @@ impl Schedule {
         });
         // Of what is due at the same time the first stands first: bootstrap, then the accounts in their order.
         bootstrap.into_iter().chain(sessions).min_by_key(|(next, _)| next.at)
+    }
+
+    /// After the clock was set back, what is to come is as far away as before.
+    fn heed_clock(&mut self, client: &mut Client) {
+        let back = client.heed_clock();
+        let nexts = self.bootstrap.iter_mut().chain(self.troubles.values_mut().map(|trouble| &mut trouble.next));
+        let times = nexts.map(|next| &mut next.at).chain([&mut self.mend_at]);
+        times.for_each(|at| *at = Timestamp(at.0.saturating_sub(back)));
     }
 
     /// Logs what comes next, once.
@@ -234,6 +243,7 @@ impl Schedule {
         let why = format!("the last session with {srv_id} broke off: {why}");
         tracing::info!("the next session with {srv_id} is tried in {}", in_words(wait));
         self.troubles.insert(srv_id.clone(), Trouble { failures, next: Next { at: now.time.plus(wait), why } });
+        client.keep_time();
     }
 }
 

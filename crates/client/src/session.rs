@@ -131,8 +131,7 @@ impl Client {
         if size > MAX_TREE {
             return Err(format!("the tree would have {size} bytes; at most {MAX_TREE} are kept"));
         }
-        let now = self.clock.now();
-        self.memory.change(now, |state| state.tree = tree).map_err(|error| error.to_string())
+        self.memory.change(self.known_time(), |state| state.tree = tree).map_err(|error| error.to_string())
     }
 
     fn to_core(&self, answer: Answer) -> HttpAnswer {
@@ -165,6 +164,7 @@ impl Client {
 
     fn note_session(&mut self, srv_id: &SrvId, report: &Report) {
         let now = self.clock.now();
+        let (by, is_set) = (self.judgement(), self.clock.is_set());
         let ending = if report.ended { "ended" } else { "broke off" };
         tracing::info!("the session with {srv_id} {ending}: {}", report.message);
         if report.ended && self.tally.open {
@@ -191,7 +191,10 @@ impl Client {
                 installed.mos_answered = report.mos_answered.clone();
             }
         }
-        state.accounts.note_session(srv_id, report.ended, report.retry == Retry::Refused, now);
+        state.accounts.note_session(srv_id, report.ended, report.retry == Retry::Refused, by);
+        if report.ended && !is_set {
+            state.accounts.undate(now);
+        }
         if report.ended {
             state.session_not_before.remove(srv_id);
         }

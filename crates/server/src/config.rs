@@ -34,8 +34,11 @@ pub enum ConfigError {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where devices come in, always over TLS.
+    /// Where devices come in, over TLS.
     pub device: SocketAddr,
+    /// Where a proxy on this machine that does TLS for devices brings them in over plain HTTP: a loopback address. It
+    /// serves what the device port does; all devices then come from the proxy's address.
+    pub plain: Option<SocketAddr>,
     /// Where people and programs of the fleet come in: over plain HTTP on loopback, over TLS elsewhere.
     pub admin: SocketAddr,
     /// Scheme, host and port by which devices reach the device port; `https://localhost:<port>` if absent.
@@ -145,6 +148,11 @@ impl Config {
                 return Err(format!("{key} = {value}: {} to {} is expected", range.start(), range.end()));
             }
         }
+        if let Some(plain) = config.plain.filter(|plain| !plain.ip().is_loopback()) {
+            return Err(format!(
+                "plain = \"{plain}\": an address of loopback is expected; plain HTTP never leaves the machine"
+            ));
+        }
         if config.bootstrap.realm.bytes().any(|byte| !(b' '..=b'~').contains(&byte) || b"\"\\".contains(&byte)) {
             return Err("bootstrap.realm: printable ASCII without quotes and backslashes is expected".to_owned());
         }
@@ -156,6 +164,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             device: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8443)),
+            plain: None,
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             public_url: None,
             hosts: ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec(),
@@ -227,6 +236,7 @@ mod tests {
         let config = Config::parse(
             r#"
             device = "0.0.0.0:443"
+            plain = "[::1]:8081"
             admin = "127.0.0.1:9000"
             public_url = "https://dm.example"
             hosts = ["dm.example"]
@@ -266,6 +276,7 @@ mod tests {
             ("public_url = \"http://dm.example\"", "https, a host"),
             ("public_url = \"https://dm.example/x\"", "without a path"),
             ("[limits]\nheader = \"soon\"", "such as \"10s\""),
+            ("plain = \"0.0.0.0:80\"", "an address of loopback"),
             ("[limits]\nmax_body = 1", "1024 to 1048576"),
             ("[retention]\nstrangers = 0", "1 to 100000"),
             ("[tls]\ncert = \"c.pem\"", "missing field `key`"),

@@ -4,7 +4,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use http::Request;
-use omadm_tls::{ContextError, ServerContext};
+use omadm_tls::ContextError;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -105,6 +105,8 @@ pub struct Server;
 pub struct RunningServer {
     /// Where devices come in.
     pub device_addr: SocketAddr,
+    /// Where devices come in over plain HTTP, by a proxy on this machine.
+    pub plain_addr: Option<SocketAddr>,
     /// Where people and programs of the fleet come in.
     pub admin_addr: SocketAddr,
     /// Scheme, host and port by which devices reach the device port.
@@ -139,8 +141,12 @@ impl Server {
         let keys = Keys::open(&data, store.as_ref()).await?;
         let token = admin_token(&data)?;
         let certificates = pki::load(&data, &config, clock::now())?;
-        let context = ServerContext::from_pem(&certificates.chain, &certificates.key)?;
+        let context = pki::context(&certificates.chain, &certificates.key)?;
         let (device_listener, device_addr) = listen(device.unwrap_or(config.device)).await?;
+        let plain = match config.plain {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
         let (admin_listener, admin_addr) = listen(admin.unwrap_or(config.admin)).await?;
         let public = match &config.public_url {
             Some(url) => url.as_str().trim_end_matches('/').to_owned(),
@@ -167,31 +173,36 @@ impl Server {
         let admin_tls = (!admin_addr.ip().is_loopback()).then(|| context.clone());
         let scheme = if admin_tls.is_some() { "https" } else { "http" };
         let admin_site = AdminSite(admin::router(Arc::clone(&app), &token, admin_tls.is_some()));
-        let device_port = Port {
-            listener: device_listener,
-            tls: Some(context),
-            limits: Limits { connections: shares.device, ..limits.clone() },
-            site: Arc::new(DeviceSite(Arc::clone(&app))),
+        let device_site = Arc::new(DeviceSite(Arc::clone(&app)));
+        // A proxy has its own bound; both together stay within the descriptors that there are.
+        let of_devices = if plain.is_some() { (shares.device / 2).max(1) } else { shares.device };
+        let device_port = |listener, tls| Port {
+            listener,
+            tls,
+            limits: Limits { connections: of_devices, ..limits.clone() },
+            site: Arc::clone(&device_site),
             stop: stopped.clone(),
         };
+        let plain_addr = plain.as_ref().map(|(_, address)| *address);
+        let device_ports: Vec<_> = std::iter::once(device_port(device_listener, Some(context)))
+            .chain(plain.map(|(listener, _)| device_port(listener, None)))
+            .collect();
         let admin_port = Port {
             listener: admin_listener,
             tls: admin_tls,
-            limits: Limits { connections: shares.admin, ..limits },
+            limits: Limits { connections: shares.admin, ..limits.clone() },
             site: Arc::new(admin_site),
             stop: stopped.clone(),
         };
         let admin_url = format!("{scheme}://{admin_addr}");
         files::write(&data.join(ADMIN_URL), &format!("{admin_url}\n"), 0o644)?;
         let own_ca = app.config.tls.is_none();
-        let tasks = vec![
-            tokio::spawn(device_port.serve()),
-            tokio::spawn(admin_port.serve()),
-            tokio::spawn(sweep(app, stopped)),
-        ];
+        let mut tasks = vec![tokio::spawn(admin_port.serve()), tokio::spawn(sweep(app, stopped))];
+        tasks.extend(device_ports.into_iter().map(|port| tokio::spawn(port.serve())));
         tracing::info!(device = %device_addr, admin = %admin_addr, "serving");
         Ok(RunningServer {
             device_addr,
+            plain_addr,
             admin_addr,
             public_url: public,
             admin_url,

@@ -1,3 +1,18 @@
 //! `omadm-sim`: lives and benchmarks, for `make lives` and `make bench`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let result = match arguments.next().as_deref() {
+        Some("bench") => omadm_sim::bench::run(arguments),
+        Some(_) | None => Err(anyhow::anyhow!("usage: omadm-sim bench ...")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("omadm-sim: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -102,6 +102,7 @@ fn rich() -> State {
         refused_pins: vec![other.refused_pins[0].clone(), pin],
         bootstrap_busy: Some(Busy { origin: "https://localhost:443".to_owned(), status: 503, until: NOW }),
         session_not_before: BTreeMap::from([("acme".parse().unwrap(), NOW)]),
+        kept_time: NOW,
         notes: Notes {
             written: NOW,
             sim: notes_of(Reason::SimNotReady),

@@ -6,6 +6,7 @@ mod message;
 mod pin;
 mod session;
 
+use omadm_core::bootstrap::sequence::Admitted;
 use omadm_core::ids::{Iccid, Mcc, Mnc};
 use omadm_core::reason::Reason;
 use omadm_core::secret::Secret;
@@ -31,6 +32,8 @@ pub struct ReadRequest<'a> {
     pub pin: Option<&'a Secret>,
     /// The PINs that cards refused earlier, as [`CardReading::refused_pin`] gave them.
     pub refused: &'a [RefusedPin],
+    /// The cards whose message is wanted. Of another one only its identity is read: no PIN of ours is sent to it.
+    pub admitted: &'a Admitted,
     /// Whether MCC and MNC are to be read too.
     pub sim: bool,
     /// How long the whole reading may take. One command takes as long as the link allows.
@@ -38,9 +41,9 @@ pub struct ReadRequest<'a> {
 }
 
 impl Default for ReadRequest<'_> {
-    /// No PIN, MCC and MNC too, 20 seconds.
+    /// No PIN, any card, MCC and MNC too, 20 seconds.
     fn default() -> Self {
-        Self { pin: None, refused: &[], sim: true, limit: Duration::from_secs(20) }
+        Self { pin: None, refused: &[], admitted: &Admitted::Any, sim: true, limit: Duration::from_secs(20) }
     }
 }
 
@@ -177,7 +180,12 @@ fn read_on_channel(
     if identity_channel != 0 {
         reading.iccid = identity::iccid(card, channel)?;
     }
-    reading.message = message::read(&mut Session::new(card, channel), request, reading);
+    reading.message = if request.admitted.covers(reading.iccid.as_ref()) {
+        message::read(&mut Session::new(card, channel), request, reading)
+    } else {
+        let sentence = "the card may not configure this device (card.allow)";
+        Err(CardError::new(CardErrorKind::NotAllowed, Place::Iccid, sentence))
+    };
     if let Err(error) = &reading.message
         && (error.place == Place::Link || reading.refused_pin.is_some())
     {

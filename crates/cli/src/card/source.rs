@@ -96,7 +96,7 @@ pub(super) fn link_failure(error: LinkError) -> Failure {
 pub(super) fn card_failure(error: &CardError) -> Failure {
     let exit = match error.kind {
         CardErrorKind::NoCard | CardErrorKind::NoPkcs15 | CardErrorKind::NoDmObject => Exit::Nothing,
-        CardErrorKind::PinNeeded | CardErrorKind::PinRefused => Exit::Denied,
+        CardErrorKind::NotAllowed | CardErrorKind::PinNeeded | CardErrorKind::PinRefused => Exit::Denied,
         CardErrorKind::HoldsDm1x
         | CardErrorKind::NoLogicalChannel
         | CardErrorKind::Io

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::{DMACC_MOID, DmAccount};
 use crate::ids::{Miid, Moid, SrvId};
+use crate::mo::miid::{self, Given};
 use crate::mo::{Definitions, MoError, Tree};
 use crate::package::MosItem;
 use crate::reason::Method;
@@ -40,6 +41,10 @@ pub struct InstalledAccount {
     /// When the last successful session ended.
     #[serde(default)]
     pub last_session: Option<Timestamp>,
+    /// The clock was not set when it was installed, or at its last session, so that those times are too early
+    /// (Profile P-27).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub undated: bool,
     /// Sessions in a row that the server refused.
     #[serde(default)]
     pub refusals: Option<Refusals>,
@@ -108,9 +113,22 @@ impl InstalledAccount {
         self.last_session.unwrap_or(self.installed_at)
     }
 
+    /// Sets its times right, by a clock that is set or not.
+    fn heed_clock(&mut self, now: Timestamp, is_set: bool) {
+        if is_set && self.undated {
+            self.undated = false;
+            let proven_at = self.last_session.as_mut().unwrap_or(&mut self.installed_at);
+            *proven_at = now;
+        }
+        self.installed_at = self.installed_at.min(now);
+        self.last_session = self.last_session.map(|last| last.min(now));
+        self.refusals = self.refusals.map(|one| Refusals { first: one.first.min(now), last: one.last.min(now), ..one });
+    }
+
     /// Notes that a session succeeded.
     pub fn session_succeeded(&mut self, now: Timestamp) {
         self.last_session = Some(now);
+        self.undated = false;
         self.refusals = None;
     }
 
@@ -130,13 +148,10 @@ pub struct AccountBook {
     #[serde(default)]
     fallbacks: Vec<InstalledAccount>,
     #[serde(default)]
-    last_number: u32,
+    last_number: u64,
     #[serde(default)]
     granted: BTreeSet<Miid>,
 }
-
-/// So many wished MIIDs are granted in a device's life; then numbers are given (Profile P-17).
-const MAX_GRANTED: usize = 256;
 
 /// What a message would do to the book.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -202,32 +217,59 @@ impl AccountBook {
         self.accounts.iter_mut().chain(&mut self.fallbacks)
     }
 
-    /// Notes how a session with this server went. The first success of an account that took another one's place ends
-    /// that one; a failure before it brings the other one back to be tried next, so that neither is given up too early
-    /// (Profiles P-3, P-25).
-    pub fn note_session(&mut self, srv_id: &SrvId, succeeded: bool, refused: bool, now: Timestamp) {
+    /// Notes how a session with this server went. The first success of an account ends what it came for: the account that
+    /// it took the place of, and those of other sources that cannot be relied on any more. A failure before it brings the
+    /// one whose place it took back to be tried next, so that neither is given up too early (Profiles P-3, P-25).
+    pub fn note_session(&mut self, srv_id: &SrvId, succeeded: bool, refused: bool, by: Judgement) {
         let Some(index) = self.accounts.iter().position(|one| one.account.srv_id == *srv_id) else { return };
         let account = &mut self.accounts[index];
         if succeeded {
-            account.session_succeeded(now);
+            let (source, is_first) = (account.source.clone(), account.last_session.is_none());
+            account.session_succeeded(by.now);
             self.fallbacks.retain(|one| one.account.srv_id != *srv_id);
+            if is_first {
+                self.give_up_beside(&source, by);
+            }
             return;
         }
         if refused {
-            account.session_refused(now);
+            account.session_refused(by.now);
         }
         if let Some(fallback) = self.fallbacks.iter_mut().find(|one| one.account.srv_id == *srv_id && !one.suspended) {
             std::mem::swap(&mut self.accounts[index], fallback);
         }
     }
 
-    /// Whether an account came from this card.
-    pub fn came_from_card(&self, iccid: &str) -> bool {
-        self.cards().any(|origin| origin == iccid)
+    /// Removes what is stale or refused for good and from elsewhere than `source`, whose account just proved itself.
+    fn give_up_beside(&mut self, source: &Source, by: Judgement) {
+        self.accounts.retain(|one| match one.standing(by) {
+            Standing::Usable | Standing::Suspended => true,
+            Standing::Stale | Standing::Refused => one.source == *source,
+        });
+        let there: BTreeSet<_> = self.accounts.iter().map(|one| one.account.srv_id.clone()).collect();
+        self.fallbacks.retain(|one| there.contains(&one.account.srv_id));
     }
 
-    fn cards(&self) -> impl Iterator<Item = &str> {
+    /// Whether an account that came from no card can be relied on.
+    pub fn has_usable_without_cards(&self, by: Judgement) -> bool {
+        self.all().any(|one| one.source.method != Method::Smartcard && one.standing(by) == Standing::Usable)
+    }
+
+    /// The ICCIDs of the cards that accounts came from, one for each account.
+    pub fn cards(&self) -> impl Iterator<Item = &str> {
         self.all().filter(|one| one.source.method == Method::Smartcard).map(|one| one.source.origin.as_str())
+    }
+
+    /// Sets the times of the accounts right (Profile P-27): what lies in the future was noted by a wrong clock and counts
+    /// as now, and so does what was noted before the clock was set, once it is.
+    pub fn heed_clock(&mut self, now: Timestamp, is_set: bool) {
+        self.all_mut().for_each(|one| one.heed_clock(now, is_set));
+    }
+
+    /// Notes that the accounts which proved themselves just now, or were installed, did so while the clock was not set.
+    pub fn undate(&mut self, now: Timestamp) {
+        // What happened within a minute happened by the same clock.
+        self.all_mut().filter(|one| now.since(one.proven_at()) < 60).for_each(|one| one.undated = true);
     }
 
     /// Suspends the accounts from cards for which `gone` says so; says whether anything changed.
@@ -302,6 +344,7 @@ impl AccountBook {
                 bootstrap_complete_due: true,
                 installed_at: by.now,
                 last_session: None,
+                undated: false,
                 refusals: None,
                 mos_answered: None,
             });
@@ -335,20 +378,13 @@ impl AccountBook {
 
     /// The wish if it was never given, else the next number that was never given.
     fn assign_miid(&mut self, wish: Option<&Miid>) -> Miid {
-        if let Some(wish) = wish
-            && self.granted.len() < MAX_GRANTED
-            && !wish.as_str().parse::<u32>().is_ok_and(|number| number <= self.last_number)
-            && self.granted.insert(wish.clone())
-        {
-            return wish.clone();
-        }
-        loop {
-            self.last_number = self.last_number.wrapping_add(1);
-            if let Ok(miid) = self.last_number.to_string().parse()
-                && !self.granted.contains(&miid)
-            {
-                return miid;
+        let granted = &self.granted;
+        match miid::give(wish, granted.len(), "", &mut self.last_number, |miid| granted.contains(miid)) {
+            Given::Wish(miid) => {
+                self.granted.insert(miid.clone());
+                miid
             }
+            Given::Counted(miid) => miid,
         }
     }
 }
@@ -409,7 +445,7 @@ mod tests {
         let week = BY.stale_after;
         assert!(book.has_usable(later(week - 1)) && !book.has_usable(later(week)));
         let srv_id: SrvId = "acme".parse().unwrap();
-        book.note_session(&srv_id, true, false, BY.now.plus(week));
+        book.note_session(&srv_id, true, false, later(week));
         assert!(book.has_usable(later(2 * week - 1)) && !book.has_usable(later(2 * week)));
     }
 
@@ -419,7 +455,7 @@ mod tests {
         let standing = |hours: &[u64]| {
             let mut book = install(&AccountBook::default(), &accounts(), "card-a");
             for hour in hours {
-                book.note_session(&srv_id, false, true, BY.now.plus(hour * 3600));
+                book.note_session(&srv_id, false, true, later(hour * 3600));
             }
             book.account(&srv_id).unwrap().standing(later(30 * 3600))
         };
@@ -428,7 +464,7 @@ mod tests {
         assert_eq!(standing(&[0, 6, 24]), Standing::Refused);
         let mut book = install(&AccountBook::default(), &accounts(), "card-a");
         for (hour, succeeded) in [(0, false), (12, true), (13, false), (26, false)] {
-            book.note_session(&srv_id, succeeded, !succeeded, BY.now.plus(hour * 3600));
+            book.note_session(&srv_id, succeeded, !succeeded, later(hour * 3600));
         }
         assert_eq!(book.account(&srv_id).unwrap().standing(later(30 * 3600)), Standing::Usable);
     }
@@ -443,12 +479,12 @@ mod tests {
         };
         let origin = |book: &AccountBook| book.account(&srv_id).unwrap().source.origin.clone();
         assert_eq!((origin(&book), book.iter().count()), ("card-b".to_owned(), 1));
-        book.note_session(&srv_id, false, false, week.now);
+        book.note_session(&srv_id, false, false, week);
         assert_eq!(origin(&book), "card-a", "the old one is tried again");
-        book.note_session(&srv_id, false, true, week.now);
+        book.note_session(&srv_id, false, true, week);
         assert_eq!(origin(&book), "card-b", "and then the new one");
-        book.note_session(&srv_id, true, false, week.now);
-        book.note_session(&srv_id, false, false, week.now);
+        book.note_session(&srv_id, true, false, week);
+        book.note_session(&srv_id, false, false, week);
         assert_eq!(origin(&book), "card-b", "after its first success the old one is gone");
     }
 
@@ -458,7 +494,7 @@ mod tests {
         let first = install(&AccountBook::default(), &accounts(), "card-a");
         let week = later(BY.stale_after);
         let Ok(Change::Installed(mut book)) = first.install(&accounts(), &source("card-b"), week) else { panic!() };
-        book.note_session(&srv_id, false, false, week.now);
+        book.note_session(&srv_id, false, false, week);
         assert_eq!(book.account(&srv_id).unwrap().standing(week), Standing::Stale);
         assert!(book.has_usable(week), "the new one is tried again");
         assert_eq!(book.stale_at(week), Some(week.now.plus(BY.stale_after)));
@@ -466,8 +502,54 @@ mod tests {
         assert!(!book.has_usable(later(2 * BY.stale_after)));
         book.suspend(|origin| origin == "card-b");
         assert!(!book.has_usable(week), "its card is gone");
-        book.note_session(&srv_id, false, false, week.now);
+        book.note_session(&srv_id, false, false, week);
         assert_eq!(book.account(&srv_id).unwrap().source.origin, "card-a", "what is suspended is not brought back");
+    }
+
+    #[test]
+    fn a_clock_that_was_wrong_makes_no_account_stale_or_fresh_for_years() {
+        let mut book = install(&AccountBook::default(), &accounts(), "card-a");
+        book.undate(BY.now);
+        let year = 365 * 24 * 3600;
+        book.heed_clock(BY.now.plus(60), false);
+        assert_eq!(book.stale_at(later(60)), Some(BY.now.plus(BY.stale_after)), "time goes on without a clock, too");
+        book.heed_clock(BY.now.plus(year), true);
+        assert_eq!(book.stale_at(later(year)), Some(BY.now.plus(year + BY.stale_after)), "now it is known when");
+        book.heed_clock(BY.now.plus(year + 60), true);
+        assert_eq!(book.stale_at(later(year)), Some(BY.now.plus(year + BY.stale_after)), "and stays so");
+
+        let srv_id = "acme".parse().unwrap();
+        book.note_session(&srv_id, true, false, later(9 * year));
+        book.note_session(&srv_id, false, true, later(9 * year));
+        book.heed_clock(BY.now.plus(year), true);
+        let account = book.account(&srv_id).unwrap();
+        assert_eq!(account.last_session, Some(BY.now.plus(year)), "the clock was years ahead");
+        assert_eq!(account.refusals.unwrap().first, BY.now.plus(year));
+    }
+
+    #[test]
+    fn what_is_stale_ends_when_an_account_from_elsewhere_proves_itself() {
+        let named = |name: &str| {
+            let mut accounts = accounts();
+            accounts[0].0.srv_id = name.parse().unwrap();
+            accounts
+        };
+        let names = |book: &AccountBook| book.iter().map(|one| one.account.srv_id.to_string()).collect::<Vec<_>>();
+        let two = [named("a"), named("b")].concat();
+        let mut book = install(&AccountBook::default(), &two, "card-a");
+        let week = later(BY.stale_after);
+        let Ok(Change::Installed(both)) = book.install(&named("c"), &source("card-b"), week) else { panic!() };
+        book = both;
+        assert_eq!(names(&book), ["a", "b", "c"], "the old ones go on being tried");
+        book.note_session(&"c".parse().unwrap(), false, false, week);
+        assert_eq!(names(&book), ["a", "b", "c"]);
+        book.note_session(&"b".parse().unwrap(), true, false, week);
+        assert_eq!(names(&book), ["a", "b", "c"], "an old one that works again ends nothing of its own source");
+        book.note_session(&"c".parse().unwrap(), true, false, week);
+        assert_eq!(names(&book), ["b", "c"], "what works stays");
+        let later = later(3 * BY.stale_after);
+        book.note_session(&"c".parse().unwrap(), true, false, later);
+        assert_eq!(names(&book), ["b", "c"], "only the first success says that the new account does its work");
     }
 
     #[test]

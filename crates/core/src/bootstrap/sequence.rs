@@ -15,13 +15,13 @@ mod answer;
 mod card;
 
 pub use answer::ServerAnswer;
-pub use card::{CardAllow, CardReport};
+pub use card::{Admitted, CardAllow, CardReport, UNKNOWN_CARD};
 
 use crate::account::{AccountBook, Change, Judgement, Source};
 use crate::backoff::{self, Now};
 use crate::bootstrap::message::{BootstrapMessage, Limit};
 use crate::bootstrap::request::BootstrapQuery;
-use crate::ids::{DevId, Mcc, Mnc, SrvId};
+use crate::ids::{DevId, Iccid, Mcc, Mnc, SrvId};
 use crate::reason::{Attempt, Method, Outcome, Reason, sentence};
 use crate::time::Timestamp;
 use crate::web::Url;
@@ -77,7 +77,10 @@ pub struct SimFacts {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// Read the Bootstrap Message from the card; answered by [`Event::Card`].
-    ReadCard,
+    ReadCard {
+        /// The cards whose message is wanted.
+        admitted: Admitted,
+    },
     /// Read the factory file; answered by [`Event::Factory`].
     ReadFactory,
     /// Wait until the SIM is ready, at most so many seconds; answered by [`Event::Sim`].
@@ -232,7 +235,7 @@ impl Sequence {
         };
         let step = if sequence.config.card {
             sequence.awaiting = Awaiting::Card;
-            Step::ReadCard
+            Step::ReadCard { admitted: sequence.admitted(now) }
         } else {
             // The configuration proves that no card is there (spec 2.2).
             sequence.book.suspend(|_| true);
@@ -260,7 +263,19 @@ impl Sequence {
     }
 
     fn card_was_read(&mut self, report: CardReport, now: Now) -> Step {
-        self.note_absent_cards(&report, self.judgement(now));
+        let admitted = self.admitted(now);
+        self.note_absent_cards(&report, &admitted);
+        // Without an ICCID a card is still a card: it is then known as the one without a number.
+        let origin = report.iccid.as_ref().map_or(UNKNOWN_CARD, Iccid::as_str).to_owned();
+        let rejected = match &report.message {
+            Err((reason, _)) => *reason == Reason::CardNotAllowed,
+            Ok(_) => !admitted.covers(report.iccid.as_ref()),
+        };
+        if rejected {
+            let sentence = format!("the card {origin} may not configure this device (card.allow)");
+            self.skip(Method::Smartcard, Reason::CardNotAllowed, &sentence, now);
+            return self.after_card(now);
+        }
         let message = match report.message {
             Err((reason, message)) => {
                 let outcome = card::outcome_of(reason);
@@ -269,13 +284,6 @@ impl Sequence {
             }
             Ok(message) => message,
         };
-        // Without an ICCID a card is still a card: it is then known as the one without a number.
-        let origin = report.iccid.as_ref().map_or("unknown", |iccid| iccid.as_str()).to_owned();
-        if !self.config.card_allow.allows(&origin, &self.book, self.judgement(now)) {
-            let sentence = format!("the card {origin} may not configure this device (card.allow)");
-            self.skip(Method::Smartcard, Reason::CardNotAllowed, &sentence, now);
-            return self.after_card(now);
-        }
         let source = Source { method: Method::Smartcard, origin };
         let step = self.offer(&message, Limit::Card, source, now);
         if !report.behind_pin
@@ -444,6 +452,10 @@ impl Sequence {
         }
         self.result = RunResult::Bootstrapped { srv_ids: pending.srv_ids, source: pending.source };
         self.done(now)
+    }
+
+    fn admitted(&self, now: Now) -> Admitted {
+        self.config.card_allow.admitted(&self.book, self.judgement(now))
     }
 
     fn judgement(&self, now: Now) -> Judgement {

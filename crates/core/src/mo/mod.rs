@@ -7,7 +7,8 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | [`ddf`] | definitions: constant tables, and DDF files with the feature `ddf-xml` |
-//! | `value`, `tree` | formats, values, nodes, instances, the tree; MIIDs and validators |
+//! | `value`, `tree` | formats, values, nodes, instances, the tree; validators |
+//! | `miid` | which MIID is given next (Profile P-17) |
 //! | `serialized` | the JSON form of parts of the tree (spec 6.5) |
 //! | `conform` | whether data are what a definition says |
 //! | `resolve` | which nodes a ClientURI means for a given server (spec 7) |
@@ -53,6 +54,7 @@
 pub mod ddf;
 
 mod conform;
+pub(crate) mod miid;
 mod read;
 mod resolve;
 mod serialized;
@@ -63,9 +65,10 @@ mod write;
 use crate::ids::Moid;
 
 pub use ddf::{Access, Definition, Definitions, NodeDef, Occurrence, Scope};
+pub use miid::MAX_WISHES;
 pub use read::{Read, Upload};
 pub use serialized::{ACCEPTED_MEDIA_TYPES, MEDIA_TYPE, Raw, Scalar, SerializedMo, parse_items, to_json_bytes};
-pub use tree::{Instance, MAX_CHOSEN, MAX_WISHES, Node, Tree};
+pub use tree::{Instance, MAX_CHOSEN, Node, Tree};
 pub use value::{Format, Value};
 pub use write::{MAX_BODY_BYTES, MAX_TREE_BYTES};
 

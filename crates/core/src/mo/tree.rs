@@ -2,6 +2,7 @@
 
 use super::conform::{self, Location};
 use super::ddf::{DMACC, Definition, Definitions, NodeDef};
+use super::miid::{self, Given};
 use super::serialized::to_raw;
 use super::value::{Format, Value};
 use super::{Access, MoError};
@@ -11,11 +12,11 @@ use crate::uri::ClientUri;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many wishes for a MIID are granted at most, in all (Profile P-17).
-pub const MAX_WISHES: usize = 256;
-
 /// How many MIIDs of the device's own choice and granted wishes are remembered at most, in all.
 pub const MAX_CHOSEN: usize = 1024;
+
+/// What the MIIDs of the counter begin with.
+const COUNTED: &str = "k";
 
 /// What a node counts besides its name and value when the size of the tree is looked at, in bytes.
 const NODE_OVERHEAD: usize = 64;
@@ -212,21 +213,16 @@ impl Tree {
     /// Gives away a MIID that was never used in this MOID: the wish, if it can be granted, else the next of the counter
     /// (Profile P-17).
     pub fn assign_miid(&mut self, moid: &Moid, wish: Option<&Miid>) -> Miid {
-        if let Some(wish) = wish
-            && !self.was_used(moid, wish)
-            && self.chosen_count() < MAX_WISHES
-        {
-            self.chosen.entry(moid.clone()).or_default().insert(wish.clone());
-            return wish.clone();
-        }
-        loop {
-            self.assigned = self.assigned.saturating_add(1);
-            // A granted wish may look like one of the counter.
-            if let Ok(miid) = format!("k{}", self.assigned).parse::<Miid>()
-                && !self.is_chosen(moid, &miid)
-            {
-                return miid;
+        // An instance that is there was given its name, by whatever means.
+        let wish = wish.filter(|wish| self.instance(moid, wish).is_none());
+        let chosen = self.chosen.get(moid);
+        let is_chosen = |miid: &Miid| chosen.is_some_and(|miids| miids.contains(miid));
+        match miid::give(wish, self.chosen_count(), COUNTED, &mut self.assigned, is_chosen) {
+            Given::Wish(miid) => {
+                self.chosen.entry(moid.clone()).or_default().insert(miid.clone());
+                miid
             }
+            Given::Counted(miid) => miid,
         }
     }
 
@@ -254,9 +250,9 @@ impl Tree {
     }
 
     fn was_used(&self, moid: &Moid, miid: &Miid) -> bool {
-        let counted = miid.as_str().strip_prefix('k').and_then(|digits| digits.parse::<u64>().ok());
-        let by_counter = counted.is_some_and(|n| n <= self.assigned && miid.as_str() == format!("k{n}"));
-        by_counter || self.is_chosen(moid, miid) || self.instance(moid, miid).is_some()
+        miid::was_counted(miid, COUNTED, self.assigned)
+            || self.is_chosen(moid, miid)
+            || self.instance(moid, miid).is_some()
     }
 
     fn is_chosen(&self, moid: &Moid, miid: &Miid) -> bool {

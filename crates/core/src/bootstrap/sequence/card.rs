@@ -19,14 +19,43 @@ pub enum CardAllow {
     Prefixes(Vec<String>),
 }
 
-impl CardAllow {
-    /// Whether the card with this ICCID may configure the device that has these accounts.
-    pub fn allows(&self, iccid: &str, book: &AccountBook, by: Judgement) -> bool {
+/// What a card without a readable ICCID is known as.
+pub const UNKNOWN_CARD: &str = "unknown";
+
+/// The cards that may configure a device as it is now.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Admitted {
+    /// Every card.
+    #[default]
+    Any,
+    /// Cards whose ICCID begins with one of these.
+    Prefixes(Vec<String>),
+    /// The cards with these ICCIDs.
+    Exactly(Vec<String>),
+}
+
+impl Admitted {
+    /// Whether the card with this ICCID, or one that does not tell, is among them.
+    pub fn covers(&self, iccid: Option<&Iccid>) -> bool {
+        let iccid = iccid.map_or(UNKNOWN_CARD, Iccid::as_str);
         match self {
-            Self::Unset => !book.has_usable(by) || book.came_from_card(iccid),
-            Self::None => false,
             Self::Any => true,
             Self::Prefixes(prefixes) => prefixes.iter().any(|prefix| iccid.starts_with(prefix)),
+            Self::Exactly(iccids) => iccids.iter().any(|one| one == iccid),
+        }
+    }
+}
+
+impl CardAllow {
+    /// The cards that may configure the device that has these accounts.
+    pub fn admitted(&self, book: &AccountBook, by: Judgement) -> Admitted {
+        match self {
+            // Another card in the reader proves that the cards in use are gone: what they brought does not count.
+            Self::Unset if !book.has_usable_without_cards(by) => Admitted::Any,
+            Self::Unset => Admitted::Exactly(book.cards().map(str::to_owned).collect()),
+            Self::None => Admitted::Exactly(Vec::new()),
+            Self::Any => Admitted::Any,
+            Self::Prefixes(prefixes) => Admitted::Prefixes(prefixes.clone()),
         }
     }
 }
@@ -76,12 +105,12 @@ pub(super) fn outcome_of(reason: Reason) -> Outcome {
 impl Sequence {
     /// Suspends the accounts of cards that are proven gone: no card, another ICCID, or the object gone from the card; a
     /// card that may not configure the device counts as absent. A card that could not be read changes nothing.
-    pub(super) fn note_absent_cards(&mut self, report: &CardReport, by: Judgement) {
+    pub(super) fn note_absent_cards(&mut self, report: &CardReport, admitted: &Admitted) {
         let object_gone =
             matches!(report.message, Err((Reason::NoPkcs15 | Reason::NoDmObject | Reason::CardHoldsDm1x, _)));
         match &report.iccid {
             Some(iccid) => {
-                let rejected = !self.config.card_allow.allows(iccid.as_str(), &self.book, by);
+                let rejected = !admitted.covers(Some(iccid));
                 self.book.suspend(|origin| origin != iccid.as_str() || object_gone || rejected)
             }
             None => self.book.suspend(|_| report.absent),
