@@ -154,7 +154,8 @@ impl Schedule {
     fn heed_clock(&mut self, client: &mut Client) {
         let back = client.heed_clock();
         let nexts = self.bootstrap.iter_mut().chain(self.troubles.values_mut().map(|trouble| &mut trouble.next));
-        nexts.for_each(|next| next.at = Timestamp(next.at.0.saturating_sub(back)));
+        let times = nexts.map(|next| &mut next.at).chain([&mut self.mend_at]);
+        times.for_each(|at| *at = Timestamp(at.0.saturating_sub(back)));
     }
 
     /// Logs what comes next, once.
