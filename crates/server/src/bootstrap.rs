@@ -37,7 +37,7 @@ pub(crate) async fn answer(app: &App, case: &mut Case, request: &Parts) -> Resul
     let profiles = app.profiles.all(app.store.as_ref()).await?;
     match decide(&facts, &profiles, app.config.bootstrap.anonymous) {
         Decision::Release { profile, grant, why } => {
-            let body = release(app, &facts, &profile, &grant, form).await?;
+            let body = release(app, case, &facts, &profile, &grant, form)?;
             Ok(Answered { response: message(form, body), code: "message", why })
         }
         Decision::Nothing { why } => Ok(Answered { response: nothing(), code: "nothing", why }),
@@ -76,7 +76,14 @@ pub(crate) fn filling(app: &App) -> Filling {
     Filling { server: app.public.clone(), anchors: app.anchors.clone(), basic: None }
 }
 
-async fn release(app: &App, facts: &Facts, profile: &Profile, grant: &Grant, form: Form) -> Result<Vec<u8>, Refusal> {
+fn release(
+    app: &App,
+    case: &mut Case,
+    facts: &Facts,
+    profile: &Profile,
+    grant: &Grant,
+    form: Form,
+) -> Result<Vec<u8>, Refusal> {
     let device = match &facts.identity {
         Identity::Enrolled(device) => {
             app.messages
@@ -90,8 +97,7 @@ async fn release(app: &App, facts: &Facts, profile: &Profile, grant: &Grant, for
         (Grant::Basic, Some(device)) => {
             let (filling, row) = new_credential(app, profile, Some(device.id), Method::BootstrapServer, String::new())?;
             let body = rendered(profile, form, &filling)?;
-            // Stored before it is sent: what the device holds is always valid.
-            app.store.give_out(row).await?;
+            case.gives = Some(row);
             Ok(body)
         }
         (Grant::Basic | Grant::Nothing, _) => rendered(profile, form, &filling(app)),
