@@ -1,5 +1,5 @@
 # Every command of this project. Each does its own set-up.
-.PHONY: demo test lint build audit record
+.PHONY: demo test lint build audit record fuzz
 MINUTES ?= 1
 
 demo: build
@@ -20,6 +20,10 @@ lint: setup
 # The recording and the figures of the README, from a run of the demo.
 record: build
 	bash scripts/record.sh
+
+# Looks for inputs that break something, MINUTES for each target, or for TARGET alone.
+fuzz: setup
+	bash scripts/fuzz.sh $(MINUTES) $(TARGET)
 
 # Licences, bans and sources of every dependency; advisories where their database can be had.
 audit: setup

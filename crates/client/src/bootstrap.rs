@@ -11,10 +11,10 @@ use crate::world::World;
 use omadm_core::account::AccountBook;
 use omadm_core::bootstrap::message::{BootstrapMessage, Limit};
 use omadm_core::bootstrap::sequence::{
-    CardAllow, Event, Run, RunResult, Sequence, SequenceConfig, ServerAnswer, SimFacts, SimPolicy, Step,
+    Admitted, CardAllow, Event, Run, RunResult, Sequence, SequenceConfig, ServerAnswer, SimFacts, SimPolicy, Step,
 };
 use omadm_core::ids::{DevId, SrvId};
-use omadm_core::reason::{Attempt, Method, Reason};
+use omadm_core::reason::{Attempt, Reason};
 use omadm_core::web::{Basic, DEV_ID_HEADER, Url, default_user, media, retry_after};
 use omadm_tls::Anchors;
 use std::io;
@@ -45,7 +45,7 @@ impl Client {
         self.told = 0;
         loop {
             let event = match step {
-                Step::ReadCard => Event::Card(self.look_at_card()?.report.clone()),
+                Step::ReadCard { admitted } => Event::Card(self.look_at_card(admitted)?.report.clone()),
                 Step::ReadFactory => Event::Factory(self.read_factory()),
                 Step::AwaitSim { limit_secs } => Event::Sim(self.await_sim(Duration::from_secs(limit_secs))?),
                 Step::Ask { url, dev_id } => Event::Answer(self.ask(&url, &dev_id)?),
@@ -92,16 +92,10 @@ impl Client {
         }
     }
 
-    fn look_at_card(&mut self) -> Result<&Look, Stopped> {
-        let in_use: Vec<_> = self
-            .state()
-            .accounts
-            .iter()
-            .filter(|installed| installed.source.method == Method::Smartcard)
-            .map(|installed| installed.source.origin.clone())
-            .collect();
-        let known = Known { trace: &self.trace, in_use: &in_use };
-        let (config, world, now) = (self.config.card.clone(), self.world.clone(), self.clock.now());
+    fn look_at_card(&mut self, admitted: Admitted) -> Result<&Look, Stopped> {
+        let in_use: Vec<_> = self.state().accounts.cards().map(str::to_owned).collect();
+        let known = Known { trace: &self.trace, in_use: &in_use, admitted };
+        let (config, world, known_time) = (self.config.card.clone(), self.world.clone(), self.known_time());
         let refused = self.state().refused_pins.clone();
         let memory = &mut self.memory;
         let note = |news| {
@@ -110,7 +104,7 @@ impl Client {
                 PinNews::Refused(pin) => memory.state_mut().remember_refused_pin(pin),
                 PinNews::Accepted(pin) => memory.state_mut().forget_refused_pin(&pin),
             }
-            if let Err(error) = memory.save(now) {
+            if let Err(error) = memory.save(known_time) {
                 tracing::error!("{error}");
             }
             memory.state().refused_pins.clone()
@@ -249,7 +243,7 @@ impl Client {
     ) -> Result<(), String> {
         let (definitions, facts) = (self.definitions.clone(), self.config.device.clone());
         let mut state = self.state().clone();
-        state.accounts = book;
+        state.accounts = self.dated(book);
         state.set_attempts(attempts);
         state.bootstrap_busy = None;
         state.notes.last_run = self.count();
@@ -261,22 +255,33 @@ impl Client {
         }
         crate::device::refresh(&mut state.tree, &definitions, &facts, &state.accounts)
             .map_err(|error| error.to_string())?;
-        let now = self.clock.now();
         let names: Vec<_> = state.accounts.iter().map(|one| one.account.srv_id.to_string()).collect();
-        self.memory.change(now, |present| *present = state).map_err(|error| error.to_string())?;
+        self.memory.change_or_hold(self.known_time(), |present| *present = state).map_err(|error| error.to_string())?;
+        if let Some(trouble) = self.memory.trouble() {
+            tracing::error!("{trouble}");
+        }
         self.trace.did(&format!("Install the account {}", names.join(", ")), "in one atomic step");
         Ok(())
+    }
+
+    /// A book out of the sequence, which does not know whether the clock is set.
+    fn dated(&self, mut book: AccountBook) -> AccountBook {
+        if !self.clock.is_set() {
+            book.undate(self.clock.now());
+        }
+        book
     }
 
     fn finish_run(&mut self, run: &Run, recorded: Vec<Attempt>, installed: bool) {
         self.bootstrap_failures = run.failures;
         // A start that finds everything in place is no run whose cost anybody asks for.
         self.tally.open = run.result != RunResult::Unchanged;
+        let book = self.dated(run.book.clone());
         let worth = if installed { run.attempts.clone() } else { run.worth_recording(&recorded) };
         let cost = self.count();
         let state = self.memory.state_mut();
         state.set_attempts(recorded.into_iter().chain(worth));
-        state.accounts = run.book.clone();
+        state.accounts = book;
         state.notes.next = run.next.clone();
         if self.tally.open {
             state.notes.last_run = cost;

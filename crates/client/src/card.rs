@@ -7,7 +7,7 @@ use crate::world::{World, apart};
 use omadm_card::link::{LinkError, Patience};
 use omadm_card::{CardError, CardErrorKind, CardReading, ReadRequest, RefusedPin};
 use omadm_core::bootstrap::message::{BootstrapMessage, Limit};
-use omadm_core::bootstrap::sequence::{CardReport, SimFacts};
+use omadm_core::bootstrap::sequence::{Admitted, CardReport, SimFacts};
 use omadm_core::ids::{Iccid, Mcc, Mnc};
 use omadm_core::reason::Reason;
 use omadm_core::secret::Secret;
@@ -84,12 +84,14 @@ impl Look {
 }
 
 /// What is known before a card is looked at.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Known<'a> {
     /// Where exchanges are recorded.
     pub trace: &'a Trace,
     /// Cards that accounts came from.
     pub in_use: &'a [String],
+    /// Cards whose message is wanted.
+    pub admitted: Admitted,
 }
 
 /// Waits for the card and reads it. `refused_pins` are those that are remembered; `note` is told news of them, before
@@ -110,7 +112,7 @@ pub fn look(
         }
     };
     let mut apdus = 0;
-    let mut reader = Reader { config, pin, refused_pins, trace: known.trace, world };
+    let mut reader = Reader { config, pin, refused_pins, admitted: known.admitted, trace: known.trace, world };
     let mut read = |wait, apdus: &mut u64| {
         let mut reading = reader.read(wait, apdus)?;
         let refused = reading.refused_pin.take().map(PinNews::Refused);
@@ -169,8 +171,9 @@ pub fn await_sim(
         }
         world.sleep(SIM_PAUSE.min(left))?;
         let mut apdus = look.apdus;
-        // Without a PIN: it is the SIM's state that matters here.
-        let reader = Reader { config, pin: None, refused_pins: Vec::new(), trace, world };
+        // It is the SIM's state that matters here.
+        let admitted = Admitted::Exactly(Vec::new());
+        let reader = Reader { config, pin: None, refused_pins: Vec::new(), admitted, trace, world };
         let reading = reader.read(Duration::ZERO, &mut apdus)?;
         let next = to_look(reading, false, apdus, None);
         look = Look { sim: next.sim, apdus, ..look };
@@ -182,6 +185,7 @@ struct Reader<'a> {
     config: &'a CardConfig,
     pin: Option<Secret>,
     refused_pins: Vec<RefusedPin>,
+    admitted: Admitted,
     trace: &'a Trace,
     world: &'a Arc<dyn World>,
 }
@@ -190,7 +194,7 @@ impl Reader<'_> {
     /// Opens the link and reads, in a thread of its own, since neither can be interrupted.
     fn read(&self, wait: Duration, apdus: &mut u64) -> Result<CardReading, Stopped> {
         let (config, pin, refused) = (self.config.clone(), self.pin.clone(), self.refused_pins.clone());
-        let (trace, world) = (self.trace.clone(), self.world.clone());
+        let (admitted, trace, world) = (self.admitted.clone(), self.trace.clone(), self.world.clone());
         let work = move || {
             let whole = Patience::default();
             let patience = Patience { wait, command: whole.command.min(config.timeout), ..whole };
@@ -199,7 +203,13 @@ impl Reader<'_> {
                 Err(error) => return CardReading::unreachable(error.into()),
             };
             let began = world.monotonic();
-            let request = ReadRequest { pin: pin.as_ref(), refused: &refused, sim: true, limit: config.timeout };
+            let request = ReadRequest {
+                pin: pin.as_ref(),
+                refused: &refused,
+                admitted: &admitted,
+                sim: true,
+                limit: config.timeout,
+            };
             omadm_card::read(&mut *link, &request, &|| passed(&*world, began))
         };
         // What link and reading may take by their own limits, and as much again as one command.

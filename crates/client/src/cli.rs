@@ -1,6 +1,7 @@
-//! The command line.
+//! What the commands do.
 
-use clap::{Parser, Subcommand};
+use crate::args::{Asked, Cli, Command};
+use crate::log::{self, Filter};
 use omadm_client::client::{Client, OpenError};
 use omadm_client::clock;
 use omadm_client::config::Config;
@@ -14,16 +15,13 @@ use omadm_client::state::{LockError, State};
 use omadm_client::status::{Stage, Status};
 use omadm_client::trace::Trace;
 use omadm_client::wait::Stop;
-use omadm_core::ids::SrvId;
 use omadm_core::mo::Definitions;
 use omadm_core::uri::ClientUri;
+use rustix::fs::Access;
 use serde_json::Value;
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
 /// How long a running client may take for an order.
 const ORDER_LIMIT: Duration = Duration::from_secs(45 * 60);
@@ -31,77 +29,22 @@ const ORDER_LIMIT: Duration = Duration::from_secs(45 * 60);
 /// How long a running client may take to tell its status.
 const STATUS_LIMIT: Duration = Duration::from_secs(5);
 
-/// The OMA DM 2.0 client of a device.
-#[derive(Debug, Parser)]
-#[command(
-    version,
-    about,
-    after_help = "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 nothing to do or not \
-bootstrapped, 4 no right or not authenticated.\n\nExample:\n  omadm-client --config /etc/omadm/client.toml run"
-)]
-pub(crate) struct Cli {
-    /// The configuration file
-    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/omadm/client.toml")]
-    config: PathBuf,
-    /// Print JSON for programs
-    #[arg(long, global = true)]
-    json: bool,
-    /// What to log to stderr, such as `info` or `omadm_client=debug` [default: $RUST_LOG, else info]
-    #[arg(long, global = true, value_name = "FILTER")]
-    log: Option<String>,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Run until a signal: bootstrap, then sessions whenever they are due
-    #[command(after_help = "Example:\n  omadm-client --config /etc/omadm/client.toml run --log debug")]
-    Run {
-        /// Record what goes over links and sockets in this file: JSON lines, without secrets
-        #[arg(long, value_name = "FILE")]
-        trace: Option<PathBuf>,
-    },
-    /// Go through the methods of bootstrap once, now
-    #[command(after_help = "Example:\n  omadm-client --config /etc/omadm/client.toml bootstrap --json")]
-    Bootstrap,
-    /// Open a session now, with one server or with each
-    #[command(after_help = "Example:\n  omadm-client --config /etc/omadm/client.toml session acme")]
-    Session {
-        /// The server's SrvID
-        srv_id: Option<SrvId>,
-    },
-    /// Tell accounts, attempts and what comes next
-    #[command(after_help = "Example:\n  omadm-client --config /etc/omadm/client.toml status --json")]
-    Status,
-    /// Show the MO tree, or the part that a ClientURI addresses
-    #[command(
-        after_help = "Example:\n  omadm-client --config /etc/omadm/client.toml tree urn:oma:mo:oma-dm-devinfo:1.2//"
-    )]
-    Tree {
-        /// What to show
-        client_uri: Option<ClientUri>,
-    },
-    /// Forget accounts, tree and attempts, and begin anew
-    #[command(after_help = "Example:\n  omadm-client --config /etc/omadm/client.toml reset --yes")]
-    Reset {
-        /// Yes, forget them
-        #[arg(long)]
-        yes: bool,
-    },
-}
-
 /// What to print, and how it ended.
 type Told = (Exit, String);
 
 /// A failure: its exit code and its sentence.
 type Failure = (Exit, String);
 
-pub(crate) fn main(cli: Cli) -> Exit {
-    if let Err(error) = start_log(&cli) {
-        return fail(Exit::Usage, &error);
-    }
-    match command(&cli) {
+pub(crate) fn main(asked: Result<Asked, String>) -> Exit {
+    let told = match asked {
+        Err(sentence) => Err((Exit::Usage, sentence)),
+        Ok(Asked::Tell(text)) => Ok((Exit::Done, text)),
+        Ok(Asked::Do(cli)) => {
+            log::start(cli.log.clone().unwrap_or_else(usual_log));
+            command(&cli)
+        }
+    };
+    match told {
         Ok((exit, text)) => {
             // Who reads may have gone.
             let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
@@ -116,18 +59,9 @@ fn fail(exit: Exit, sentence: &str) -> Exit {
     exit
 }
 
-fn start_log(cli: &Cli) -> Result<(), String> {
-    let filter = match &cli.log {
-        Some(filter) => filter.parse::<Targets>().map_err(|error| format!("--log: {error}"))?,
-        None => {
-            let wish = std::env::var("RUST_LOG").ok().and_then(|filter| filter.parse().ok());
-            wish.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO))
-        }
-    };
-    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(colour);
-    tracing_subscriber::registry().with(lines).with(filter).init();
-    Ok(())
+/// What is logged if the command line does not say.
+fn usual_log() -> Filter {
+    std::env::var("RUST_LOG").ok().and_then(|filter| filter.parse().ok()).unwrap_or_default()
 }
 
 fn command(cli: &Cli) -> Result<Told, Failure> {
@@ -164,13 +98,17 @@ fn order(cli: &Cli, config: Config, stop: &Stop, order: &Order) -> Result<Told, 
         Ok(reply) => reply,
         Err(error @ AskError::NoReply(_)) => return Err((Exit::Failed, error.to_string())),
         Err(AskError::NotRunning) => {
-            let opened = match order {
-                // Also where the state cannot be read.
-                Order::Reset {} => Client::begin_anew(config, stop),
-                Order::Status {} | Order::Session { .. } | Order::Bootstrap {} => Client::open(config, stop),
-            };
-            let mut client = opened.map_err(open_failure)?;
-            orders::carry_out(&mut client, order).map_err(|stopped| (Exit::Failed, stopped.to_string()))?
+            let mut client = Client::open(config, stop).map_err(open_failure)?;
+            // What could not be kept is not begun; a reset mends some of what is wrong.
+            if let (Some(trouble), false) = (client.storage_trouble(), matches!(order, Order::Reset {})) {
+                return Err((Exit::Failed, trouble.to_owned()));
+            }
+            let reply = orders::carry_out(&mut client, order).map_err(|stopped| (Exit::Failed, stopped.to_string()))?;
+            client.keep_session_notes();
+            match client.storage_trouble() {
+                Some(trouble) => return Err((Exit::Failed, trouble.to_owned())),
+                None => reply,
+            }
         }
     };
     tell(cli, order, reply)
@@ -209,10 +147,10 @@ fn status(cli: &Cli, config: &Config, stop: &Stop) -> Result<Told, Failure> {
     let status: Status = match ask(&socket_path(&config.state), &Order::Status {}, STATUS_LIMIT, stop) {
         Ok(reply) => serde_json::from_value(reply.result)
             .map_err(|error| (Exit::Failed, format!("the reply is not readable: {error}")))?,
-        Err(AskError::NotRunning) => Status::of(config, &read_state(config)?),
+        Err(AskError::NotRunning) => of_file(config)?,
         Err(AskError::NoReply(why)) => {
             tracing::warn!("the running client did not reply ({why}); this is what its state file tells");
-            Status::of(config, &read_state(config)?)
+            of_file(config)?
         }
     };
     let exit = match status.state {
@@ -224,6 +162,21 @@ fn status(cli: &Cli, config: &Config, stop: &Stop) -> Result<Told, Failure> {
         return Ok((exit, json_line(&value)));
     }
     Ok((exit, report::status(&status, look())))
+}
+
+/// What the state file tells. Where nothing can be written there may be a client that runs and cannot be asked.
+fn of_file(config: &Config) -> Result<Status, Failure> {
+    let mut status = Status::of(config, &read_state(config)?);
+    let folder = config.state.parent().filter(|folder| folder.is_dir());
+    if let Some(folder) = folder
+        && let Err(error) = rustix::fs::access(folder, Access::WRITE_OK)
+    {
+        let folder = folder.display();
+        status.storage = Some(format!(
+            "nothing can be written in {folder}: {error}; a client that runs keeps what changes in memory, and cannot be asked"
+        ));
+    }
+    Ok(status)
 }
 
 fn read_state(config: &Config) -> Result<State, Failure> {

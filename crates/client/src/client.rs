@@ -24,6 +24,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How often the time is kept while the clock is not set, in seconds.
+const KEPT_EVERY: u64 = 3600;
+
 /// Failed to begin with a device's state.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -57,6 +60,8 @@ pub struct Client {
     pub(crate) tally: Tally,
     /// Where exchanges are recorded.
     pub(crate) trace: Trace,
+    /// The time and the [`World::monotonic`] time when the clock was last looked at.
+    seen: Option<(Timestamp, Duration)>,
     /// The last look at the card in this run.
     pub(crate) look: Option<Look>,
     /// All attempts that are known, those that are not worth a durable record included.
@@ -111,17 +116,13 @@ impl Tally {
 }
 
 impl Client {
-    /// Takes the lock and reads the state. What there is to say about it goes to the log.
+    /// Takes the lock and reads the state. What there is to say about it goes to the log. Where storage fails the client
+    /// works without it, and [`storage_trouble`](Self::storage_trouble) says so.
     pub fn open(config: Config, stop: &Stop) -> Result<Self, OpenError> {
-        let (storage, lock) = own(&config)?;
+        let (folder, _) = place(&config.state)?;
+        let storage = Box::new(Disk::open(folder));
+        let lock = Lock::take(&config.state)?;
         let client = Self::new(config, Arc::new(Host::new(stop)), storage)?;
-        Ok(Self { _lock: Some(lock), ..client })
-    }
-
-    /// Takes the lock and replaces the state by a fresh one, whatever it is.
-    pub fn begin_anew(config: Config, stop: &Stop) -> Result<Self, OpenError> {
-        let (storage, lock) = own(&config)?;
-        let client = Self::new_from_nothing(config, Arc::new(Host::new(stop)), storage)?;
         Ok(Self { _lock: Some(lock), ..client })
     }
 
@@ -129,22 +130,8 @@ impl Client {
     pub fn new(config: Config, world: Arc<dyn World>, storage: Box<dyn Storage>) -> Result<Self, OpenError> {
         let (_, name) = place(&config.state)?;
         let now = Clock::new(world.clone(), Timestamp::default()).now();
-        let (memory, warning) = Memory::open(storage, &name, now)?;
-        if let Some(warning) = warning {
-            tracing::error!("{warning}");
-        }
-        Self::with(config, world, memory)
-    }
-
-    /// The same, with a fresh state in place of whatever the storage holds.
-    pub fn new_from_nothing(
-        config: Config,
-        world: Arc<dyn World>,
-        storage: Box<dyn Storage>,
-    ) -> Result<Self, OpenError> {
-        let (_, name) = place(&config.state)?;
-        let now = Clock::new(world.clone(), Timestamp::default()).now();
-        let memory = Memory::begin_anew(storage, &name, now)?;
+        let (memory, news) = Memory::open(storage, &name, now);
+        news.iter().map(String::as_str).chain(memory.trouble()).for_each(|sentence| tracing::error!("{sentence}"));
         Self::with(config, world, memory)
     }
 
@@ -152,7 +139,8 @@ impl Client {
         let definitions = Arc::new(device::definitions(&config));
         let mut client = Self {
             rights: device::rights(&config),
-            clock: Clock::new(world.clone(), memory.state().notes.written),
+            clock: Clock::new(world.clone(), memory.state().known_time()),
+            seen: None,
             world,
             attempts: memory.state().attempts.clone(),
             config,
@@ -182,15 +170,12 @@ impl Client {
         if !folder.is_dir() {
             return Ok(Ok(State::default()));
         }
-        Ok(Memory::peek(disk(folder, &config.state)?, &name)?)
+        Ok(Memory::peek(Box::new(Disk::open(folder)), &name)?)
     }
 
     /// Forgets everything but refused PINs, and begins anew.
     pub fn reset(&mut self) -> Result<(), StateError> {
-        let now = self.clock.now();
-        self.memory.change(now, |state| {
-            *state = State { refused_pins: std::mem::take(&mut state.refused_pins), ..State::default() };
-        })?;
+        self.memory.begin_anew(self.known_time())?;
         self.attempts.clear();
         self.look = None;
         self.tally = Tally::default();
@@ -210,6 +195,7 @@ impl Client {
     pub fn status(&self) -> Status {
         let mut status = Status::of(&self.config, self.memory.state());
         status.attempts = self.attempts.clone();
+        status.storage = self.memory.trouble().map(str::to_owned);
         if self.tally.open {
             status.last_run = self.count();
         }
@@ -247,9 +233,65 @@ impl Client {
 
     /// Writes what changed and is worth it; a failure is told and tried again with the next change.
     pub(crate) fn save(&mut self) {
-        let now = self.clock.now();
-        if let Err(error) = self.memory.save(now) {
+        match self.memory.save(self.known_time()) {
+            // That was said when it was found, and is in the status.
+            Ok(_) | Err(StateError::Kept(_)) => {}
+            Err(error) => tracing::error!("{error}"),
+        }
+    }
+
+    /// What keeps the state from being durable, as a sentence.
+    pub fn storage_trouble(&self) -> Option<&str> {
+        self.memory.trouble()
+    }
+
+    /// Tries again where storage failed. Says whether the accounts are others now, since the state could be read at last.
+    pub(crate) fn mend_storage(&mut self) -> bool {
+        let before = self.state().accounts.clone();
+        let Some(news) = self.memory.retry(self.known_time()) else { return false };
+        tracing::info!("{news}");
+        let others = self.state().accounts != before;
+        if others {
+            self.attempts = self.state().attempts.clone();
+            if let Err(error) = self.refresh_tree() {
+                tracing::error!("{error}");
+            }
+        }
+        others
+    }
+
+    /// Makes durable how the last sessions ended, if they ended in another way than was known: for a program that ends
+    /// then, so that a later `status` can tell.
+    pub fn keep_session_notes(&mut self) {
+        if let Err(error) = self.memory.save_session_notes(self.known_time()) {
             tracing::error!("{error}");
+        }
+    }
+
+    /// The last time that is known for sure (Profile P-27): a server's certificate was good then; and while the clock is
+    /// not set, how far time went on. A clock that is merely ahead is never taken for the truth.
+    pub(crate) fn known_time(&self) -> Timestamp {
+        let known = self.clock.floor().max(self.state().known_time()).max(self.state().newest_session());
+        if self.clock.is_set() { known } else { known.max(self.clock.now()) }
+    }
+
+    /// Looks whether the clock was set meanwhile, and sets what was noted right. Gives the seconds that it was set back.
+    pub(crate) fn heed_clock(&mut self) -> u64 {
+        let (now, passed) = (self.clock.now(), self.world.monotonic());
+        let expected = self.seen.map_or(now, |(seen, then)| seen.plus(passed.saturating_sub(then).as_secs()));
+        self.seen = Some((now, passed));
+        let is_set = self.clock.is_set();
+        self.memory.state_mut().heed_clock(now, is_set);
+        expected.since(now)
+    }
+
+    /// Keeps how far time went on, hourly, while the clock is not set: or an account would never become stale in a device
+    /// that begins in the same year whenever it starts.
+    pub(crate) fn keep_time(&mut self) {
+        let now = self.clock.now();
+        if !self.clock.is_set() && now.since(self.state().known_time()) >= KEPT_EVERY {
+            self.memory.state_mut().kept_time = now;
+            self.save();
         }
     }
 
@@ -264,13 +306,6 @@ impl Client {
     }
 }
 
-/// Storage and lock of a state file on this machine.
-fn own(config: &Config) -> Result<(Box<dyn Storage>, Lock), OpenError> {
-    let (folder, _) = place(&config.state)?;
-    let storage = disk(folder, &config.state)?;
-    Ok((storage, Lock::take(&config.state)?))
-}
-
 fn place(state: &Path) -> Result<(&Path, String), OpenError> {
     let fail = || OpenError::Folder {
         path: state.to_owned(),
@@ -279,11 +314,4 @@ fn place(state: &Path) -> Result<(&Path, String), OpenError> {
     let name = state.file_name().and_then(OsStr::to_str).ok_or_else(fail)?;
     let folder = state.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     Ok((folder, name.to_owned()))
-}
-
-fn disk(folder: &Path, state: &Path) -> Result<Box<dyn Storage>, OpenError> {
-    match Disk::open(folder) {
-        Ok(disk) => Ok(Box::new(disk)),
-        Err(source) => Err(OpenError::Folder { path: state.to_owned(), source }),
-    }
 }

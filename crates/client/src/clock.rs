@@ -19,7 +19,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock whose floor is the later of the build time and `known`, the last time in the state file.
+    /// A clock whose floor is the later of the build time and `known`, the last time that the state file is sure of.
     pub fn new(world: Arc<dyn World>, known: Timestamp) -> Self {
         let since = world.monotonic();
         Self { world, floor: built().max(known), since }
@@ -29,6 +29,16 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         let passed = self.world.monotonic().saturating_sub(self.since);
         self.world.system_time().max(self.floor.plus(passed.as_secs()))
+    }
+
+    /// Whether the system's clock is set, as far as one can tell: it is not behind the floor.
+    pub fn is_set(&self) -> bool {
+        self.world.system_time() >= self.floor
+    }
+
+    /// The earliest time that it could be when the program started.
+    pub fn floor(&self) -> Timestamp {
+        self.floor
     }
 }
 

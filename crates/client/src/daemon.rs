@@ -7,14 +7,18 @@ use crate::schedule::Schedule;
 use crate::wait::{Stop, Stopped};
 use std::convert::Infallible;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
+use std::time::Duration;
+
+/// How long to wait before the control socket is tried again that could not be made.
+const SOCKET_PAUSE: Duration = Duration::from_secs(60);
 
 /// Failed to run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The control socket cannot be made.
+    /// There can be no control socket at this path.
     #[error("cannot listen at {path}: {source}")]
     Socket {
         /// The socket.
@@ -27,18 +31,39 @@ pub enum RunError {
 /// Runs until the program is to end.
 pub fn run(mut client: Client, stop: &Stop) -> Result<(), RunError> {
     let path = socket_path(&client.config.state);
-    let control = Control::bind(&path).map_err(|source| RunError::Socket { path, source })?;
+    let control = match Control::bind(&path) {
+        Ok(control) => Some(control),
+        // The path is too long, which no waiting mends.
+        Err(source) if source.kind() == io::ErrorKind::InvalidInput => return Err(RunError::Socket { path, source }),
+        Err(error) => {
+            tracing::error!("cannot listen at {}: {error}; until that is mended, no orders are taken", path.display());
+            None
+        }
+    };
     let board = client.board().clone();
     let (work, tickets) = channel();
     thread::scope(|scope| {
         // However the work ends, the other thread has to end too.
         let _end = RaiseAtEnd(stop);
-        scope.spawn(|| control.serve(stop, &board, work));
+        scope.spawn(|| {
+            if let Ok(control) = control.map_or_else(|| bind_later(&path, stop), Ok) {
+                control.serve(stop, &board, work);
+            }
+        });
         // The only way out is the wish that the program ends.
         let Err(Stopped) = work_on(&mut client, &tickets);
     });
     tracing::info!("ended");
     Ok(())
+}
+
+fn bind_later(path: &Path, stop: &Stop) -> Result<Control, Stopped> {
+    loop {
+        stop.sleep(SOCKET_PAUSE)?;
+        if let Ok(control) = Control::bind(path) {
+            return Ok(control);
+        }
+    }
 }
 
 struct RaiseAtEnd<'a>(&'a Stop);

@@ -1,10 +1,11 @@
 //! `omadm-client`: brings a device under management, and keeps it there.
 
+mod args;
 mod cli;
+mod log;
 
-use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::main(cli::Cli::parse()).into()
+    cli::main(args::read(lexopt::Parser::from_env())).into()
 }

@@ -82,6 +82,9 @@ pub fn status(status: &Status, look: Look) -> String {
     let run = status.last_run;
     let cost = format!("{} APDUs, {} round trips, {} bytes, {} ms", run.apdus, run.round_trips, run.bytes, run.ms);
     line(&mut text, &format!("{}  {cost}", look.bold("Last run")));
+    if let Some(storage) = &status.storage {
+        line(&mut text, &format!("{}  {}", look.bold("Storage "), look.bad(&plain(storage))));
+    }
     text
 }
 

@@ -24,6 +24,9 @@ use std::time::Duration;
 /// The longest pause without a look at the clock, which may be set meanwhile.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
+/// How long to wait before storage that failed is tried again.
+const STORAGE_PAUSE: Duration = Duration::from_secs(60);
+
 /// What a running client does when.
 #[derive(Debug)]
 pub struct Schedule {
@@ -33,6 +36,8 @@ pub struct Schedule {
     troubles: BTreeMap<SrvId, Trouble>,
     /// What was logged as coming next.
     told: Option<Next>,
+    /// Not before this time is storage tried again that failed.
+    mend_at: Timestamp,
 }
 
 /// A session that broke off.
@@ -63,15 +68,20 @@ impl Schedule {
     /// The schedule of a client that starts.
     pub fn new() -> Self {
         let bootstrap = Some(Next { at: Timestamp::default(), why: "the client starts".to_owned() });
-        Self { bootstrap, troubles: BTreeMap::new(), told: None }
+        Self { bootstrap, troubles: BTreeMap::new(), told: None, mend_at: Timestamp::default() }
     }
 
     /// Carries out what is due first. Where nothing is due: how long to wait, unless an order comes.
     pub fn step(&mut self, client: &mut Client) -> Result<Option<Duration>, Stopped> {
+        self.heed_clock(client);
         let now = client.clock.now();
+        if now >= self.mend_at {
+            self.mend_storage(client);
+        }
         let next = self.next(client, now);
         client.memory.state_mut().notes.next = next.as_ref().map(|(next, _)| next.clone());
         client.publish();
+        let longest = if client.storage_trouble().is_some() { STORAGE_PAUSE } else { LONGEST_PAUSE };
         match next {
             Some((next, task)) if next.at <= now => {
                 self.carry_out(client, &task)?;
@@ -79,9 +89,21 @@ impl Schedule {
             }
             Some((next, _)) => {
                 self.tell(&next);
-                Ok(Some(Duration::from_secs(next.at.since(now)).min(LONGEST_PAUSE)))
+                Ok(Some(Duration::from_secs(next.at.since(now)).min(longest)))
             }
-            None => Ok(Some(LONGEST_PAUSE)),
+            None => Ok(Some(longest)),
+        }
+    }
+
+    /// Tries storage again that failed; then accounts may be there that could not be read before.
+    fn mend_storage(&mut self, client: &mut Client) {
+        if client.storage_trouble().is_none() {
+            return;
+        }
+        self.mend_at = client.clock.now().plus(STORAGE_PAUSE.as_secs());
+        if client.mend_storage() {
+            self.bootstrap = Some(Next { at: Timestamp::default(), why: "the state can be read again".to_owned() });
+            self.troubles.clear();
         }
     }
 
@@ -94,6 +116,13 @@ impl Schedule {
         });
         // Of what is due at the same time the first stands first: bootstrap, then the accounts in their order.
         bootstrap.into_iter().chain(sessions).min_by_key(|(next, _)| next.at)
+    }
+
+    /// After the clock was set back, what is to come is as far away as before.
+    fn heed_clock(&mut self, client: &mut Client) {
+        let back = client.heed_clock();
+        let nexts = self.bootstrap.iter_mut().chain(self.troubles.values_mut().map(|trouble| &mut trouble.next));
+        nexts.for_each(|next| next.at = Timestamp(next.at.0.saturating_sub(back)));
     }
 
     /// Logs what comes next, once.
@@ -147,6 +176,7 @@ impl Schedule {
 
     /// Carries out a person's order, and what follows from it for the times.
     pub fn order(&mut self, client: &mut Client, order: &Order) -> Result<Reply, Stopped> {
+        self.mend_storage(client);
         let before = client.clock.now();
         let accounts = client.state().accounts.clone();
         let reply = orders::carry_out(client, order)?;
@@ -212,6 +242,7 @@ impl Schedule {
         let why = format!("the last session with {srv_id} broke off: {why}");
         tracing::info!("the next session with {srv_id} is tried in {}", in_words(wait));
         self.troubles.insert(srv_id.clone(), Trouble { failures, next: Next { at: now.time.plus(wait), why } });
+        client.keep_time();
     }
 }
 

@@ -131,8 +131,7 @@ impl Client {
         if size > MAX_TREE {
             return Err(format!("the tree would have {size} bytes; at most {MAX_TREE} are kept"));
         }
-        let now = self.clock.now();
-        self.memory.change(now, |state| state.tree = tree).map_err(|error| error.to_string())
+        self.memory.change(self.known_time(), |state| state.tree = tree).map_err(|error| error.to_string())
     }
 
     fn to_core(&self, answer: Answer) -> HttpAnswer {
@@ -165,7 +164,7 @@ impl Client {
 
     fn note_session(&mut self, srv_id: &SrvId, report: &Report) {
         let now = self.clock.now();
-        let by = self.judgement();
+        let (by, is_set) = (self.judgement(), self.clock.is_set());
         let ending = if report.ended { "ended" } else { "broke off" };
         tracing::info!("the session with {srv_id} {ending}: {}", report.message);
         if report.ended && self.tally.open {
@@ -193,6 +192,9 @@ impl Client {
             }
         }
         state.accounts.note_session(srv_id, report.ended, report.retry == Retry::Refused, by);
+        if report.ended && !is_set {
+            state.accounts.undate(now);
+        }
         if report.ended {
             state.session_not_before.remove(srv_id);
         }

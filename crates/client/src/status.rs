@@ -29,6 +29,9 @@ pub struct Status {
     pub sim: SimStatus,
     /// What the last bootstrap and the session after it took.
     pub last_run: LastRun,
+    /// What keeps the state from being durable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<String>,
 }
 
 /// How far a device has come.
@@ -103,6 +106,7 @@ impl Status {
             next: state.notes.next.clone(),
             sim,
             last_run: state.notes.last_run,
+            storage: None,
         }
     }
 }

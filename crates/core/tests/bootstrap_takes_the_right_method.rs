@@ -6,7 +6,8 @@
 use omadm_core::account::AccountBook;
 use omadm_core::backoff::Now;
 use omadm_core::bootstrap::sequence::{
-    CardAllow, CardReport, Event, Run, RunResult, Sequence, SequenceConfig, ServerAnswer, SimFacts, SimPolicy, Step,
+    Admitted, CardAllow, CardReport, Event, Run, RunResult, Sequence, SequenceConfig, ServerAnswer, SimFacts,
+    SimPolicy, Step,
 };
 use omadm_core::reason::{Method, Outcome, Reason};
 use omadm_core::time::Timestamp;
@@ -181,7 +182,7 @@ fn play(config: SequenceConfig, book: AccountBook, card: CardReport, factory: Fa
     let (mut sequence, mut step) = Sequence::start(config, book, NOW);
     for _ in 0..8 {
         let event = match step {
-            Step::ReadCard => Event::Card(card.clone()),
+            Step::ReadCard { .. } => Event::Card(card.clone()),
             Step::ReadFactory => Event::Factory(factory.read()),
             Step::AwaitSim { limit_secs } => {
                 assert_eq!(limit_secs, 60);
@@ -371,7 +372,7 @@ fn another_sources_srv_id_is_taken() {
 #[test]
 fn a_full_disk_is_an_attempt_that_failed() {
     let (mut sequence, step) = Sequence::start(config(), AccountBook::default(), NOW);
-    assert_eq!(step, Step::ReadCard);
+    assert_eq!(step, Step::ReadCard { admitted: Admitted::Any });
     let step = sequence.handle(Event::Card(Card::Good.report()), NOW);
     assert!(matches!(step, Step::Install { .. }));
     let step = sequence.handle(Event::Installed(Err("no space left".to_owned())), NOW);

@@ -114,7 +114,10 @@ impl<S: Site> Connection<S> {
                     self.site.broken(self.remote, "timeout", error.to_string()).await;
                 }
                 Some(Err(
-                    error @ (TlsError::Handshake { .. } | TlsError::Certificate { .. } | TlsError::Clock { .. }),
+                    error @ (TlsError::Handshake { .. }
+                    | TlsError::Psk { .. }
+                    | TlsError::Certificate { .. }
+                    | TlsError::Clock { .. }),
                 )) => self.site.broken(self.remote, "tls", error.to_string()).await,
             },
         }

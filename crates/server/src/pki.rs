@@ -2,7 +2,7 @@
 
 use omadm_core::time::Timestamp;
 use omadm_tls::ca::{self, Identity, Validity};
-use omadm_tls::{ContextError, ServerContext};
+use omadm_tls::{ContextError, DeviceAuthorities, Resumptions, ServerContext, ServerOptions};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -53,6 +53,19 @@ pub(crate) fn load(folder: &Path, config: &Config, now: Timestamp) -> Result<Cer
     }
 }
 
+/// How many clients can come back without certificates.
+const RESUMPTIONS: usize = 32_768;
+
+/// A context for this chain and key.
+pub(crate) fn context(chain: &str, key: &str) -> Result<ServerContext, ContextError> {
+    let options = ServerOptions {
+        authorities: DeviceAuthorities::none(),
+        keys: None,
+        resumptions: Resumptions::new(RESUMPTIONS),
+    };
+    ServerContext::from_pem(chain, key, options)
+}
+
 fn of_operator(paths: &TlsFiles) -> Result<Certificates, PkiError> {
     let missing = |path: &Path| PkiError::Missing { path: path.to_owned(), other: paths.cert.clone() };
     let chain = files::read(&paths.cert)?.ok_or_else(|| missing(&paths.cert))?;
@@ -77,7 +90,7 @@ fn own(folder: &Path, config: &Config, now: Timestamp) -> Result<Certificates, P
     names.dedup();
     if let (Some(chain), Some(key)) = (files::read(&cert_path)?, files::read_secret(&key_path)?) {
         // A power cut between the two files leaves a pair that does not match.
-        let good = ServerContext::from_pem(&chain, &key).is_ok()
+        let good = context(&chain, &key).is_ok()
             && ca::covers(&chain, &names).map_err(unusable(&cert_path))?
             && ca::signed_by(&chain, &authority.certificate).map_err(unusable(&cert_path))?
             && ca::valid_until(&chain).map_err(unusable(&cert_path))? > now.plus(RENEW).0;
@@ -169,7 +182,7 @@ mod tests {
                 std::fs::copy(whole.path().join(name), folder.path().join(name)).unwrap();
             }
             let made = load(folder.path(), &Config::default(), NOW).unwrap();
-            assert!(ServerContext::from_pem(&made.chain, &made.key).is_ok(), "{there}");
+            assert!(context(&made.chain, &made.key).is_ok(), "{there}");
             assert!(ca::signed_by(&made.chain, made.anchors.as_deref().unwrap()).unwrap(), "{there}");
         }
     }

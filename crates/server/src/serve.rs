@@ -4,7 +4,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use http::Request;
-use omadm_tls::{ContextError, ServerContext};
+use omadm_tls::ContextError;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -141,7 +141,7 @@ impl Server {
         let keys = Keys::open(&data, store.as_ref()).await?;
         let token = admin_token(&data)?;
         let certificates = pki::load(&data, &config, clock::now())?;
-        let context = ServerContext::from_pem(&certificates.chain, &certificates.key)?;
+        let context = pki::context(&certificates.chain, &certificates.key)?;
         let (device_listener, device_addr) = listen(device.unwrap_or(config.device)).await?;
         let plain = match config.plain {
             Some(address) => Some(listen(address).await?),

@@ -7,7 +7,7 @@ mod kit;
 use kit::{Fleet, exchange};
 use omadm_server::{Config, ServeOptions, Server, StartError};
 use omadm_tls::ca::{self, Validity};
-use omadm_tls::{Anchors, ClientContext};
+use omadm_tls::{Anchors, ClientContext, ClientIdentity};
 use serde_json::Value;
 use std::fs::{self, Permissions};
 use std::net::{SocketAddr, TcpStream};
@@ -138,8 +138,8 @@ fn the_operators_certificate_takes_the_place_of_the_own_ca() {
     let fleet = Fleet::with(|default| *default = config);
     assert!(fleet.server().ca_file.is_none());
     assert_eq!(fleet.api("GET", "/ca", &Value::Null).expect(200).text(), anchors);
-    let context = ClientContext::new(&Anchors::Pem(anchors)).unwrap();
-    let stream = context.connect("localhost", TcpStream::connect(fleet.server().device_addr).unwrap()).unwrap();
+    let context = ClientContext::new(&Anchors::Pem(anchors), &ClientIdentity::nobody()).unwrap();
+    let stream = context.connect("localhost", 0, TcpStream::connect(fleet.server().device_addr).unwrap()).unwrap();
     exchange(stream, "GET", "/bootstrap", &[], b"").problem(401);
 }
 
@@ -172,7 +172,10 @@ fn beyond_loopback_the_admin_port_speaks_tls() {
     assert!(server.admin_url.starts_with("https://"));
     let anchors = fs::read_to_string(server.ca_file.as_ref().unwrap()).unwrap();
     let stream = TcpStream::connect(("127.0.0.1", server.admin_addr.port())).unwrap();
-    let stream = ClientContext::new(&Anchors::Pem(anchors)).unwrap().connect("localhost", stream).unwrap();
+    let stream = ClientContext::new(&Anchors::Pem(anchors), &ClientIdentity::nobody())
+        .unwrap()
+        .connect("localhost", 0, stream)
+        .unwrap();
     exchange(stream, "GET", "/health", &[], b"").expect(200);
     runtime.block_on(server.shutdown());
 }

@@ -10,16 +10,19 @@ use openssl::pkey::{PKey, Private};
 use openssl::x509::extension::{
     AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName, SubjectKeyIdentifier,
 };
-use openssl::x509::{X509, X509Builder, X509Name, X509NameRef};
+use openssl::x509::{X509, X509Builder, X509Name, X509NameRef, X509Ref};
 use std::net::IpAddr;
 use zeroize::Zeroizing;
 
+use crate::client::certificates;
 use crate::error::ContextError;
 
 /// Seconds of a day.
 const DAY: u64 = 86_400;
 /// Certificates begin this much earlier, for peers whose clock is behind.
 const BACKDATED: u64 = DAY;
+/// Characters of a common name.
+const NAME_LENGTH: usize = 64;
 
 /// A certificate and its private key.
 #[derive(Clone)]
@@ -28,6 +31,23 @@ pub struct Identity {
     pub certificate: String,
     /// The private key, PKCS#8 in PEM, not encrypted: to be kept in a file that only its owner reads.
     pub key: Zeroizing<String>,
+}
+
+impl Identity {
+    /// The certificate and, one after the other, those that follow it, and the PKCS#8 key, all in DER: the form of
+    /// `Auth/Trsp` (Profile P-20).
+    ///
+    /// # Errors
+    /// If one of them cannot be read.
+    pub fn to_der(&self) -> Result<(Vec<u8>, Zeroizing<Vec<u8>>), ContextError> {
+        let mut chain = Vec::new();
+        for certificate in certificates(&self.certificate)? {
+            chain.extend(certificate.to_der()?);
+        }
+        let key =
+            PKey::private_key_from_pem(self.key.as_bytes()).map_err(|error| ContextError::Key(error.to_string()))?;
+        Ok((chain, Zeroizing::new(key.private_key_to_pkcs8()?)))
+    }
 }
 
 impl std::fmt::Debug for Identity {
@@ -55,9 +75,14 @@ impl Validity {
     pub fn of_server(now: u64) -> Self {
         Self { from: now.saturating_sub(BACKDATED), until: now.saturating_add(365 * DAY) }
     }
+
+    /// For a device's certificate made at `now`: ten years, since a device may lie in a store room for long.
+    pub fn of_device(now: u64) -> Self {
+        Self::of_ca(now)
+    }
 }
 
-/// Makes a CA with a P-256 key. It may sign servers, no further CA.
+/// Makes a CA with a P-256 key. It may sign servers and devices, no further CA.
 ///
 /// # Errors
 /// If OpenSSL fails.
@@ -80,13 +105,7 @@ pub fn issue_server(ca: &Identity, names: &[String], validity: Validity) -> Resu
     let Some(first) = names.first() else {
         return Err(ContextError::Certificate("a server's certificate needs at least one name".into()));
     };
-    let issuer =
-        X509::from_pem(ca.certificate.as_bytes()).map_err(|error| ContextError::Certificate(error.to_string()))?;
-    let issuer_key =
-        PKey::private_key_from_pem(ca.key.as_bytes()).map_err(|error| ContextError::Key(error.to_string()))?;
-    if !issuer.public_key()?.public_eq(&issuer_key) {
-        return Err(ContextError::Mismatch);
-    }
+    let (issuer, issuer_key) = signer(ca)?;
     let key = new_key()?;
     let mut builder = unsigned(&key, &*subject(first)?, issuer.subject_name(), validity)?;
     builder.append_extension(BasicConstraints::new().critical().build()?)?;
@@ -99,14 +118,43 @@ pub fn issue_server(ca: &Identity, names: &[String], validity: Validity) -> Resu
             Err(_) => alternatives.dns(name),
         };
     }
-    for extension in [
-        alternatives.build(&builder.x509v3_context(Some(&issuer), None))?,
-        SubjectKeyIdentifier::new().build(&builder.x509v3_context(Some(&issuer), None))?,
-        AuthorityKeyIdentifier::new().keyid(true).build(&builder.x509v3_context(Some(&issuer), None))?,
-    ] {
-        builder.append_extension(extension)?;
-    }
+    let alternatives = alternatives.build(&builder.x509v3_context(Some(&issuer), None))?;
+    builder.append_extension(alternatives)?;
+    append_key_ids(&mut builder, &issuer)?;
     finish(builder, &key, &issuer_key)
+}
+
+/// Has `ca` sign a certificate that says: this is the device `dev_id`. The DevID is the subject's common name.
+///
+/// # Errors
+/// If the DevID is empty or longer than 64 characters, which is all that a common name holds, the CA cannot be read, or
+/// OpenSSL fails.
+pub fn issue_device(ca: &Identity, dev_id: &str, validity: Validity) -> Result<Identity, ContextError> {
+    if dev_id.is_empty() || dev_id.chars().count() > NAME_LENGTH {
+        return Err(ContextError::Certificate("a DevID in a certificate has 1 to 64 characters".into()));
+    }
+    let (issuer, issuer_key) = signer(ca)?;
+    let key = new_key()?;
+    let mut builder = unsigned(&key, &*subject(dev_id)?, issuer.subject_name(), validity)?;
+    builder.append_extension(BasicConstraints::new().critical().build()?)?;
+    builder.append_extension(KeyUsage::new().critical().digital_signature().build()?)?;
+    builder.append_extension(ExtendedKeyUsage::new().client_auth().build()?)?;
+    append_key_ids(&mut builder, &issuer)?;
+    finish(builder, &key, &issuer_key)
+}
+
+/// SHA-256 of the public key (SubjectPublicKeyInfo) of the first certificate of a PEM text: what stays the same when a
+/// certificate is renewed for the same key.
+///
+/// # Errors
+/// If there is no readable certificate.
+pub fn key_digest(pem: &str) -> Result<[u8; 32], ContextError> {
+    let first = X509::from_pem(pem.as_bytes()).map_err(|error| ContextError::Certificate(error.to_string()))?;
+    Ok(key_digest_of(&first)?)
+}
+
+pub(crate) fn key_digest_of(certificate: &X509Ref) -> Result<[u8; 32], ErrorStack> {
+    Ok(openssl::sha::sha256(&certificate.public_key()?.public_key_to_der()?))
 }
 
 /// The last second at which the first certificate of a PEM text is valid, in seconds since 1970.
@@ -146,6 +194,20 @@ pub fn signed_by(pem: &str, ca: &str) -> Result<bool, ContextError> {
     Ok(read(pem)?.verify(&*read(ca)?.public_key()?)?)
 }
 
+fn signer(ca: &Identity) -> Result<(X509, PKey<Private>), ContextError> {
+    let issuer =
+        X509::from_pem(ca.certificate.as_bytes()).map_err(|error| ContextError::Certificate(error.to_string()))?;
+    let key = PKey::private_key_from_pem(ca.key.as_bytes()).map_err(|error| ContextError::Key(error.to_string()))?;
+    if issuer.public_key()?.public_eq(&key) { Ok((issuer, key)) } else { Err(ContextError::Mismatch) }
+}
+
+fn append_key_ids(builder: &mut X509Builder, issuer: &X509) -> Result<(), ErrorStack> {
+    let own = SubjectKeyIdentifier::new().build(&builder.x509v3_context(Some(issuer), None))?;
+    builder.append_extension(own)?;
+    let issuers = AuthorityKeyIdentifier::new().keyid(true).build(&builder.x509v3_context(Some(issuer), None))?;
+    builder.append_extension(issuers)
+}
+
 fn new_key() -> Result<PKey<Private>, ErrorStack> {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
     PKey::from_ec_key(EcKey::generate(&group)?)
@@ -154,7 +216,7 @@ fn new_key() -> Result<PKey<Private>, ErrorStack> {
 fn subject(name: &str) -> Result<X509Name, ErrorStack> {
     let mut subject = X509Name::builder()?;
     // A common name holds at most 64 characters; the alternative names are what counts.
-    let short: String = name.chars().take(64).collect();
+    let short: String = name.chars().take(NAME_LENGTH).collect();
     subject.append_entry_by_nid(Nid::COMMONNAME, &short)?;
     Ok(subject.build())
 }
@@ -190,7 +252,7 @@ fn finish(mut builder: X509Builder, key: &PKey<Private>, signer: &PKey<Private>)
     })
 }
 
-fn unix_seconds(time: &Asn1TimeRef) -> Result<u64, ErrorStack> {
+pub(crate) fn unix_seconds(time: &Asn1TimeRef) -> Result<u64, ErrorStack> {
     let distance = Asn1Time::from_unix(0)?.diff(time)?;
     let seconds = i64::from(distance.days) * 86_400 + i64::from(distance.secs);
     Ok(u64::try_from(seconds).unwrap_or(0))

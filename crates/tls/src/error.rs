@@ -20,6 +20,9 @@ pub enum ContextError {
     /// The private key is not that of the first certificate.
     #[error("the private key does not belong to the first certificate of the chain")]
     Mismatch,
+    /// A pre-shared key that cannot be used.
+    #[error("the pre-shared key cannot be used: {0}")]
+    Psk(&'static str),
     /// OpenSSL refused for another reason.
     #[error("OpenSSL: {0}")]
     OpenSsl(#[from] ErrorStack),
@@ -33,6 +36,8 @@ pub enum TlsError {
     Clock {
         /// Who was to be reached.
         host: String,
+        /// What is wrong with it: [`Fault::Expired`] or [`Fault::NotYetValid`].
+        fault: Fault,
         /// What OpenSSL says.
         why: String,
     },
@@ -41,7 +46,18 @@ pub enum TlsError {
     Certificate {
         /// Who was to be reached.
         host: String,
+        /// What is wrong with it.
+        fault: Fault,
         /// What OpenSSL says.
+        why: String,
+    },
+    /// The client has a pre-shared key, and the connection would not rest on it. The key is wrong, the server does not
+    /// know the identity, or it is not the right server; none of them can be told from the others.
+    #[error("{host} and this device do not share the pre-shared key: {why}")]
+    Psk {
+        /// Who was to be reached.
+        host: String,
+        /// How it showed.
         why: String,
     },
     /// The two ends did not agree, or the peer does not speak TLS.
@@ -68,8 +84,38 @@ pub enum TlsError {
     },
 }
 
-const NOT_YET_VALID: i32 = 9;
-const EXPIRED: i32 = 10;
+/// What is wrong with a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It is good later.
+    NotYetValid,
+    /// It was good earlier.
+    Expired,
+    /// No anchor signed it, however indirectly.
+    Foreign,
+    /// It is for other hosts.
+    OtherHost,
+    /// Anything else: a broken signature, a wrong purpose, a weak key.
+    Broken,
+}
+
+impl Fault {
+    /// OpenSSL's code of a verification.
+    fn of(code: i32) -> Self {
+        match code {
+            9 => Self::NotYetValid,
+            10 => Self::Expired,
+            // No issuer found; self-signed, alone or in the chain; chain not complete.
+            2 | 18 | 19 | 20 | 21 | 27 => Self::Foreign,
+            62 | 64 => Self::OtherHost,
+            _ => Self::Broken,
+        }
+    }
+}
+
+/// OpenSSL's reasons when the peer's alert says handshake_failure, bad_record_mac, illegal_parameter, decrypt_error or
+/// unknown_psk_identity: how servers answer to a pre-shared key that they do not know, or know otherwise.
+const PSK_ALERTS: [i32; 5] = [1040, 1020, 1047, 1051, 1115];
 
 impl TlsError {
     pub(crate) fn from_handshake<S>(host: &str, error: HandshakeError<S>) -> Self {
@@ -84,13 +130,28 @@ impl TlsError {
         }
     }
 
+    /// For a client with a pre-shared key, which talks to nobody else: a server that shows a certificate instead, or
+    /// refuses the key, does not share it.
+    pub(crate) fn from_psk_handshake<S>(host: &str, error: HandshakeError<S>) -> Self {
+        if let HandshakeError::Failure(stream) = &error {
+            let alert = |stack: &ErrorStack| stack.errors().iter().any(|one| PSK_ALERTS.contains(&one.reason_code()));
+            let refused = stream.error().ssl_error().is_some_and(alert);
+            if refused || stream.ssl().verify_result() != X509VerifyResult::OK {
+                let why = if refused { "the server refused it" } else { "the server showed a certificate instead" };
+                return Self::Psk { host: host.to_owned(), why: why.to_owned() };
+            }
+        }
+        Self::from_handshake(host, error)
+    }
+
     pub(crate) fn from_ssl(host: &str, verified: X509VerifyResult, error: SslError) -> Self {
         let host = host.to_owned();
         if verified != X509VerifyResult::OK {
             let why = verified.error_string().to_owned();
-            return match verified.as_raw() {
-                NOT_YET_VALID | EXPIRED => Self::Clock { host, why },
-                _ => Self::Certificate { host, why },
+            let fault = Fault::of(verified.as_raw());
+            return match fault {
+                Fault::NotYetValid | Fault::Expired => Self::Clock { host, fault, why },
+                Fault::Foreign | Fault::OtherHost | Fault::Broken => Self::Certificate { host, fault, why },
             };
         }
         match error.into_io_error() {

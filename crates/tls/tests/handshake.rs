@@ -2,53 +2,24 @@
 
 #![allow(clippy::unwrap_used)]
 
-use omadm_tls::ca::{self, Identity, Validity};
-use omadm_tls::{Anchors, ClientContext, ContextError, Peer, ServerContext, TlsError, TlsStream};
+mod kit;
+
+use kit::{LIMIT, authority, context, now, plain_options, serve, server_of};
+use omadm_tls::ca::Validity;
+use omadm_tls::{
+    Anchors, ClientContext, ClientIdentity, ContextError, Fault, Peer, ServerContext, TlsError, TlsStream,
+};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, SystemTime};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-const LIMIT: Duration = Duration::from_millis(500);
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
-}
-
-fn authority() -> Identity {
-    ca::make("Test CA", Validity::of_ca(now())).unwrap()
-}
-
-fn server_of(ca: &Identity, validity: Validity) -> Identity {
-    ca::issue_server(ca, &["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()], validity).unwrap()
-}
-
-/// A server for one connection that sends back what it reads and says who came.
-fn serve(identity: &Identity) -> (SocketAddr, std::thread::JoinHandle<Result<Peer, TlsError>>) {
-    let context = ServerContext::from_pem(&identity.certificate, &identity.key).unwrap();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let thread = std::thread::spawn(move || {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-            let (stream, _) = listener.accept().unwrap();
-            stream.set_nonblocking(true).unwrap();
-            let stream = tokio::net::TcpStream::from_std(stream).unwrap();
-            let (mut stream, peer) = context.accept(stream, LIMIT).await?;
-            let mut word = [0; 4];
-            if stream.read_exact(&mut word).await.is_ok() {
-                stream.write_all(&word).await.unwrap();
-                let _ = stream.shutdown().await;
-            }
-            Ok(peer)
-        })
-    });
-    (address, thread)
+fn start(identity: &omadm_tls::ca::Identity) -> (SocketAddr, kit::Seen) {
+    serve(context(identity, plain_options()), 1)
 }
 
 fn connect(anchors: &str, host: &str, address: SocketAddr) -> Result<TlsStream<TcpStream>, TlsError> {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
-    ClientContext::new(&Anchors::Pem(anchors.to_owned())).unwrap().connect(host, stream)
+    kit::client(anchors, &ClientIdentity::nobody()).connect(host, address.port(), stream)
 }
 
 #[test]
@@ -56,7 +27,7 @@ fn a_server_of_the_anchors_ca_is_reached_by_each_of_its_names() {
     let ca = authority();
     let server = server_of(&ca, Validity::of_server(now()));
     for host in ["localhost", "LOCALHOST", "127.0.0.1", "::1", "[::1]"] {
-        let (address, thread) = serve(&server);
+        let (address, thread) = start(&server);
         let mut stream = connect(&ca.certificate, host, address).unwrap();
         assert_eq!(stream.version(), "TLSv1.3");
         stream.write_all(b"ping").unwrap();
@@ -64,72 +35,76 @@ fn a_server_of_the_anchors_ca_is_reached_by_each_of_its_names() {
         stream.read_exact(&mut word).unwrap();
         assert_eq!(&word, b"ping");
         assert_eq!(stream.read(&mut word).unwrap(), 0);
-        assert_eq!(thread.join().unwrap().unwrap(), Peer::Anonymous);
+        assert!(matches!(thread.join().unwrap()[0], Ok(Peer::Anonymous)));
     }
 }
 
 #[test]
 fn the_servers_own_certificate_may_be_the_only_anchor() {
     let server = server_of(&authority(), Validity::of_server(now()));
-    let (address, thread) = serve(&server);
+    let (address, thread) = start(&server);
     drop(connect(&server.certificate, "localhost", address).unwrap());
-    thread.join().unwrap().unwrap();
+    assert!(thread.join().unwrap()[0].is_ok());
 }
 
 #[test]
 fn another_host_name_is_a_certificate_error() {
     let ca = authority();
     for host in ["other.example", "127.0.0.2", "localhost.example", ""] {
-        let (address, thread) = serve(&server_of(&ca, Validity::of_server(now())));
+        let (address, thread) = start(&server_of(&ca, Validity::of_server(now())));
         let error = connect(&ca.certificate, host, address).unwrap_err();
         match host {
             "" => assert!(matches!(error, TlsError::Handshake { .. }), "{error}"),
-            _ => assert!(matches!(error, TlsError::Certificate { .. }), "{host}: {error}"),
+            _ => assert!(matches!(error, TlsError::Certificate { fault: Fault::OtherHost, .. }), "{host}: {error}"),
         }
-        assert!(thread.join().unwrap().is_err());
+        assert!(thread.join().unwrap()[0].is_err());
     }
 }
 
 #[test]
 fn a_foreign_ca_is_a_certificate_error_even_with_the_same_name() {
-    let (address, _thread) = serve(&server_of(&authority(), Validity::of_server(now())));
+    let (address, _thread) = start(&server_of(&authority(), Validity::of_server(now())));
     let error = connect(&authority().certificate, "localhost", address).unwrap_err();
-    assert!(matches!(error, TlsError::Certificate { .. }), "{error}");
+    assert!(matches!(error, TlsError::Certificate { fault: Fault::Foreign, .. }), "{error}");
 }
 
 #[test]
 fn the_devices_trust_store_does_not_hold_our_ca() {
-    let (address, _thread) = serve(&server_of(&authority(), Validity::of_server(now())));
+    let (address, _thread) = start(&server_of(&authority(), Validity::of_server(now())));
     let stream = TcpStream::connect(address).unwrap();
-    let error = ClientContext::new(&Anchors::System).unwrap().connect("localhost", stream).unwrap_err();
-    assert!(matches!(error, TlsError::Certificate { .. }), "{error}");
+    let error = ClientContext::new(&Anchors::System, &ClientIdentity::nobody())
+        .unwrap()
+        .connect("localhost", 1, stream)
+        .unwrap_err();
+    assert!(matches!(error, TlsError::Certificate { fault: Fault::Foreign, .. }), "{error}");
 }
 
 #[test]
 fn expired_and_not_yet_valid_are_errors_of_the_clock() {
     let ca = authority();
-    for validity in
-        [Validity { from: now() - 7200, until: now() - 3600 }, Validity { from: now() + 3600, until: now() + 7200 }]
-    {
-        let (address, _thread) = serve(&server_of(&ca, validity));
+    for (validity, what) in [
+        (Validity { from: now() - 7200, until: now() - 3600 }, Fault::Expired),
+        (Validity { from: now() + 3600, until: now() + 7200 }, Fault::NotYetValid),
+    ] {
+        let (address, _thread) = start(&server_of(&ca, validity));
         let error = connect(&ca.certificate, "localhost", address).unwrap_err();
-        assert!(matches!(error, TlsError::Clock { .. }), "{error}");
+        assert!(matches!(error, TlsError::Clock { fault, .. } if fault == what), "{error}");
     }
 }
 
 #[test]
 fn dates_are_no_excuse_for_a_foreign_ca() {
-    let (address, _thread) = serve(&server_of(&authority(), Validity { from: now() - 7200, until: now() - 3600 }));
+    let (address, _thread) = start(&server_of(&authority(), Validity { from: now() - 7200, until: now() - 3600 }));
     let error = connect(&authority().certificate, "localhost", address).unwrap_err();
-    assert!(matches!(error, TlsError::Certificate { .. }), "{error}");
+    assert!(matches!(error, TlsError::Certificate { fault: Fault::Foreign, .. }), "{error}");
 }
 
 #[test]
 fn a_floor_helps_a_clock_that_is_behind() {
     let ca = authority();
-    let (address, _thread) = serve(&server_of(&ca, Validity { from: now() + 3600, until: now() + 7200 }));
-    let context = ClientContext::new(&Anchors::Pem(ca.certificate)).unwrap().not_before(now() + 4000);
-    context.connect("localhost", TcpStream::connect(address).unwrap()).unwrap();
+    let (address, _thread) = start(&server_of(&ca, Validity { from: now() + 3600, until: now() + 7200 }));
+    let context = kit::client(&ca.certificate, &ClientIdentity::nobody()).not_before(now() + 4000);
+    context.connect("localhost", 1, TcpStream::connect(address).unwrap()).unwrap();
 }
 
 #[test]
@@ -153,9 +128,9 @@ fn silence_ends_at_the_time_limit_at_either_end() {
     let error = connect(&authority().certificate, "localhost", listener.local_addr().unwrap()).unwrap_err();
     assert!(matches!(error, TlsError::Timeout { .. }), "{error}");
 
-    let (address, thread) = serve(&server_of(&authority(), Validity::of_server(now())));
+    let (address, thread) = start(&server_of(&authority(), Validity::of_server(now())));
     let _silent = TcpStream::connect(address).unwrap();
-    assert!(matches!(thread.join().unwrap(), Err(TlsError::Timeout { .. })));
+    assert!(matches!(thread.join().unwrap()[0], Err(TlsError::Timeout { .. })));
 }
 
 #[test]
@@ -171,8 +146,14 @@ fn a_connection_that_closes_early_is_an_error_of_the_stream() {
 #[test]
 fn contexts_say_what_is_wrong_with_certificates_and_keys() {
     let (ca, other) = (authority(), authority());
-    assert!(matches!(ServerContext::from_pem(&ca.certificate, &other.key), Err(ContextError::Mismatch)));
-    assert!(matches!(ServerContext::from_pem("nonsense", &ca.key), Err(ContextError::NoCertificate)));
-    assert!(matches!(ServerContext::from_pem(&ca.certificate, "nonsense"), Err(ContextError::Key(_))));
-    assert!(matches!(ClientContext::new(&Anchors::Pem(String::new())), Err(ContextError::NoCertificate)));
+    assert!(matches!(
+        ServerContext::from_pem(&ca.certificate, &other.key, plain_options()),
+        Err(ContextError::Mismatch)
+    ));
+    assert!(matches!(ServerContext::from_pem("nonsense", &ca.key, plain_options()), Err(ContextError::NoCertificate)));
+    assert!(matches!(ServerContext::from_pem(&ca.certificate, "nonsense", plain_options()), Err(ContextError::Key(_))));
+    assert!(matches!(
+        ClientContext::new(&Anchors::Pem(String::new()), &ClientIdentity::nobody()),
+        Err(ContextError::NoCertificate)
+    ));
 }

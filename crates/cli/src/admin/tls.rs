@@ -1,6 +1,6 @@
 //! TLS for the admin API's client.
 
-use omadm_tls::{Anchors, ClientContext, TlsStream};
+use omadm_tls::{Anchors, ClientContext, ClientIdentity, TlsStream};
 use std::fmt;
 use std::fs;
 use std::io::{self, Read, Write};
@@ -33,7 +33,7 @@ impl TlsConnector {
             Some(path) => Anchors::Pem(fs::read_to_string(path).map_err(|error| Failure::unreadable(path, &error))?),
             None => Anchors::System,
         };
-        let context = ClientContext::new(&anchors).map_err(|error| {
+        let context = ClientContext::new(&anchors, &ClientIdentity::nobody()).map_err(|error| {
             let whose = ca.map_or_else(|| "the system's certificates".to_owned(), |path| path.display().to_string());
             Failure::usage(format!("{whose}: {error}"))
         })?;
@@ -52,7 +52,8 @@ impl<In: Transport> Connector<In> for TlsConnector {
         let mut adapter = TransportAdapter::new(below.boxed(), details.current_time.clone());
         adapter.set_timeout(details.timeout);
         let host = details.uri.host().unwrap_or_default();
-        let stream = self.context.0.connect(host, adapter).map_err(|error| Error::Io(io::Error::other(error)))?;
+        let port = details.uri.port_u16().unwrap_or(443);
+        let stream = self.context.0.connect(host, port, adapter).map_err(|error| Error::Io(io::Error::other(error)))?;
         let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
         Ok(Some(Either::B(TlsTransport { buffers, stream })))
     }

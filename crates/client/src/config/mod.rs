@@ -1,19 +1,19 @@
 //! The configuration file: TOML, unknown keys refused, and an error names file, line and what was expected.
 
+mod section;
 mod values;
 
 use omadm_core::ids::{DevId, Mcc, Mnc, Moid};
 use omadm_core::web::Url;
-use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use toml::Spanned;
 
+use section::{Section, Span, Wrong, items};
 pub use values::{Allow, Auth, CardLink, RightsList};
-use values::{Span, Text};
+use values::{duration, period};
 
 /// The largest configuration file that is read, in bytes.
 const MAX_SIZE: u64 = 256 * 1024;
@@ -172,13 +172,12 @@ impl Config {
 
     /// Reads configuration text; `path` is named in errors and is where relative paths begin.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let fail = |span: Option<Span>, message: String| ConfigError::Content {
+        let fail = |(span, message): Wrong| ConfigError::Content {
             path: path.to_owned(),
-            line: line_of(text, span),
+            line: line_of(text, &span),
             message,
         };
-        let raw: Raw = toml::from_str(text).map_err(|error| fail(error.span(), error.message().to_owned()))?;
-        raw.checked(path.parent().unwrap_or(Path::new(""))).map_err(|(span, message)| fail(Some(span), message))
+        whole(text, path.parent().unwrap_or(Path::new(""))).map_err(fail)
     }
 }
 
@@ -189,213 +188,145 @@ fn read(path: &Path) -> io::Result<String> {
     fs::read_to_string(path)
 }
 
-fn line_of(text: &str, span: Option<Span>) -> usize {
-    let end = span.map_or(0, |span| span.start.min(text.len()));
+fn line_of(text: &str, span: &Span) -> usize {
+    let end = span.start.min(text.len());
     text.as_bytes().iter().take(end).filter(|byte| **byte == b'\n').count() + 1
 }
 
-/// The file as it is written.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Raw {
-    state: PathBuf,
-    dev_id: DevId,
-    #[serde(default)]
-    man: Text,
-    #[serde(default, rename = "mod")]
-    model: Text,
-    #[serde(default)]
-    dev_type: Text,
-    #[serde(default)]
-    oem: Text,
-    #[serde(default)]
-    fw_v: Text,
-    #[serde(default)]
-    sw_v: Text,
-    #[serde(default)]
-    hw_v: Text,
-    #[serde(default)]
-    lang: Text,
-    #[serde(default)]
-    example_mo: bool,
-    #[serde(default)]
-    card: RawCard,
-    #[serde(default)]
-    factory: RawFactory,
-    #[serde(default)]
-    bootstrap: Option<Spanned<RawBootstrap>>,
-    #[serde(default)]
-    sim: RawSim,
-    #[serde(default)]
-    session: RawSession,
-    #[serde(default)]
-    http: RawHttp,
-    #[serde(default)]
-    access: BTreeMap<Moid, RightsList>,
+fn whole(text: &str, base: &Path) -> Result<Config, Wrong> {
+    let mut file = Section::file(text, &FILE)?;
+    let device = DeviceFacts {
+        dev_id: file.required("dev_id")?.read(str::parse)?,
+        man: file.text("man")?,
+        model: file.text("mod")?,
+        dev_type: file.text("dev_type")?,
+        oem: file.text("oem")?,
+        fw_v: file.text("fw_v")?,
+        sw_v: file.text("sw_v")?,
+        hw_v: file.text("hw_v")?,
+        lang: file.text("lang")?,
+    };
+    let (bootstrap, login) = match file.section("bootstrap", &BOOTSTRAP)? {
+        Some(section) => section_bootstrap(section, base)?,
+        None => (None, None),
+    };
+    Ok(Config {
+        state: base.join(file.required("state")?.as_str()),
+        device,
+        example_mo: file.flag("example_mo")?,
+        card: section_card(
+            file.section_or_empty("card", &["link", "reader", "pin_file", "timeout", "wait", "allow"])?,
+            base,
+        )?,
+        factory: path(&mut file.section_or_empty("factory", &["file"])?, "file", base)?,
+        bootstrap,
+        login,
+        sim: section_sim(file.section_or_empty("sim", &["required", "wait", "mcc", "mnc"])?)?,
+        session: section_session(file.section_or_empty("session", &["every", "stale_after"])?)?,
+        http: section_http(file.section_or_empty("http", &["connect_timeout", "timeout"])?)?,
+        access: section_access(&mut file)?,
+    })
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawCard {
-    link: CardLink,
-    reader: Text,
-    pin_file: PathBuf,
-    #[serde(deserialize_with = "values::period")]
-    timeout: Duration,
-    #[serde(deserialize_with = "values::duration")]
-    wait: Duration,
-    allow: Option<Allow>,
+const FILE: [&str; 18] = [
+    "state",
+    "dev_id",
+    "man",
+    "mod",
+    "dev_type",
+    "oem",
+    "fw_v",
+    "sw_v",
+    "hw_v",
+    "lang",
+    "example_mo",
+    "card",
+    "factory",
+    "bootstrap",
+    "sim",
+    "session",
+    "http",
+    "access",
+];
+
+const BOOTSTRAP: [&str; 7] = ["url", "ca", "auth", "user", "secret_file", "cert", "key"];
+
+fn section_card(mut card: Section<'_>, base: &Path) -> Result<CardConfig, Wrong> {
+    let link = card.said("link")?.map_or(Ok(CardLink::Auto), |said| said.read(CardLink::parse))?;
+    Ok(CardConfig {
+        link: link.below(base),
+        reader: card.text("reader")?,
+        pin_file: path(&mut card, "pin_file", base)?,
+        timeout: card.time("timeout", Duration::from_secs(20), period)?,
+        wait: card.time("wait", Duration::from_secs(30), duration)?,
+        allow: card.value("allow").map(Allow::read).transpose()?,
+    })
 }
 
-impl Default for RawCard {
-    fn default() -> Self {
-        Self {
-            link: CardLink::Auto,
-            reader: Text::default(),
-            pin_file: PathBuf::new(),
-            timeout: Duration::from_secs(20),
-            wait: Duration::from_secs(30),
-            allow: None,
+fn section_bootstrap(mut section: Section<'_>, base: &Path) -> Result<(Option<BootstrapConfig>, Option<Login>), Wrong> {
+    for key in ["cert", "key"] {
+        if let Some(said) = section.given(key)? {
+            return Err(said.wrong("bootstrap with a client certificate is not supported yet"));
         }
     }
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-struct RawFactory {
-    file: PathBuf,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-struct RawBootstrap {
-    url: Option<Spanned<Text>>,
-    ca: PathBuf,
-    auth: Auth,
-    user: Option<Spanned<Text>>,
-    secret_file: PathBuf,
-    cert: Option<Spanned<PathBuf>>,
-    key: Option<Spanned<PathBuf>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawSim {
-    required: bool,
-    #[serde(deserialize_with = "values::duration")]
-    wait: Duration,
-    #[serde(deserialize_with = "values::maybe")]
-    mcc: Option<Mcc>,
-    #[serde(deserialize_with = "values::maybe")]
-    mnc: Option<Mnc>,
-}
-
-impl Default for RawSim {
-    fn default() -> Self {
-        Self { required: false, wait: Duration::from_secs(60), mcc: None, mnc: None }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawSession {
-    #[serde(deserialize_with = "values::period")]
-    every: Duration,
-    #[serde(deserialize_with = "values::period")]
-    stale_after: Duration,
-}
-
-impl Default for RawSession {
-    fn default() -> Self {
-        Self { every: Duration::from_secs(24 * 3600), stale_after: Duration::from_secs(7 * 24 * 3600) }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawHttp {
-    #[serde(deserialize_with = "values::period")]
-    connect_timeout: Duration,
-    #[serde(deserialize_with = "values::period")]
-    timeout: Duration,
-}
-
-impl Default for RawHttp {
-    fn default() -> Self {
-        Self { connect_timeout: Duration::from_secs(20), timeout: Duration::from_secs(60) }
-    }
-}
-
-impl Raw {
-    fn checked(self, base: &Path) -> Result<Config, (Span, String)> {
-        let device = DeviceFacts {
-            dev_id: self.dev_id,
-            man: self.man.0,
-            model: self.model.0,
-            dev_type: self.dev_type.0,
-            oem: self.oem.0,
-            fw_v: self.fw_v.0,
-            sw_v: self.sw_v.0,
-            hw_v: self.hw_v.0,
-            lang: self.lang.0,
-        };
-        let (bootstrap, login) = match self.bootstrap {
-            Some(section) => section_bootstrap(section, base)?,
-            None => (None, None),
-        };
-        Ok(Config {
-            state: base.join(self.state),
-            device,
-            example_mo: self.example_mo,
-            card: CardConfig {
-                link: self.card.link.below(base),
-                reader: self.card.reader.0,
-                pin_file: given(self.card.pin_file, base),
-                timeout: self.card.timeout,
-                wait: self.card.wait,
-                allow: self.card.allow,
-            },
-            factory: given(self.factory.file, base),
-            bootstrap,
-            login,
-            sim: SimConfig { required: self.sim.required, wait: self.sim.wait, mcc: self.sim.mcc, mnc: self.sim.mnc },
-            session: SessionConfig { every: self.session.every, stale_after: self.session.stale_after },
-            http: HttpConfig { connect_timeout: self.http.connect_timeout, timeout: self.http.timeout },
-            access: self.access,
-        })
-    }
-}
-
-fn section_bootstrap(
-    section: Spanned<RawBootstrap>,
-    base: &Path,
-) -> Result<(Option<BootstrapConfig>, Option<Login>), (Span, String)> {
-    let span = section.span();
-    let raw = section.into_inner();
-    for key in [&raw.cert, &raw.key].into_iter().flatten() {
-        if !key.get_ref().as_os_str().is_empty() {
-            return Err((key.span(), "bootstrap with a client certificate is not supported yet".to_owned()));
+    let user = match section.given("user")? {
+        Some(user) if user.as_str().contains(':') => {
+            return Err(user.wrong("the user of Basic must not hold a colon (RFC 7617)"));
         }
-    }
-    let user = match raw.user {
-        Some(user) if user.get_ref().0.contains(':') => {
-            return Err((user.span(), "the user of Basic must not hold a colon (RFC 7617)".to_owned()));
-        }
-        Some(user) => Some(user.into_inner().0).filter(|user| !user.is_empty()),
+        Some(user) => Some(user.read(values::text)?),
         None => None,
     };
-    let login = given(raw.secret_file, base).map(|secret_file| Login { user, secret_file });
-    let Some(url) = raw.url.filter(|url| !url.get_ref().0.is_empty()) else { return Ok((None, login)) };
-    if raw.auth == Auth::Basic && login.is_none() {
+    let login = path(&mut section, "secret_file", base)?.map(|secret_file| Login { user, secret_file });
+    let auth = section.said("auth")?.map_or(Ok(Auth::default()), |said| said.read(Auth::parse))?;
+    let ca = path(&mut section, "ca", base)?;
+    let Some(url) = section.given("url")? else { return Ok((None, login)) };
+    if auth == Auth::Basic && login.is_none() {
         let message = "bootstrap.auth is \"basic\", so bootstrap.secret_file is needed: a file of mode 0600";
-        return Err((span, message.to_owned()));
+        return Err((section.span(), message.to_owned()));
     }
-    let url = values::secure_url(url)?;
-    Ok((Some(BootstrapConfig { url, ca: given(raw.ca, base), auth: raw.auth }), login))
+    let url = url.read(values::secure_url)?;
+    Ok((Some(BootstrapConfig { url, ca, auth }), login))
 }
 
-fn given(path: PathBuf, base: &Path) -> Option<PathBuf> {
-    (!path.as_os_str().is_empty()).then(|| base.join(path))
+fn section_sim(mut sim: Section<'_>) -> Result<SimConfig, Wrong> {
+    Ok(SimConfig {
+        required: sim.flag("required")?,
+        wait: sim.time("wait", Duration::from_secs(60), duration)?,
+        mcc: sim.given("mcc")?.map(|said| said.read(str::parse)).transpose()?,
+        mnc: sim.given("mnc")?.map(|said| said.read(str::parse)).transpose()?,
+    })
+}
+
+fn section_session(mut session: Section<'_>) -> Result<SessionConfig, Wrong> {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    Ok(SessionConfig {
+        every: session.time("every", DAY, period)?,
+        stale_after: session.time("stale_after", 7 * DAY, period)?,
+    })
+}
+
+fn section_http(mut http: Section<'_>) -> Result<HttpConfig, Wrong> {
+    Ok(HttpConfig {
+        connect_timeout: http.time("connect_timeout", Duration::from_secs(20), period)?,
+        timeout: http.time("timeout", Duration::from_secs(60), period)?,
+    })
+}
+
+fn section_access(file: &mut Section<'_>) -> Result<BTreeMap<Moid, RightsList>, Wrong> {
+    let mut access = BTreeMap::new();
+    for (moid, value) in file.open_section("access")? {
+        let mut rights = RightsList::default();
+        for word in items(value)? {
+            word.read(|word| rights.add(word))?;
+        }
+        access.insert(moid.read(str::parse)?, rights);
+    }
+    Ok(access)
+}
+
+/// The path that a key names, if any.
+fn path(section: &mut Section<'_>, key: &str, base: &Path) -> Result<Option<PathBuf>, Wrong> {
+    Ok(section.given(key)?.map(|said| base.join(said.as_str())))
 }
 
 #[cfg(test)]

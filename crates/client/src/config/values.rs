@@ -1,23 +1,17 @@
 //! The forms that single values of the configuration have.
 
-use omadm_core::ids::InvalidName;
+use super::section::{Said, Wrong, items};
 use omadm_core::web::Url;
-use serde::{Deserialize, Deserializer};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 use toml::Spanned;
-
-/// Where in the file something stands, in bytes.
-pub(super) type Span = Range<usize>;
+use toml::de::DeValue;
 
 /// A year: longer times in a configuration are a mistake.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// How the card is reached.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CardLink {
     /// PC/SC where this program has it and its service runs, else no card.
     Auto,
@@ -36,12 +30,8 @@ impl CardLink {
             Self::Auto | Self::Pcsc | Self::Off => self,
         }
     }
-}
 
-impl TryFrom<String> for CardLink {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
             None if text == "auto" => Ok(Self::Auto),
             None if text == "pcsc" && cfg!(feature = "pcsc") => Ok(Self::Pcsc),
@@ -57,8 +47,7 @@ impl TryFrom<String> for CardLink {
 }
 
 /// How the device authenticates to the DM Bootstrap Server.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Auth {
     /// HTTP Basic over verified TLS.
     #[default]
@@ -67,11 +56,9 @@ pub enum Auth {
     None,
 }
 
-impl TryFrom<String> for Auth {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        match text.as_str() {
+impl Auth {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        match text {
             "basic" => Ok(Self::Basic),
             "none" => Ok(Self::None),
             "digest" | "x509" | "psk" | "aka" => Err(format!("bootstrap.auth \"{text}\" is not supported yet")),
@@ -91,21 +78,18 @@ pub enum Allow {
     Prefixes(Vec<String>),
 }
 
-impl<'de> Deserialize<'de> for Allow {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        const EXPECTED: &str = "card.allow: \"none\", \"any\" or a list of ICCID prefixes is expected";
-        let value = toml::Value::deserialize(deserializer)?;
-        let wrong = || serde::de::Error::custom(EXPECTED);
-        match value {
-            toml::Value::String(word) if word == "none" => Ok(Self::None),
-            toml::Value::String(word) if word == "any" => Ok(Self::Any),
-            toml::Value::Array(items) => items
-                .into_iter()
-                .map(|item| item.as_str().filter(|text| is_prefix(text)).map(str::to_owned).ok_or_else(wrong))
-                .collect::<Result<_, _>>()
-                .map(Self::Prefixes),
-            _ => Err(wrong()),
+impl Allow {
+    pub(super) fn read(value: Spanned<DeValue<'_>>) -> Result<Self, Wrong> {
+        let wrong = || "card.allow: \"none\", \"any\" or a list of ICCID prefixes is expected";
+        if value.get_ref().is_array() {
+            let prefix = |said: Said<'_>| said.read(|text| is_prefix(text).then(|| text.to_owned()).ok_or_else(wrong));
+            return items(value)?.into_iter().map(prefix).collect::<Result<_, _>>().map(Self::Prefixes);
         }
+        Said::of(value)?.read(|word| match word {
+            "none" => Ok(Self::None),
+            "any" => Ok(Self::Any),
+            _ => Err(wrong()),
+        })
     }
 }
 
@@ -114,8 +98,7 @@ fn is_prefix(text: &str) -> bool {
 }
 
 /// Rights on instances of one MOID that the device made itself: a list of `read`, `write`, `execute`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Vec<String>")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RightsList {
     /// GET, HPUT, HPOST, SUB.
     pub read: bool,
@@ -125,53 +108,39 @@ pub struct RightsList {
     pub execute: bool,
 }
 
-impl TryFrom<Vec<String>> for RightsList {
-    type Error = String;
-
-    fn try_from(words: Vec<String>) -> Result<Self, String> {
-        let mut rights = Self::default();
-        for word in words {
-            match word.as_str() {
-                "read" => rights.read = true,
-                "write" => rights.write = true,
-                "execute" => rights.execute = true,
-                _ => return Err(format!("access: read, write or execute is expected, not \"{word}\"")),
-            }
+impl RightsList {
+    pub(super) fn add(&mut self, word: &str) -> Result<(), String> {
+        match word {
+            "read" => self.read = true,
+            "write" => self.write = true,
+            "execute" => self.execute = true,
+            _ => return Err(format!("access: read, write or execute is expected, not \"{word}\"")),
         }
-        Ok(rights)
+        Ok(())
     }
 }
 
 /// Text for DevInfo: at most 255 bytes, no control characters.
-#[derive(Debug, Default, Deserialize)]
-#[serde(try_from = "String")]
-pub(super) struct Text(pub(super) String);
-
-impl TryFrom<String> for Text {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        if text.len() > 255 || text.chars().any(char::is_control) {
-            return Err("at most 255 bytes without control characters are expected");
-        }
-        Ok(Self(text))
+pub(super) fn text(text: &str) -> Result<String, &'static str> {
+    if text.len() > 255 || text.chars().any(char::is_control) {
+        return Err("at most 255 bytes without control characters are expected");
     }
+    Ok(text.to_owned())
 }
 
 /// A time such as `500ms`, `20s`, `5m`, `24h` or `7d`.
-pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    parse_duration(&text).ok_or_else(|| {
-        serde::de::Error::custom(format!(
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| {
+        format!(
             "not a time: \"{text}\"; a whole number with ms, s, m, h or d, at most 366d, is expected, such as \"20s\""
-        ))
+        )
     })
 }
 
 /// As [`duration`], but not zero.
-pub(super) fn period<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    match duration(deserializer)? {
-        Duration::ZERO => Err(serde::de::Error::custom("a time longer than zero is expected")),
+pub(super) fn period(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("a time longer than zero is expected".to_owned()),
         time => Ok(time),
     }
 }
@@ -191,21 +160,8 @@ fn parse_duration(text: &str) -> Option<Duration> {
     number.checked_mul(millis).map(Duration::from_millis).filter(|time| *time <= LONGEST)
 }
 
-/// A name where empty text means that none is given.
-pub(super) fn maybe<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: FromStr<Err = InvalidName>,
-{
-    let text = String::deserialize(deserializer)?;
-    if text.is_empty() {
-        return Ok(None);
-    }
-    text.parse().map(Some).map_err(serde::de::Error::custom)
-}
-
 /// The URL of a DM Bootstrap Server: https, or http to loopback for tests.
-pub(super) fn secure_url(text: Spanned<Text>) -> Result<Url, (Span, String)> {
-    let url = text.get_ref().0.parse().and_then(Url::require_secure);
-    url.map_err(|error| (text.span(), format!("bootstrap.url: {error}")))
+pub(super) fn secure_url(text: &str) -> Result<Url, String> {
+    let url = text.parse().and_then(Url::require_secure);
+    url.map_err(|error| format!("bootstrap.url: {error}"))
 }

@@ -6,6 +6,17 @@
 //! ```
 //!
 //! Later versions keep this first line, so that an older program knows a newer state from a damaged one.
+//!
+//! A device may be rolled back to its previous program at any time and must not lose its accounts by that. Hence the rules
+//! for every change of what is written:
+//!
+//! - A new member has a default, so that an older file is read. An older program ignores it, and drops it when it writes.
+//! - No member is removed, renamed or given another meaning, and no new word is written where the previous version reads
+//!   one of a list (a reason, an outcome, a scheme of credentials): it would take the whole file for damaged.
+//! - A version that breaks one of these gets the next number in the first line, and only after a version that reads that
+//!   number was in the field.
+//! - Files that each version wrote are kept in `tests/samples` of this crate; `omadm_sim::previous` reads as the previous
+//!   version does.
 
 use super::storage::Storage;
 use omadm_core::time::Timestamp;
@@ -88,6 +99,9 @@ pub enum StateError {
     /// The state cannot be written as JSON.
     #[error("the state cannot be written as JSON: {0}")]
     Encode(String),
+    /// Something else stands in the file's place and is left as it is.
+    #[error("{0}")]
+    Kept(String),
     /// The state is too large to be written.
     #[error("the state would have {size} bytes; at most {MAX_SIZE} are written")]
     TooLarge {
@@ -139,19 +153,33 @@ impl StateFile {
         Ok(())
     }
 
-    /// Puts a damaged file aside as `<name>.damaged-<seconds>` and returns that name.
+    /// Puts the file aside as `<name>.damaged-<seconds>`, durably, and returns that name.
     pub fn set_aside(&mut self, now: Timestamp) -> Result<String, StateError> {
         let fail = |source| StateError::Storage { action: "set aside", source };
         let prefix = format!("{}.damaged-", self.name);
-        let aside = format!("{prefix}{:012}", now.0);
+        let mut kept = self.storage.list().map_err(fail)?;
+        kept.retain(|name| name.starts_with(&prefix));
+        let newest = kept.last().and_then(|name| name.strip_prefix(&prefix)?.parse::<u64>().ok());
+        // After the others also where the clock went back.
+        let number = newest.map_or(now.0, |newest| now.0.max(newest.saturating_add(1)));
+        let aside = format!("{prefix}{number:012}");
         self.storage.rename(&self.name, &aside).map_err(fail)?;
         self.storage.sync_folder().map_err(fail)?;
-        let mut damaged = self.storage.list().map_err(fail)?;
-        damaged.retain(|name| name.starts_with(&prefix));
-        for old in damaged.iter().rev().skip(DAMAGED_KEPT) {
-            self.storage.remove(old).map_err(fail)?;
+        for old in kept.iter().rev().skip(DAMAGED_KEPT - 1) {
+            // What cannot be removed is only one too many.
+            let _ = self.storage.remove(old);
         }
         Ok(aside)
+    }
+
+    /// Makes sure that what was put aside stays there, also if the program that did it came no further.
+    pub fn settle_what_was_set_aside(&mut self) -> Result<(), StateError> {
+        let fail = |source| StateError::Storage { action: "sync the folder of", source };
+        let prefix = format!("{}.damaged-", self.name);
+        if self.storage.list().map_err(fail)?.iter().any(|name| name.starts_with(&prefix)) {
+            self.storage.sync_folder().map_err(fail)?;
+        }
+        Ok(())
     }
 
     /// How often it was replaced since the program started.

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 /// way.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    /// None where there is no folder that can be opened, and so nothing that another program could write.
+    _file: Option<File>,
 }
 
 /// Why the lock could not be had.
@@ -18,7 +19,7 @@ pub enum LockError {
     /// Another program holds it.
     #[error("another omadm-client works with {0}")]
     Held(PathBuf),
-    /// The lock file could not be opened.
+    /// The system cannot lock files there.
     #[error("cannot lock {path}: {source}")]
     Io {
         /// The lock file.
@@ -34,12 +35,13 @@ impl Lock {
         // A file of its own, since the state file is replaced by renaming.
         let path = beside(state, ".lock");
         let open = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let file = match open {
-            Ok(file) => file,
-            Err(source) => return Err(LockError::Io { path, source }),
+        let folder = state.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // Where nothing can be written: the lock file as it is, else the folder.
+        let Ok(file) = open.or_else(|_| File::open(&path)).or_else(|_| File::open(folder)) else {
+            return Ok(Self { _file: None });
         };
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { _file: Some(file) }),
             Err(TryLockError::WouldBlock) => Err(LockError::Held(state.to_owned())),
             Err(TryLockError::Error(source)) => Err(LockError::Io { path, source }),
         }

@@ -1,7 +1,7 @@
 //! The state in memory and in its file, and when the one is written to the other.
 
 use super::file::{Damage, Loaded, StateError, StateFile};
-use super::record::State;
+use super::record::{SessionNote, State};
 use super::storage::Storage;
 use omadm_core::time::Timestamp;
 use zeroize::Zeroizing;
@@ -10,50 +10,44 @@ use zeroize::Zeroizing;
 const SESSION_TIME_WRITTEN: u64 = 24 * 3600;
 
 /// The state of a client that may change it.
+///
+/// Storage may fail at any time. The state then goes on in memory, [`trouble`](Self::trouble) says what is wrong, and
+/// [`retry`](Self::retry) makes it good as soon as that can be done. What stands in the file's place is never replaced
+/// before it was read or put aside.
 pub struct Memory {
     file: StateFile,
     state: State,
-    /// What the file holds.
-    durable: State,
+    /// What the file holds; `None` where that is not known for sure.
+    durable: Option<State>,
+    /// Whether the file was read or put aside, so that it may be replaced.
+    ours: bool,
+    trouble: Option<String>,
 }
 
 impl Memory {
-    /// Reads the state. A damaged file is put aside, which the second value says in a sentence.
-    ///
-    /// # Errors
-    /// If storage fails, or a newer program wrote the state.
-    pub fn open(storage: Box<dyn Storage>, name: &str, now: Timestamp) -> Result<(Self, Option<String>), StateError> {
-        let mut file = StateFile::new(storage, name);
-        let (state, warning) = match decode(file.load()?)? {
-            Ok(state) => (state, None),
-            Err(damage) => {
-                let aside = file.set_aside(now)?;
-                let warning =
-                    format!("the state file was damaged ({damage}); it is kept as {aside}, and all begins anew");
-                (State::default(), Some(warning))
+    /// Reads the state. A damaged file is put aside, which the second value says in a sentence. A file that cannot be
+    /// read, or is another program's, is left as it is, and a fresh state lives in memory.
+    pub fn open(storage: Box<dyn Storage>, name: &str, now: Timestamp) -> (Self, Option<String>) {
+        let file = StateFile::new(storage, name);
+        let mut memory = Self { file, state: State::default(), durable: None, ours: false, trouble: None };
+        let news = match memory.read(now) {
+            Ok(found) => {
+                let news = found.news();
+                memory.own(found.state());
+                memory.state = memory.durable.clone().unwrap_or_default();
+                news
+            }
+            Err(error) => {
+                memory.fails(&error);
+                None
             }
         };
-        Ok((Self { file, durable: state.clone(), state }, warning))
+        (memory, news)
     }
 
     /// Reads the state without changing anything; `Err` in the value says how the file is damaged.
     pub fn peek(storage: Box<dyn Storage>, name: &str) -> Result<Result<State, Damage>, StateError> {
         decode(StateFile::new(storage, name).load()?)
-    }
-
-    /// Replaces whatever is in the file, readable or not, by a fresh state; refused PINs are kept where they can be read,
-    /// since sending one again would cost a try.
-    pub fn begin_anew(storage: Box<dyn Storage>, name: &str, now: Timestamp) -> Result<Self, StateError> {
-        let mut file = StateFile::new(storage, name);
-        let old = match file.load().and_then(decode) {
-            Ok(old) => old.unwrap_or_default(),
-            Err(StateError::Newer { .. } | StateError::OtherProfile { .. }) => State::default(),
-            Err(error) => return Err(error),
-        };
-        let mut state = State { refused_pins: old.refused_pins, ..State::default() };
-        state.notes.written = now;
-        file.replace(&encode(&state)?)?;
-        Ok(Self { file, durable: state.clone(), state })
     }
 
     /// The state.
@@ -66,17 +60,55 @@ impl Memory {
         &mut self.state
     }
 
+    /// What keeps the state from being durable, as a sentence.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
     /// Writes the state if it changed in a way that is worth it (spec 2.2); says whether it was written. What could not be
-    /// written is tried again with the next change.
+    /// written is tried again with the next change, and by [`retry`](Self::retry).
     pub fn save(&mut self, now: Timestamp) -> Result<bool, StateError> {
-        let session_time_due = self.state.newest_session().since(self.durable.newest_session()) >= SESSION_TIME_WRITTEN;
-        if !session_time_due && self.state.weighty() == self.durable.weighty() {
+        let newest = self.state.newest_session();
+        if let Some(durable) = &self.durable
+            && newest.since(durable.newest_session()) < SESSION_TIME_WRITTEN
+            && self.state.weighty() == durable.weighty()
+        {
             return Ok(false);
         }
-        self.state.notes.written = now;
-        self.file.replace(&encode(&self.state)?)?;
-        self.durable = self.state.clone();
+        self.write(now)?;
         Ok(true)
+    }
+
+    /// Writes the state if sessions ended in another way than the file says.
+    pub fn save_session_notes(&mut self, now: Timestamp) -> Result<(), StateError> {
+        let endings = |state: &State| {
+            let ending = |note: &SessionNote| (note.ended, note.reason, note.message.clone());
+            state.notes.sessions.iter().map(|(srv_id, note)| (srv_id.clone(), ending(note))).collect::<Vec<_>>()
+        };
+        if self.durable.as_ref().is_some_and(|durable| endings(durable) == endings(&self.state)) {
+            return Ok(());
+        }
+        self.write(now)
+    }
+
+    fn write(&mut self, now: Timestamp) -> Result<(), StateError> {
+        if !self.ours {
+            return Err(StateError::Kept(self.trouble.clone().unwrap_or_default()));
+        }
+        self.state.notes.written = now;
+        match encode(&self.state).and_then(|body| self.file.replace(&body)) {
+            Ok(()) => {
+                self.durable = Some(self.state.clone());
+                self.trouble = None;
+                Ok(())
+            }
+            Err(error) => {
+                // The file may hold the old state or the new one.
+                self.durable = None;
+                self.fails(&error);
+                Err(error)
+            }
+        }
     }
 
     /// Changes the state and makes the change durable; if that fails, the state is as before.
@@ -92,9 +124,150 @@ impl Memory {
         }
     }
 
+    /// Changes the state, and makes the change durable if storage lets that happen; else it lives in memory until it does.
+    ///
+    /// # Errors
+    /// If the changed state could not be written by any storage; then the state is as before.
+    pub fn change_or_hold(&mut self, now: Timestamp, change: impl FnOnce(&mut State)) -> Result<(), StateError> {
+        let before = self.state.clone();
+        change(&mut self.state);
+        match self.save(now) {
+            Err(error @ (StateError::Encode(_) | StateError::TooLarge { .. })) => {
+                self.state = before;
+                Err(error)
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Replaces the state by a fresh one, and whatever is in the file, readable or not. Refused PINs are kept where they
+    /// can be read, since sending one again would cost a try.
+    pub fn begin_anew(&mut self, now: Timestamp) -> Result<(), StateError> {
+        if !self.ours {
+            match self.file.load() {
+                // A person wants it so.
+                Ok(_) | Err(StateError::Newer { .. }) => self.ours = true,
+                Err(error) => return Err(error),
+            }
+        }
+        self.change(now, |state| {
+            *state = State { refused_pins: std::mem::take(&mut state.refused_pins), ..State::default() };
+        })
+    }
+
+    /// Where there is [`trouble`](Self::trouble): tries to make it good, and says so in a sentence if it is.
+    ///
+    /// A file that could not be read at the start and can be now is taken up again, unless a session succeeded meanwhile:
+    /// then it is put aside, and the state in memory takes its place.
+    pub fn retry(&mut self, now: Timestamp) -> Option<String> {
+        self.trouble.as_ref()?;
+        match self.try_again(now) {
+            Ok(news) => {
+                self.trouble = None;
+                Some(news)
+            }
+            Err(error) => {
+                self.fails(&error);
+                None
+            }
+        }
+    }
+
     /// How often the file was replaced since the program started.
     pub fn replaced(&self) -> u64 {
         self.file.replaced()
+    }
+
+    fn try_again(&mut self, now: Timestamp) -> Result<String, StateError> {
+        let mut news = "the state file can be used again".to_owned();
+        if !self.ours {
+            let found = self.read(now)?;
+            news = found.news().unwrap_or(news);
+            let works = self.state.newest_session() > Timestamp::default();
+            match found {
+                Found::State(found) => {
+                    let refused = [found.refused_pins.clone(), self.state.refused_pins.clone()].concat();
+                    if works {
+                        let aside = self.file.set_aside(now)?;
+                        news = format!(
+                            "the state file can be read again; it is kept as {aside}, since an account works that was \
+                             installed meanwhile"
+                        );
+                        self.own(State::default());
+                    } else {
+                        news = "the state file can be read again, and is taken up".to_owned();
+                        let attempts = [found.attempts.clone(), self.state.attempts.clone()].concat();
+                        self.state = (*found).clone();
+                        self.state.set_attempts(attempts);
+                        self.own(*found);
+                    }
+                    refused.into_iter().for_each(|pin| self.state.remember_refused_pin(pin));
+                }
+                found @ (Found::Nothing | Found::Aside(_)) => self.own(found.state()),
+            }
+        }
+        self.save(now)?;
+        Ok(news)
+    }
+
+    /// The file holds this, and may be replaced.
+    fn own(&mut self, durable: State) {
+        self.durable = Some(durable);
+        self.ours = true;
+    }
+
+    fn fails(&mut self, error: &StateError) {
+        match error {
+            StateError::Storage { .. } | StateError::Newer { .. } | StateError::OtherProfile { .. } => {
+                self.trouble = Some(format!("{error}; until that is mended, what changes is kept in memory only"));
+            }
+            StateError::Kept(_) | StateError::Encode(_) | StateError::TooLarge { .. } => {}
+        }
+    }
+
+    fn read(&mut self, now: Timestamp) -> Result<Found, StateError> {
+        match self.file.load()? {
+            Loaded::Fresh => {
+                // A program that was killed may have put it aside, which must not come undone when a new one is written.
+                self.file.settle_what_was_set_aside()?;
+                Ok(Found::Nothing)
+            }
+            loaded => match decode(loaded)? {
+                Ok(state) => Ok(Found::State(Box::new(state))),
+                Err(damage) => {
+                    let aside = self.file.set_aside(now)?;
+                    let news =
+                        format!("the state file was damaged ({damage}); it is kept as {aside}, and all begins anew");
+                    Ok(Found::Aside(news))
+                }
+            },
+        }
+    }
+}
+
+/// What stood in the file's place.
+enum Found {
+    /// No file.
+    Nothing,
+    /// A state.
+    State(Box<State>),
+    /// Something that was put aside, which this sentence says.
+    Aside(String),
+}
+
+impl Found {
+    fn state(self) -> State {
+        match self {
+            Self::Nothing | Self::Aside(_) => State::default(),
+            Self::State(state) => *state,
+        }
+    }
+
+    fn news(&self) -> Option<String> {
+        match self {
+            Self::Nothing | Self::State(_) => None,
+            Self::Aside(news) => Some(news.clone()),
+        }
     }
 }
 

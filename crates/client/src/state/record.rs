@@ -3,12 +3,15 @@
 use crate::card::SimStatus;
 use omadm_card::RefusedPin;
 use omadm_core::account::AccountBook;
+use omadm_core::backoff;
 use omadm_core::bootstrap::sequence::Next;
 use omadm_core::ids::SrvId;
 use omadm_core::mo::Tree;
 use omadm_core::reason::{Attempt, Reason};
 use omadm_core::time::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// How many attempts are remembered, the newest ones.
@@ -29,10 +32,10 @@ pub struct State {
     #[serde(default)]
     pub tree: Tree,
     /// What was tried, oldest first.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "readable")]
     pub attempts: Vec<Attempt>,
     /// PINs that cards refused; they are never sent again.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "readable")]
     pub refused_pins: Vec<RefusedPin>,
     /// A Retry-After of the bootstrap server that still holds.
     #[serde(default)]
@@ -40,8 +43,11 @@ pub struct State {
     /// Retry-Afters of DM Servers that still hold.
     #[serde(default)]
     pub session_not_before: BTreeMap<SrvId, Timestamp>,
-    /// What alone is no reason to write.
+    /// How far time went on while the clock was not set and sessions broke off: a floor of the clock, too.
     #[serde(default)]
+    pub kept_time: Timestamp,
+    /// What alone is no reason to write.
+    #[serde(default, deserialize_with = "if_readable")]
     pub notes: Notes,
 }
 
@@ -61,7 +67,7 @@ pub struct Busy {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Notes {
-    /// When the file was written: a floor of the clock (Profile P-27).
+    /// The last time that was known for sure when the file was written: a floor of the clock (Profile P-27).
     pub written: Timestamp,
     /// The SIM as it was last seen.
     pub sim: SimStatus,
@@ -113,6 +119,7 @@ impl Default for State {
             refused_pins: Vec::new(),
             bootstrap_busy: None,
             session_not_before: BTreeMap::new(),
+            kept_time: Timestamp::default(),
             notes: Notes::default(),
         }
     }
@@ -137,8 +144,23 @@ impl State {
         self.refused_pins.retain(|one| !one.is_same_pin(pin));
     }
 
+    /// The last time that is known for sure.
+    pub fn known_time(&self) -> Timestamp {
+        self.notes.written.max(self.kept_time)
+    }
+
+    /// Sets times right by a clock that is set or not: what lies further ahead than it can was noted by a wrong clock.
+    pub fn heed_clock(&mut self, now: Timestamp, is_set: bool) {
+        self.accounts.heed_clock(now, is_set);
+        let latest = now.plus(backoff::LAST);
+        self.session_not_before.values_mut().for_each(|at| *at = latest.min(*at));
+        if let Some(busy) = &mut self.bootstrap_busy {
+            busy.until = busy.until.min(latest);
+        }
+    }
+
     /// The time of the newest session.
-    pub(super) fn newest_session(&self) -> Timestamp {
+    pub(crate) fn newest_session(&self) -> Timestamp {
         self.accounts.iter().filter_map(|installed| installed.last_session).max().unwrap_or_default()
     }
 
@@ -154,6 +176,17 @@ impl State {
         }
         state
     }
+}
+
+/// Those of a list that this version can read: a word of a later version costs one of them, not the accounts.
+fn readable<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    let values = Vec::<Value>::deserialize(deserializer)?;
+    Ok(values.into_iter().filter_map(|value| serde_json::from_value(value).ok()).collect())
+}
+
+/// The value if this version can read it, else the default.
+fn if_readable<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(deserializer: D) -> Result<T, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(deserializer)?).unwrap_or_default())
 }
 
 fn keep_last<T>(list: &mut Vec<T>, most: usize) {

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 pub trait Storage: Send {
     /// The whole file; `None` if there is none. A file of more than `limit` bytes is [`io::ErrorKind::FileTooLarge`].
     fn read(&self, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>>;
-    /// Makes the file anew with this content, mode 0600. Not durable yet.
+    /// Makes the file anew with this content, mode 0600. What had the name before is left as it is where it has another
+    /// name too. Not durable yet.
     fn write(&mut self, name: &str, content: &[u8]) -> io::Result<()>;
     /// Makes the file's content durable.
     fn sync(&mut self, name: &str) -> io::Result<()>;
@@ -31,13 +32,27 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// The folder, which is made if it is not there (mode 0700).
-    pub fn open(folder: &Path) -> io::Result<Self> {
-        if !folder.is_dir() {
-            fs::create_dir_all(folder)?;
-            fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
+    /// The folder, which is made if it is not there (mode 0700). If that fails it is tried again with each write.
+    pub fn open(folder: &Path) -> Self {
+        let disk = Self { folder: folder.to_owned() };
+        // The first write says what is wrong.
+        let _ = disk.make_folder();
+        disk
+    }
+
+    /// Makes the folder with its name durable; says whether there was none.
+    fn make_folder(&self) -> io::Result<bool> {
+        let there = |folder: &&Path| folder.as_os_str().is_empty() || folder.is_dir();
+        let Some(parent) = self.folder.ancestors().find(there).filter(|found| *found != self.folder) else {
+            return Ok(false);
+        };
+        fs::create_dir_all(&self.folder)?;
+        fs::set_permissions(&self.folder, fs::Permissions::from_mode(0o700))?;
+        for above in self.folder.ancestors().skip(1).take_while(|above| above.starts_with(parent)) {
+            let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+            File::open(above)?.sync_all()?;
         }
-        Ok(Self { folder: folder.to_owned() })
+        Ok(true)
     }
 }
 
@@ -58,9 +73,17 @@ impl Storage for Disk {
 
     fn write(&mut self, name: &str, content: &[u8]) -> io::Result<()> {
         let path = self.folder.join(name);
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-        // The mode above counts only for a new file.
-        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        // Never in place: a file of that name has another mode perhaps, or is the old state by another name.
+        let mut new = OpenOptions::new();
+        new.write(true).create_new(true).mode(0o600);
+        let mut file = match new.open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::remove_file(&path)?;
+                new.open(&path)?
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.make_folder()? => new.open(&path)?,
+            opened => opened?,
+        };
         file.write_all(content)
     }
 

@@ -5,7 +5,7 @@ use super::http::{Answer, Carrier, HttpSetup, Outgoing};
 use super::resolve::Names;
 use super::wire::Dialer;
 use crate::wait::Stop;
-use omadm_tls::{Anchors, ClientContext};
+use omadm_tls::{Anchors, ClientContext, ClientIdentity};
 use std::sync::OnceLock;
 use std::time::Duration;
 use ureq::Agent;
@@ -73,7 +73,8 @@ impl Agents {
 }
 
 fn agent(setup: &HttpSetup, anchors: &Anchors, public_only: bool, stop: &Stop) -> Result<Agent, HttpError> {
-    let tls = ClientContext::new(anchors).map_err(|error| HttpError::Tls(error.to_string()))?;
+    let tls =
+        ClientContext::new(anchors, &ClientIdentity::nobody()).map_err(|error| HttpError::Tls(error.to_string()))?;
     let dialer =
         Dialer { tls: tls.not_before(setup.floor.0), public_only, stop: stop.clone(), meter: setup.meter.clone() };
     let config = Agent::config_builder()

@@ -85,7 +85,7 @@ impl HttpError {
         let text = error.to_string();
         match error {
             TlsError::Clock { .. } => Self::Clock(text),
-            TlsError::Certificate { .. } | TlsError::Handshake { .. } => Self::Tls(text),
+            TlsError::Certificate { .. } | TlsError::Psk { .. } | TlsError::Handshake { .. } => Self::Tls(text),
             TlsError::Timeout { .. } => Self::Timeout(text),
             TlsError::Io { .. } => Self::Connect(text),
         }

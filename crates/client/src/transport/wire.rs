@@ -42,7 +42,8 @@ impl Dialer {
         let addresses = self.allowed(host, details)?;
         let socket = Socket::connect(host, &addresses, deadline, &self.stop, &self.meter)?;
         let end = if details.needs_tls() {
-            let stream = self.tls.connect(host, socket).map_err(|error| match HttpError::from_tls(error) {
+            let port = details.uri.port_u16().unwrap_or(443);
+            let stream = self.tls.connect(host, port, socket).map_err(|error| match HttpError::from_tls(error) {
                 HttpError::Connect(_) if self.stop.is_raised() => HttpError::Stopped,
                 error => error,
             })?;

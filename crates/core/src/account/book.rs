@@ -41,6 +41,10 @@ pub struct InstalledAccount {
     /// When the last successful session ended.
     #[serde(default)]
     pub last_session: Option<Timestamp>,
+    /// The clock was not set when it was installed, or at its last session, so that those times are too early
+    /// (Profile P-27).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub undated: bool,
     /// Sessions in a row that the server refused.
     #[serde(default)]
     pub refusals: Option<Refusals>,
@@ -109,9 +113,22 @@ impl InstalledAccount {
         self.last_session.unwrap_or(self.installed_at)
     }
 
+    /// Sets its times right, by a clock that is set or not.
+    fn heed_clock(&mut self, now: Timestamp, is_set: bool) {
+        if is_set && self.undated {
+            self.undated = false;
+            let proven_at = self.last_session.as_mut().unwrap_or(&mut self.installed_at);
+            *proven_at = now;
+        }
+        self.installed_at = self.installed_at.min(now);
+        self.last_session = self.last_session.map(|last| last.min(now));
+        self.refusals = self.refusals.map(|one| Refusals { first: one.first.min(now), last: one.last.min(now), ..one });
+    }
+
     /// Notes that a session succeeded.
     pub fn session_succeeded(&mut self, now: Timestamp) {
         self.last_session = Some(now);
+        self.undated = false;
         self.refusals = None;
     }
 
@@ -243,6 +260,18 @@ impl AccountBook {
         self.all().filter(|one| one.source.method == Method::Smartcard).map(|one| one.source.origin.as_str())
     }
 
+    /// Sets the times of the accounts right (Profile P-27): what lies in the future was noted by a wrong clock and counts
+    /// as now, and so does what was noted before the clock was set, once it is.
+    pub fn heed_clock(&mut self, now: Timestamp, is_set: bool) {
+        self.all_mut().for_each(|one| one.heed_clock(now, is_set));
+    }
+
+    /// Notes that the accounts which proved themselves just now, or were installed, did so while the clock was not set.
+    pub fn undate(&mut self, now: Timestamp) {
+        // What happened within a minute happened by the same clock.
+        self.all_mut().filter(|one| now.since(one.proven_at()) < 60).for_each(|one| one.undated = true);
+    }
+
     /// Suspends the accounts from cards for which `gone` says so; says whether anything changed.
     pub fn suspend(&mut self, gone: impl Fn(&str) -> bool) -> bool {
         let mut changed = false;
@@ -315,6 +344,7 @@ impl AccountBook {
                 bootstrap_complete_due: true,
                 installed_at: by.now,
                 last_session: None,
+                undated: false,
                 refusals: None,
                 mos_answered: None,
             });
@@ -474,6 +504,27 @@ mod tests {
         assert!(!book.has_usable(week), "its card is gone");
         book.note_session(&srv_id, false, false, week);
         assert_eq!(book.account(&srv_id).unwrap().source.origin, "card-a", "what is suspended is not brought back");
+    }
+
+    #[test]
+    fn a_clock_that_was_wrong_makes_no_account_stale_or_fresh_for_years() {
+        let mut book = install(&AccountBook::default(), &accounts(), "card-a");
+        book.undate(BY.now);
+        let year = 365 * 24 * 3600;
+        book.heed_clock(BY.now.plus(60), false);
+        assert_eq!(book.stale_at(later(60)), Some(BY.now.plus(BY.stale_after)), "time goes on without a clock, too");
+        book.heed_clock(BY.now.plus(year), true);
+        assert_eq!(book.stale_at(later(year)), Some(BY.now.plus(year + BY.stale_after)), "now it is known when");
+        book.heed_clock(BY.now.plus(year + 60), true);
+        assert_eq!(book.stale_at(later(year)), Some(BY.now.plus(year + BY.stale_after)), "and stays so");
+
+        let srv_id = "acme".parse().unwrap();
+        book.note_session(&srv_id, true, false, later(9 * year));
+        book.note_session(&srv_id, false, true, later(9 * year));
+        book.heed_clock(BY.now.plus(year), true);
+        let account = book.account(&srv_id).unwrap();
+        assert_eq!(account.last_session, Some(BY.now.plus(year)), "the clock was years ahead");
+        assert_eq!(account.refusals.unwrap().first, BY.now.plus(year));
     }
 
     #[test]

@@ -76,9 +76,11 @@ pub struct SimFacts {
 /// What to do next.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
-    /// Read the Bootstrap Message from the card, unless [`CardAllow::admitted`] leaves it out; answered by
-    /// [`Event::Card`].
-    ReadCard,
+    /// Read the Bootstrap Message from the card; answered by [`Event::Card`].
+    ReadCard {
+        /// The cards whose message is wanted.
+        admitted: Admitted,
+    },
     /// Read the factory file; answered by [`Event::Factory`].
     ReadFactory,
     /// Wait until the SIM is ready, at most so many seconds; answered by [`Event::Sim`].
@@ -233,7 +235,7 @@ impl Sequence {
         };
         let step = if sequence.config.card {
             sequence.awaiting = Awaiting::Card;
-            Step::ReadCard
+            Step::ReadCard { admitted: sequence.admitted(now) }
         } else {
             // The configuration proves that no card is there (spec 2.2).
             sequence.book.suspend(|_| true);

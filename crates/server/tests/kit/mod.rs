@@ -7,7 +7,7 @@ use omadm_core::bootstrap::message::{BootstrapMessage, Limit};
 use omadm_core::secret::Secret;
 use omadm_core::web::{Basic, media};
 use omadm_server::{Config, RunningServer, ServeOptions, Server};
-use omadm_tls::{Anchors, ClientContext};
+use omadm_tls::{Anchors, ClientContext, ClientIdentity};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -124,7 +124,10 @@ impl Fleet {
         let pem = std::fs::read_to_string(self.server().ca_file.as_ref().unwrap()).unwrap();
         let stream = TcpStream::connect(self.server().device_addr).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        ClientContext::new(&Anchors::Pem(pem)).unwrap().connect("localhost", stream).unwrap()
+        ClientContext::new(&Anchors::Pem(pem), &ClientIdentity::nobody())
+            .unwrap()
+            .connect("localhost", 0, stream)
+            .unwrap()
     }
 
     /// A request at the device port.

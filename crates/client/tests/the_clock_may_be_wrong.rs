@@ -1,0 +1,195 @@
+//! A clock that is not set, set late, or years ahead (Profile P-27): no account becomes stale by it, nothing waits for
+//! years, and a wrong time is not kept.
+#![allow(clippy::unwrap_used)]
+
+mod kit;
+
+use kit::{Device, message};
+use omadm_card::link::{Link, LinkError, Patience};
+use omadm_client::client::Client;
+use omadm_client::config::{CardConfig, Config};
+use omadm_client::host::Host;
+use omadm_client::schedule::{Schedule, Task};
+use omadm_client::secret_file::SecretFileError;
+use omadm_client::state::Disk;
+use omadm_client::transport::{Carrier, HttpError, HttpSetup};
+use omadm_client::wait::{ApartError, Stop, Stopped};
+use omadm_client::world::World;
+use omadm_core::secret::Secret;
+use omadm_core::time::Timestamp;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+const DAY: u64 = 24 * 3600;
+const YEAR: u64 = 365 * DAY;
+
+/// This machine, with a clock that the test sets.
+struct Clocked {
+    host: Host,
+    system: AtomicU64,
+    passed: AtomicU64,
+}
+
+impl Clocked {
+    fn new(system: u64) -> Arc<Self> {
+        let host = Host::new(&Stop::new().unwrap());
+        Arc::new(Self { host, system: AtomicU64::new(system), passed: AtomicU64::new(0) })
+    }
+
+    fn set(&self, system: u64) {
+        self.system.store(system, Ordering::Relaxed);
+    }
+
+    fn pass(&self, seconds: u64) {
+        self.system.fetch_add(seconds, Ordering::Relaxed);
+        self.passed.fetch_add(seconds, Ordering::Relaxed);
+    }
+}
+
+impl World for Clocked {
+    fn system_time(&self) -> Timestamp {
+        Timestamp(self.system.load(Ordering::Relaxed))
+    }
+    fn monotonic(&self) -> Duration {
+        Duration::from_secs(self.passed.load(Ordering::Relaxed))
+    }
+    fn random(&self) -> u64 {
+        u64::MAX
+    }
+    fn sleep(&self, time: Duration) -> Result<(), Stopped> {
+        self.pass(time.as_secs());
+        Ok(())
+    }
+    fn is_stopped(&self) -> bool {
+        false
+    }
+    fn work_apart(
+        &self,
+        name: &str,
+        limit: Duration,
+        grace: Duration,
+        work: Box<dyn FnOnce() + Send>,
+    ) -> Result<(), ApartError> {
+        self.host.work_apart(name, limit, grace, work)
+    }
+    fn open_card(&self, config: &CardConfig, patience: &Patience) -> Result<Box<dyn Link>, LinkError> {
+        self.host.open_card(config, patience)
+    }
+    fn slot_is_empty(&self, config: &CardConfig) -> bool {
+        self.host.slot_is_empty(config)
+    }
+    fn carrier(&self, setup: &HttpSetup) -> Result<Box<dyn Carrier>, HttpError> {
+        self.host.carrier(setup)
+    }
+    fn read_file(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+        self.host.read_file(path, limit)
+    }
+    fn read_secret(&self, path: &Path) -> Result<Secret, SecretFileError> {
+        self.host.read_secret(path)
+    }
+}
+
+/// A device with a factory file whose server is not there.
+fn device() -> Device {
+    let device = Device::new();
+    device.write("factory.json", &message("acme", "http://127.0.0.1:1/dm"));
+    device.configure("[card]\nlink = \"off\"\n[factory]\nfile = \"factory.json\"\n");
+    device
+}
+
+fn start(device: &Device, world: &Arc<Clocked>) -> (Client, Schedule) {
+    let config = Config::load(&device.path("client.toml")).unwrap();
+    let disk = Disk::open(device.folder.path());
+    (Client::new(config, world.clone(), Box::new(disk)).unwrap(), Schedule::new())
+}
+
+/// Carries out what is due; says how long nothing is.
+fn settle(client: &mut Client, schedule: &mut Schedule) -> u64 {
+    for _ in 0..10 {
+        if let Some(pause) = schedule.step(client).unwrap() {
+            return pause.as_secs();
+        }
+    }
+    panic!("there is always something due");
+}
+
+fn due(client: &Client, schedule: &Schedule, now: Timestamp) -> (u64, Task) {
+    let (next, task) = schedule.next(client, now).unwrap();
+    (next.at.since(now), task)
+}
+
+/// A time that is not long after the build.
+fn lately() -> u64 {
+    omadm_client::clock::at_start().0
+}
+
+#[test]
+fn an_account_from_before_the_clock_was_set_is_not_stale_when_it_is() {
+    let (device, world) = (device(), Clocked::new(0));
+    let (mut client, mut schedule) = start(&device, &world);
+    settle(&mut client, &mut schedule);
+    assert_eq!(client.state().accounts.iter().count(), 1);
+    let real = lately() + 3 * YEAR;
+    world.set(real);
+    schedule.step(&mut client).unwrap();
+    let (wait, task) = due(&client, &schedule, Timestamp(real));
+    assert!(matches!(task, Task::Session(_)), "{task:?} in {wait} s");
+
+    // The same over a restart.
+    let world = Clocked::new(0);
+    let other = self::device();
+    let (mut client, mut schedule) = start(&other, &world);
+    settle(&mut client, &mut schedule);
+    drop(client);
+    world.set(real);
+    let (mut client, mut schedule) = start(&other, &world);
+    settle(&mut client, &mut schedule);
+    assert!(client.state().attempts.iter().all(|one| one.at.0 < real), "nothing but the account was asked");
+}
+
+#[test]
+fn a_clock_that_is_set_back_makes_nothing_wait_for_years() {
+    let real = lately() + 2 * YEAR;
+    let (device, world) = (device(), Clocked::new(real + 9 * YEAR));
+    let (mut client, mut schedule) = start(&device, &world);
+    settle(&mut client, &mut schedule);
+    world.set(real);
+    schedule.step(&mut client).unwrap();
+    let (wait, _) = due(&client, &schedule, Timestamp(real));
+    assert!(wait <= 30, "{wait} s");
+    let stale = client.state().accounts.iter().next().unwrap().stale_at(7 * DAY);
+    assert!(stale <= Timestamp(real + 7 * DAY), "{stale}");
+}
+
+#[test]
+fn a_time_that_nothing_confirmed_is_not_kept() {
+    let real = lately() + 2 * YEAR;
+    let (device, world) = (device(), Clocked::new(real + 9 * YEAR));
+    let (mut client, mut schedule) = start(&device, &world);
+    settle(&mut client, &mut schedule);
+    let world = Clocked::new(real);
+    let (client, schedule) = start(&device, &world);
+    let (wait, _) = due(&client, &schedule, Timestamp(real));
+    assert_eq!(wait, 0);
+    assert!(client.status().state == omadm_client::status::Stage::Bootstrapped);
+    assert!(client.state().known_time().0 < real, "{}", client.state().known_time());
+}
+
+#[test]
+fn without_a_clock_an_account_becomes_stale_over_short_days_all_the_same() {
+    let device = device();
+    // A day of six hours, sixty times; each begins in the year of the build.
+    let asked = (0..60).find(|_| {
+        let world = Clocked::new(0);
+        let (mut client, mut schedule) = start(&device, &world);
+        while world.monotonic() < Duration::from_secs(6 * 3600) {
+            world.pass(settle(&mut client, &mut schedule).max(1));
+            world.set(0);
+        }
+        client.state().attempts.iter().any(|one| one.message.contains("is installed already"))
+    });
+    assert!(asked.is_some_and(|day| day >= 7), "{asked:?}");
+}

@@ -1,0 +1,180 @@
+//! The second connection to a server goes back to the first, for the same client only.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod kit;
+
+use kit::{authority, client, context, now, plain_options, plain_server, psk_options, reach, serve, server_of};
+use omadm_tls::ca::{self, Identity, Validity};
+use omadm_tls::{ClientContext, ClientIdentity, DeviceAuthorities, Peer, Proof, Resumptions, ServerOptions, Sessions};
+use openssl::ssl::SslVersion;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+fn nobody() -> ClientIdentity {
+    ClientIdentity::nobody()
+}
+
+fn resumed(context: &ClientContext, address: SocketAddr) -> bool {
+    // A server of the test listens at a new port each time; for the client it is the same one.
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(kit::LIMIT)).unwrap();
+    let mut stream = context.connect("localhost", 443, stream).unwrap();
+    kit::exchange(&mut stream);
+    assert_eq!(stream.proved(), Proof::Certificate);
+    stream.resumed()
+}
+
+fn device(ca: &Identity, dev_id: &str) -> ClientIdentity {
+    let device = ca::issue_device(ca, dev_id, Validity::of_device(now())).unwrap();
+    ClientIdentity::from_pem(&device.certificate, &device.key).unwrap()
+}
+
+#[test]
+fn each_connection_gives_the_next_and_says_who_it_is() {
+    let (ca, devices) = (authority(), authority());
+    let options =
+        ServerOptions { authorities: DeviceAuthorities::from_pem(&devices.certificate).unwrap(), ..plain_options() };
+    let (address, seen) = serve(context(&server_of(&ca, Validity::of_server(now())), options), 4);
+    let sessions = Sessions::new();
+    let context = client(&ca.certificate, &device(&devices, "IMEI:1")).resuming(&sessions);
+    assert!(!resumed(&context, address));
+    assert!(resumed(&context, address));
+    // A context made anew, of the same anchors and identity, goes on.
+    assert!(resumed(&context.clone(), address));
+    sessions.clear();
+    assert!(!resumed(&context, address));
+    let seen = seen.join().unwrap();
+    let who = |one: &Result<Peer, _>| match one {
+        Ok(Peer::Certificate(shown)) => shown.device.clone(),
+        Ok(Peer::Anonymous | Peer::Psk { .. }) | Err(_) => None,
+    };
+    assert!(seen.iter().all(|one| who(one).as_deref() == Some("IMEI:1")), "{seen:?}");
+}
+
+#[test]
+fn another_identity_or_other_anchors_start_from_the_beginning() {
+    let (ca, devices) = (authority(), authority());
+    let (address, seen) = serve(context(&server_of(&ca, Validity::of_server(now())), plain_options()), 5);
+    let sessions = Sessions::new();
+    let first = device(&devices, "IMEI:1");
+    assert!(!resumed(&client(&ca.certificate, &nobody()).resuming(&sessions), address));
+    assert!(!resumed(&client(&ca.certificate, &first).resuming(&sessions), address));
+    assert!(!resumed(&client(&ca.certificate, &device(&devices, "IMEI:2")).resuming(&sessions), address));
+    let more = format!("{}{}", ca.certificate, authority().certificate);
+    assert!(!resumed(&client(&more, &first).resuming(&sessions), address));
+    // The first two are still there for themselves.
+    assert!(resumed(&client(&ca.certificate, &first).resuming(&sessions), address));
+    assert!(seen.join().unwrap().iter().all(Result::is_ok));
+}
+
+#[test]
+fn a_renewed_server_certificate_does_not_end_it_and_a_restart_does() {
+    let ca = authority();
+    let resumptions = Resumptions::new(8);
+    let start = |resumptions: &Resumptions| {
+        let options = ServerOptions { resumptions: resumptions.clone(), ..plain_options() };
+        serve(context(&server_of(&ca, Validity::of_server(now())), options), 1)
+    };
+    let context = client(&ca.certificate, &nobody()).resuming(&Sessions::new());
+    assert!(!resumed(&context, start(&resumptions).0));
+    assert!(resumed(&context, start(&resumptions).0));
+    // A server that forgot does a full handshake, and the one after it is short again.
+    let other = Resumptions::new(8);
+    assert!(!resumed(&context, start(&other).0));
+    assert!(resumed(&context, start(&other).0));
+    other.clear();
+    assert!(!resumed(&context, start(&other).0));
+}
+
+#[test]
+fn a_server_that_forgot_still_has_to_show_the_right_certificate() {
+    let (ca, other) = (authority(), authority());
+    let context_of = |ca: &Identity| context(&server_of(ca, Validity::of_server(now())), plain_options());
+    let context = client(&ca.certificate, &nobody()).resuming(&Sessions::new());
+    let (address, _seen) = serve(context_of(&ca), 1);
+    assert!(!resumed(&context, address));
+    let (address, _seen) = serve(context_of(&other), 1);
+    let stream = TcpStream::connect(address).unwrap();
+    assert!(context.connect("localhost", 443, stream).is_err());
+}
+
+#[test]
+fn the_server_remembers_no_more_than_it_has_room_for() {
+    let ca = authority();
+    let options = ServerOptions { resumptions: Resumptions::new(1), ..plain_options() };
+    let (address, seen) = serve(context(&server_of(&ca, Validity::of_server(now())), options), 3);
+    let first = client(&ca.certificate, &nobody()).resuming(&Sessions::new());
+    let second = client(&ca.certificate, &nobody()).resuming(&Sessions::new());
+    assert!(!resumed(&first, address));
+    assert!(!resumed(&second, address));
+    assert!(!resumed(&first, address));
+    assert!(seen.join().unwrap().iter().all(Result::is_ok));
+}
+
+#[test]
+fn plain_openssl_is_not_disturbed_by_the_offer() {
+    let ca = authority();
+    let server = server_of(&ca, Validity::of_server(now()));
+    for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
+        let context = client(&ca.certificate, &nobody()).resuming(&Sessions::new());
+        for _ in 0..2 {
+            let (address, end) = plain_server(&server, version, |_| ());
+            assert!(!resumed(&context, address));
+            end.join().unwrap().unwrap();
+        }
+    }
+}
+
+#[test]
+fn with_a_pre_shared_key_each_handshake_is_a_full_one() {
+    let ca = authority();
+    let (address, seen) = serve(context(&server_of(&ca, Validity::of_server(now())), psk_options()), 2);
+    let mine = ClientIdentity::psk("device", kit::KEY).unwrap();
+    let context = client(&ca.certificate, &mine).resuming(&Sessions::new());
+    for _ in 0..2 {
+        let stream = reach(&context, address).unwrap();
+        assert_eq!((stream.proved(), stream.resumed()), (Proof::Psk, false));
+    }
+    assert!(seen.join().unwrap().iter().all(|one| matches!(one, Ok(Peer::Psk { .. }))));
+}
+
+/// Counts what goes over the wire.
+struct Counted(TcpStream, usize);
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.0.read(buffer)?;
+        self.1 += read;
+        Ok(read)
+    }
+}
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.1 += bytes.len();
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[test]
+fn it_saves_most_of_the_bytes() {
+    let (ca, devices) = (authority(), authority());
+    let server = server_of(&ca, Validity::of_server(now()));
+    let (address, _seen) = serve(context(&server, psk_options()), 3);
+    let bytes = |context: &ClientContext| {
+        let stream = Counted(TcpStream::connect(address).unwrap(), 0);
+        let mut stream = context.connect("localhost", 443, stream).unwrap();
+        kit::exchange(&mut stream);
+        stream.inner().1
+    };
+    let context = client(&ca.certificate, &device(&devices, "IMEI:1")).resuming(&Sessions::new());
+    let (full, short) = (bytes(&context), bytes(&context));
+    let psk = bytes(&client(&ca.certificate, &ClientIdentity::psk("device", kit::KEY).unwrap()));
+    println!("bytes of a handshake and 8 more: x509 {full}, resumed {short}, psk {psk}");
+    assert!(full < 2600 && short < 900 && psk < 900, "{full} {short} {psk}");
+}
