@@ -36,6 +36,9 @@ use crate::config::Retention;
 /// How many connections read at the same time.
 const READERS: u32 = 4;
 
+/// The size in bytes that the write-ahead log keeps: more than what stands in it between two checkpoints, so that it is
+/// written over and not grown each time.
+const JOURNAL: i64 = 8_388_608;
 /// How long a connection waits for another one that writes.
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -88,7 +91,7 @@ impl Sqlite {
             // A credential that was given out has to outlive a power cut.
             .synchronous(SqliteSynchronous::Full)
             .auto_vacuum(SqliteAutoVacuum::Incremental)
-            .pragma("journal_size_limit", "4194304");
+            .pragma("journal_size_limit", JOURNAL.to_string());
         let write = SqlitePoolOptions::new().max_connections(1).connect_with(writer).await?;
         sqlx::migrate!("migrations/sqlite").run(&write).await?;
         let read = SqlitePoolOptions::new().max_connections(READERS).connect_with(options.read_only(true)).await?;
@@ -443,7 +446,7 @@ mod tests {
         let worst = sizes.iter().max().unwrap();
         let full = worst * u64::from(Retention::default().strangers) / u64::from(SLOTS);
         // The write-ahead log comes on top.
-        assert!(full + 4_194_304 < JUNK, "{} bytes a row, {full} in all; {sizes:?}", worst / u64::from(SLOTS));
+        assert!(full + JOURNAL as u64 < JUNK, "{} bytes a row, {full} in all; {sizes:?}", worst / u64::from(SLOTS));
         assert_eq!(sizes[3], sizes[4], "it does not grow any more");
     }
 }

@@ -29,12 +29,15 @@ impl Sqlite {
         limit: u32,
     ) -> Result<Vec<Recorded>, StoreError> {
         // Each kind has its own limit: what others claim pushes nothing of the device's own out of sight.
-        let mut known =
-            sqlx::query("select *, true as known from request where device_id = ? order by id desc limit ?")
-                .bind(device)
-                .bind(limit)
-                .fetch_all(&self.read)
-                .await?;
+        let mut known = sqlx::query(
+            "select *, true as known from request
+                 where device_id = coalesce(?, (select id from device where dev_id = ?)) order by id desc limit ?",
+        )
+        .bind(device)
+        .bind(dev_id)
+        .bind(limit)
+        .fetch_all(&self.read)
+        .await?;
         let others = sqlx::query(
             "select *, true as known from request where dev_key = ? and device_id is not ? order by id desc limit ?",
         )
