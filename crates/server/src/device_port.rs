@@ -6,14 +6,15 @@ use http::header::ALLOW;
 use http::{HeaderMap, Method, Request, StatusCode};
 use omadm_core::ids::DevId;
 use omadm_core::web::DEV_ID_HEADER;
+use omadm_tls::Peer;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::app::App;
 use crate::body::header;
 use crate::clock;
-use crate::load::Seat;
 use crate::problem::Refusal;
+use crate::seats::Seat;
 use crate::store::{Endpoint, Entry, NewCredential, Record};
 use crate::{bootstrap, data, dm};
 
@@ -21,13 +22,15 @@ use crate::{bootstrap, data, dm};
 #[derive(Debug)]
 pub(crate) struct Case {
     pub(crate) remote: IpAddr,
+    /// What the connection proves.
+    pub(crate) peer: Arc<Peer>,
     /// The device that proved to be the sender.
     pub(crate) device: Option<i64>,
     /// The DevID that it names, proven or not.
     pub(crate) dev_id: Option<String>,
     /// The credential that the answer gives out: stored before it is sent, together with the record.
     pub(crate) gives: Option<NewCredential>,
-    seat: Option<Seat>,
+    seat: Option<Seat<i64>>,
 }
 
 impl Case {
@@ -47,9 +50,9 @@ pub(crate) struct Answered {
 }
 
 /// Answers a request and records it.
-pub(crate) async fn answer(app: Arc<App>, remote: IpAddr, request: Request<Body>) -> Response {
+pub(crate) async fn answer(app: Arc<App>, remote: IpAddr, peer: Arc<Peer>, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
-    let mut case = Case { remote, device: None, dev_id: claimed(&parts.headers), gives: None, seat: None };
+    let mut case = Case { remote, peer, device: None, dev_id: claimed(&parts.headers), gives: None, seat: None };
     let path = parts.uri.path();
     let (endpoint, result) = match path {
         "/bootstrap" if parts.method == Method::GET => {

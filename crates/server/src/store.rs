@@ -56,7 +56,7 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Removes a profile; false if there is none.
     fn remove_profile<'a>(&'a self, name: &'a str) -> Answer<'a, bool>;
 
-    /// Adds a device, or gives a device that is known already this user and secret.
+    /// Adds a device, or has a device that is known already enrol by these means and no others.
     fn add_device(&self, device: NewDevice) -> Answer<'_, Device>;
     /// A device by its DevID.
     fn device<'a>(&'a self, dev_id: &'a DevId) -> Answer<'a, Option<Device>>;
@@ -67,6 +67,10 @@ pub(crate) trait Store: Send + Sync + 'static {
 
     /// The same, if it is known without looking; `None` says nothing.
     fn remembered(&self, user: &str) -> Option<(Device, Vec<u8>)>;
+    /// The device that enrols by the pre-shared key of this identity, without its DevInfo, and the sealed key.
+    fn enrolled_by_psk<'a>(&'a self, identity: &'a str) -> Answer<'a, Option<(Device, Vec<u8>)>>;
+    /// The device that enrols by a certificate whose public key has this SHA-256.
+    fn enrolled_by_key(&self, digest: [u8; 32]) -> Answer<'_, Option<Device>>;
 
     /// Keeps a credential that is given out. If it is for a device, those that are no longer valid are dropped.
     fn give_out(&self, credential: NewCredential) -> Answer<'_, ()>;

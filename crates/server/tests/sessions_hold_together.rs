@@ -153,6 +153,7 @@ fn who_sends_is_proven_each_time() {
     let mut device = fleet.bootstrapped(IMEI);
     device.first(BOOTSTRAP_COMPLETE).expect(200);
     let stranger = Device {
+        identity: omadm_tls::ClientIdentity::nobody(),
         fleet: &fleet,
         dev_id: IMEI.into(),
         authorization: kit::basic("nobody", "x"),

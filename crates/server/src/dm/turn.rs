@@ -55,7 +55,7 @@ pub(super) async fn first(app: &App, sender: &Sender, bytes: &[u8]) -> Result<An
         let new = NewSession {
             device: sender.device.id,
             credential: sender.credential,
-            user: sender.user.clone(),
+            user: sender.identity.clone(),
             account: sender.account.clone(),
             cookie: cookie::digest(&token),
             state: state(&session)?,
@@ -129,14 +129,14 @@ async fn live_session(app: &App, sender: &Sender, token: Option<&str>, now: Time
         Some(token) => {
             let row = app.store.session_by_cookie(cookie::digest(token)).await?;
             let row = row.ok_or_else(|| refused("its cookie is unknown"))?;
-            if row.device != sender.device.id || row.user != sender.user {
+            if row.device != sender.device.id || row.user != sender.identity {
                 return Err(refused("its cookie is of another identity's session"));
             }
             row
         }
         None => app
             .store
-            .newest_session(sender.device.id, &sender.user)
+            .newest_session(sender.device.id, &sender.identity)
             .await?
             .ok_or_else(|| refused("it has no cookie and no session"))?,
     };

@@ -30,11 +30,19 @@ fn dev_id(number: u32) -> DevId {
 }
 
 fn new_device(number: u32) -> NewDevice {
-    NewDevice { dev_id: dev_id(number), user: format!("user{number}"), enrolment: Some(vec![1, 2, 3]), at: NOW }
+    NewDevice {
+        dev_id: dev_id(number),
+        user: format!("user{number}"),
+        enrolment: Some(vec![1, 2, 3]),
+        psk: None,
+        key_digest: None,
+        at: NOW,
+    }
 }
 
 fn new_credential(user: &str, device: Option<i64>, source: Method) -> NewCredential {
     NewCredential {
+        scheme: CredentialScheme::Basic,
         user: user.into(),
         secret: vec![9],
         device,
@@ -156,6 +164,36 @@ pub(crate) async fn devices_are_found_by_dev_id_and_user(store: &dyn Store) {
     let taken = NewDevice { user: "new".into(), ..new_device(2) };
     assert!(matches!(store.add_device(taken).await, Err(StoreError::Conflict(_))));
     assert_eq!(store.device(&dev_id(2)).await.unwrap(), None);
+}
+
+pub(crate) async fn devices_are_found_by_what_tls_proves(store: &dyn Store) {
+    let psk = |identity: &str| Some((identity.to_owned(), vec![7, 8]));
+    let both = NewDevice { enrolment: None, psk: psk("one"), key_digest: Some([1; 32]), ..new_device(1) };
+    let device = store.add_device(both.clone()).await.unwrap();
+    let (found, sealed) = store.enrolled_by_psk("one").await.unwrap().unwrap();
+    assert_eq!((found.id, sealed), (device.id, vec![7, 8]));
+    assert_eq!(store.enrolled_by_key([1; 32]).await.unwrap().unwrap().id, device.id);
+    assert!(store.enrolled_by_psk("user1").await.unwrap().is_none());
+    assert!(store.enrolled_by_key([2; 32]).await.unwrap().is_none());
+    assert!(store.enrolled("user1").await.unwrap().is_none(), "it has no secret");
+
+    // Each belongs to one device, and adding a device anew leaves it no other way in.
+    for taken in
+        [NewDevice { psk: psk("one"), ..new_device(2) }, NewDevice { key_digest: Some([1; 32]), ..new_device(2) }]
+    {
+        assert!(matches!(store.add_device(taken).await, Err(StoreError::Conflict(_))));
+    }
+    store.add_device(new_device(1)).await.unwrap();
+    assert!(store.enrolled_by_psk("one").await.unwrap().is_none());
+    assert!(store.enrolled_by_key([1; 32]).await.unwrap().is_none());
+    store.add_device(NewDevice { dev_id: dev_id(3), user: "user3".into(), ..both }).await.unwrap();
+
+    // What is given out comes back with its scheme.
+    for (user, scheme) in [("a", CredentialScheme::Psk), ("b", CredentialScheme::X509)] {
+        let new = NewCredential { scheme, ..new_credential(user, Some(device.id), Method::BootstrapServer) };
+        store.give_out(new).await.unwrap();
+        assert_eq!(store.credential(user).await.unwrap().unwrap().scheme, scheme);
+    }
 }
 
 pub(crate) async fn devices_come_in_pages(store: &dyn Store) {

@@ -135,8 +135,8 @@ impl<'a> Statements<'a> {
         let prepared = |sql| transaction.prepare_cached(sql);
         Ok(Self {
             insert_credential: prepared(
-                "insert into credential (user, secret, device_id, source, label, profile, srv_id, made_at)
-                 values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                "insert into credential (scheme, user, secret, device_id, source, label, profile, srv_id, made_at)
+                 values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?,
             // Keeps the newest unused ones, and all that were used. Those of cards and files are each on their own.
             drop_unused: prepared(
@@ -171,6 +171,7 @@ impl<'a> Statements<'a> {
     /// Keeps a credential; gives the device whose row changed.
     fn give_out(&mut self, new: &NewCredential) -> rusqlite::Result<Option<i64>> {
         self.insert_credential.execute(params![
+            new.scheme.as_str(),
             new.user,
             new.secret,
             new.device,

@@ -6,7 +6,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::devices::{by_dev_id, by_id, method};
 use super::{Sqlite, conflict, seconds, time, time_or_none};
-use crate::store::{Credential, Device, NewDevice, StoreError};
+use crate::store::{Credential, CredentialScheme, Device, NewDevice, StoreError};
 
 impl Sqlite {
     pub(super) async fn credential_by_user(&self, user: &str) -> Result<Option<Credential>, StoreError> {
@@ -123,6 +123,7 @@ async fn credential(connection: &mut SqliteConnection, row: &SqliteRow) -> Resul
     };
     Ok(Credential {
         id: row.try_get("id")?,
+        scheme: CredentialScheme::from_word(row.try_get("scheme")?)?,
         user: row.try_get("user")?,
         secret: row.try_get("secret")?,
         device,

@@ -209,6 +209,12 @@ impl Store for Sqlite {
     fn remembered(&self, user: &str) -> Option<(Device, Vec<u8>)> {
         self.enrolled.find(user)
     }
+    fn enrolled_by_psk<'a>(&'a self, identity: &'a str) -> Answer<'a, Option<(Device, Vec<u8>)>> {
+        Box::pin(self.device_by_psk(identity))
+    }
+    fn enrolled_by_key(&self, digest: [u8; 32]) -> Answer<'_, Option<Device>> {
+        Box::pin(self.device_by_key(digest))
+    }
     fn give_out(&self, credential: NewCredential) -> Answer<'_, ()> {
         Box::pin(self.insert_credential(credential))
     }
@@ -326,6 +332,7 @@ mod tests {
         every_change_of_a_profile_shows_in_the_version,
         devices_are_found_by_dev_id_and_user,
         devices_come_in_pages,
+        devices_are_found_by_what_tls_proves,
         valid_are_the_last_used_credential_and_the_four_newest_unused,
         a_loose_credential_is_bound_once,
         a_session_goes_on_from_its_last_version_only,
@@ -350,10 +357,13 @@ mod tests {
             dev_id: name.parse().unwrap(),
             user: name.to_owned(),
             enrolment: None,
+            psk: None,
+            key_digest: None,
             at: Timestamp(1_800_000_000),
         };
         for round in 0..20 {
             let credential = NewCredential {
+                scheme: crate::store::CredentialScheme::Basic,
                 user: format!("card{round}"),
                 secret: vec![1],
                 device: None,
@@ -446,7 +456,7 @@ mod tests {
         let worst = sizes.iter().max().unwrap();
         let full = worst * u64::from(Retention::default().strangers) / u64::from(SLOTS);
         // The write-ahead log comes on top.
-        assert!(full + JOURNAL as u64 < JUNK, "{} bytes a row, {full} in all; {sizes:?}", worst / u64::from(SLOTS));
+        assert!(full + (JOURNAL as u64) < JUNK, "{} bytes a row, {full} in all; {sizes:?}", worst / u64::from(SLOTS));
         assert_eq!(sizes[3], sizes[4], "it does not grow any more");
     }
 }
