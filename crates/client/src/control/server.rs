@@ -84,7 +84,7 @@ impl Control {
     }
 
     /// Serves until the program is to end; then whoever receives the tickets sees that no more come.
-    pub fn serve(&self, stop: &Stop, board: &Board, work: Sender<Ticket>) {
+    pub fn serve<W: From<Ticket> + Send + 'static>(&self, stop: &Stop, board: &Board, work: Sender<W>) {
         let busy = Arc::new(AtomicUsize::new(0));
         while stop.wait_for(&self.listener, For::Input, Duration::from_secs(3600)) != Waited::Stopped {
             let stream = match self.listener.accept() {
@@ -122,10 +122,10 @@ impl Drop for Control {
     }
 }
 
-fn serve_one(mut stream: UnixStream, stop: &Stop, board: &Board, work: Sender<Ticket>) {
+fn serve_one<W: From<Ticket>>(mut stream: UnixStream, stop: &Stop, board: &Board, work: Sender<W>) {
     let reply = match read_line(&mut stream, MAX_ORDER, ORDER_LIMIT, stop) {
         Err(_) => return,
-        Ok(line) => match serde_json::from_slice(&line) {
+        Ok(line) => match serde_json::from_slice(&line).and_then(serde_json::from_value) {
             Ok(Order::Status {}) => Reply { exit: Exit::Done, result: board.shown() },
             Ok(order) => carry_out(order, stop, work),
             Err(error) => Reply::failure(Exit::Usage, format!("not an order: {error}")),
@@ -138,10 +138,10 @@ fn serve_one(mut stream: UnixStream, stop: &Stop, board: &Board, work: Sender<Ti
     let _ = ready.and_then(|()| stream.write_all(&line));
 }
 
-fn carry_out(order: Order, stop: &Stop, work: Sender<Ticket>) -> Reply {
+fn carry_out<W: From<Ticket>>(order: Order, stop: &Stop, work: Sender<W>) -> Reply {
     let (reply, replied): (_, Receiver<Reply>) = sync_channel(1);
     let ending = || Reply::failure(Exit::Failed, "the client is about to end");
-    if work.send(Ticket { order, reply }).is_err() {
+    if work.send(Ticket { order, reply }.into()).is_err() {
         return ending();
     }
     drop(work);

@@ -45,6 +45,12 @@ impl Url {
         &self.origin.host
     }
 
+    /// Host and port as they stand in the URL, the port only if it is named.
+    pub fn authority(&self) -> &str {
+        let start = if self.origin.https { "https://".len() } else { "http://".len() };
+        self.text.get(start..self.path_start).unwrap_or_default()
+    }
+
     /// The port, the scheme's own if none is named.
     pub fn port(&self) -> u16 {
         self.origin.port
@@ -108,7 +114,7 @@ impl FromStr for Url {
         if authority.as_str().contains('@') {
             return Err(UrlError::UserInfo);
         }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+        let host = bare_host(authority.host()).ok_or(UrlError::Malformed)?;
         let port_text = authority.as_str().rsplit_once(']').map_or(authority.as_str(), |(_, rest)| rest);
         let port = match (authority.port_u16(), port_text.contains(':')) {
             (Some(port), _) => port,
@@ -121,7 +127,7 @@ impl FromStr for Url {
             }
             (None, true) => return Err(UrlError::Malformed),
         };
-        if host.is_empty() || port == 0 {
+        if port == 0 {
             return Err(UrlError::Malformed);
         }
         let scheme_len = if https { "https://".len() } else { "http://".len() };
@@ -131,6 +137,16 @@ impl FromStr for Url {
         let text = format!("{}{}{slash}{rest}", if https { "https://" } else { "http://" }, authority.as_str());
         Ok(Self { text, origin: Origin { https, host, port }, path_start })
     }
+}
+
+/// A host in lower case: a name, an IPv4 address, or an IPv6 address, which stands in brackets and is given without
+/// them. Whatever else a URL may hold there means something else to each reader.
+fn bare_host(text: &str) -> Option<String> {
+    let (text, is_host) = match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => (address, address.parse::<Ipv6Addr>().is_ok()),
+        None => (text, text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))),
+    };
+    (is_host && !text.is_empty()).then(|| text.to_ascii_lowercase())
 }
 
 impl TryFrom<String> for Url {
@@ -269,9 +285,21 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_is_refused() {
-        for bad in
-            ["", "/dm", "dm.example", "https://", "https://:1/", "https://a:0/", "https://a:99999/", "https://a b/"]
-        {
+        for bad in [
+            "",
+            "/dm",
+            "dm.example",
+            "https://",
+            "https://:1/",
+            "https://a:0/",
+            "https://a:99999/",
+            "https://a b/",
+            "https://s[fe80::1]/",
+            "https://[fe80::1/",
+            "https://[a.example]/",
+            "https://a%2eexample/",
+            "https://a*b/",
+        ] {
             assert!(bad.parse::<Url>().is_err(), "{bad}");
         }
         assert_eq!("https://u:p@a.example/".parse::<Url>(), Err(UrlError::UserInfo));
