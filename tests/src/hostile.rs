@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use omadm_tls::ca::{self, Identity, Validity};
-use omadm_tls::{DeviceAuthorities, Resumptions, ServerContext, ServerOptions};
+use omadm_tls::{Resumptions, ServerContext, ServerOptions};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
@@ -226,8 +226,7 @@ impl Drop for HostileServer {
 }
 
 fn context(identity: &Identity) -> ServerContext {
-    let options =
-        ServerOptions { authorities: DeviceAuthorities::none(), keys: None, resumptions: Resumptions::new(16) };
+    let options = ServerOptions { resumptions: Resumptions::new(16), ..ServerOptions::plain() };
     ServerContext::from_pem(&identity.certificate, &identity.key, options).expect("a certificate with its key")
 }
 

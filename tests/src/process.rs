@@ -87,6 +87,15 @@ impl Process {
         self.child.id()
     }
 
+    /// Sends a signal to the program that it started, such as the one that strace looks at.
+    pub fn signal_child(&self, signal: Signal) {
+        let path = format!("/proc/{0}/task/{0}/children", self.id());
+        let children = std::fs::read_to_string(path).expect("the list of children");
+        for child in children.split_whitespace().filter_map(|id| Pid::from_raw(id.parse().ok()?)) {
+            let _ = kill_process(child, signal);
+        }
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");

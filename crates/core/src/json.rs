@@ -154,6 +154,12 @@ mod tests {
     }
 
     #[test]
+    fn a_float_stays_what_it_was() {
+        let number = parse(b"56666666666666666666666666666666666666667.5", 100).unwrap();
+        assert_eq!(parse(number.to_string().as_bytes(), 100).unwrap(), number);
+    }
+
+    #[test]
     fn values_are_counted_before_parsing() {
         let list = |n: usize| format!("[{}1]", "1,".repeat(n - 2));
         assert!(parse(list(MAX_VALUES).as_bytes(), 1 << 20).is_ok());
