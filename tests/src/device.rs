@@ -63,21 +63,20 @@ impl Device {
 
     /// Lets it use the private pcscd on this socket.
     pub fn use_pcscd(&mut self, socket: &Path) {
-        self.environment.push(("PCSCLITE_CSOCK_NAME".to_owned(), socket.to_owned()));
+        self.set_environment("PCSCLITE_CSOCK_NAME", socket);
     }
 
     /// Sets its clock, as in `1970-01-02 00:00:00`, by this library of faketime.
     pub fn set_clock(&mut self, library: &Path, time: &str) {
-        self.set_clock_right();
+        self.set_environment("LD_PRELOAD", library);
+        self.set_environment("FAKETIME", time);
         // Time limits are to be as ever.
-        let variables = [("LD_PRELOAD", library), ("FAKETIME", Path::new(time)), (REAL_WAITS, Path::new("1"))];
-        self.environment.extend(variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        self.set_environment(REAL_WAITS, "1");
     }
 
     /// Lets its clock be right again.
     pub fn set_clock_right(&mut self) {
         self.environment.retain(|(name, _)| !["LD_PRELOAD", "FAKETIME", REAL_WAITS].contains(&name.as_str()));
-        self.set_environment("PCSCLITE_CSOCK_NAME", socket);
     }
 
     /// Runs its program with this variable.
