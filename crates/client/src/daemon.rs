@@ -12,6 +12,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
+/// The longest pause without a look at the clock, which may be set meanwhile.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+
 /// How long to wait before the control socket is tried again that could not be made.
 const SOCKET_PAUSE: Duration = Duration::from_secs(60);
 
@@ -40,7 +43,7 @@ pub fn run(mut client: Client, stop: &Stop) -> Result<(), RunError> {
             None
         }
     };
-    let board = client.board().clone();
+    let board = client.board();
     let (work, tickets) = channel();
     thread::scope(|scope| {
         // However the work ends, the other thread has to end too.
@@ -81,7 +84,7 @@ fn work_on(client: &mut Client, tickets: &Receiver<Ticket>) -> Result<Infallible
             return Err(Stopped);
         }
         let Some(pause) = schedule.step(client)? else { continue };
-        match tickets.recv_timeout(pause) {
+        match tickets.recv_timeout(pause.min(LONGEST_PAUSE)) {
             Ok(ticket) => serve(&mut schedule, client, &ticket)?,
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Err(Stopped),
