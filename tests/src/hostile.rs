@@ -226,7 +226,7 @@ impl Drop for HostileServer {
 }
 
 fn context(identity: &Identity) -> ServerContext {
-    let options = ServerOptions { asks: true, resumptions: Resumptions::new(16), ..ServerOptions::plain() };
+    let options = ServerOptions { resumptions: Resumptions::new(16), ..ServerOptions::plain() };
     ServerContext::from_pem(&identity.certificate, &identity.key, options).expect("a certificate with its key")
 }
 
