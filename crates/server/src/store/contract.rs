@@ -109,6 +109,11 @@ fn record(device: Option<i64>, number: u32, at: Timestamp) -> Record {
     }
 }
 
+async fn keep(store: &dyn Store, records: Vec<Record>) {
+    let entries = records.into_iter().map(Entry::from).collect();
+    assert!(store.keep(entries).await.unwrap().iter().all(Result::is_ok));
+}
+
 fn item(device: i64, job: i64, token: &str, upload: bool) -> Item {
     Item {
         token: token.into(),
@@ -351,7 +356,7 @@ pub(crate) async fn a_token_is_used_once(store: &dyn Store) {
 pub(crate) async fn records_of_a_device_are_its_last_ones(store: &dyn Store) {
     let device = store.add_device(new_device(1)).await.unwrap();
     let records = (0..9).map(|number| record(Some(device.id), number, NOW.plus(number.into()))).collect();
-    store.record(records).await.unwrap();
+    keep(store, records).await;
     let kept = store.requests_of(Some(device.id), "IMEI:001", 100).await.unwrap();
     let codes: Vec<&str> = kept.iter().map(|record| record.code.as_str()).collect();
     assert_eq!(codes, ["code8", "code7", "code6", "code5", "code4"]);
@@ -361,9 +366,9 @@ pub(crate) async fn records_of_a_device_are_its_last_ones(store: &dyn Store) {
 
 pub(crate) async fn strangers_share_a_ring_and_push_no_device_out(store: &dyn Store) {
     let device = store.add_device(new_device(1)).await.unwrap();
-    store.record(vec![record(Some(device.id), 1, NOW)]).await.unwrap();
+    keep(store, vec![record(Some(device.id), 1, NOW)]).await;
     for number in 0..20 {
-        store.record(vec![record(None, number, NOW.plus(number.into()))]).await.unwrap();
+        keep(store, vec![record(None, number, NOW.plus(number.into()))]).await;
     }
     let all = store.requests(100).await.unwrap();
     assert_eq!(all.iter().filter(|record| !record.authenticated).count(), 8);
@@ -378,10 +383,10 @@ pub(crate) async fn what_others_claim_hides_nothing_of_the_device(store: &dyn St
     let device = store.add_device(new_device(1)).await.unwrap();
     let other = store.add_device(new_device(2)).await.unwrap();
     let own = |number: u32| Record { dev_id: Some(dev_id(1).to_string()), ..record(Some(device.id), number, NOW) };
-    store.record((0..3).map(own).collect()).await.unwrap();
+    keep(store, (0..3).map(own).collect()).await;
     let claims = |sender| Record { code: "claim".into(), ..record(sender, 1, NOW.plus(60)) };
-    store.record(vec![claims(None); 6]).await.unwrap();
-    store.record(vec![claims(Some(other.id)); 4]).await.unwrap();
+    keep(store, vec![claims(None); 6]).await;
+    keep(store, vec![claims(Some(other.id)); 4]).await;
     let shown = store.requests_of(Some(device.id), "IMEI:001", 3).await.unwrap();
     let codes: Vec<&str> = shown.iter().map(|record| record.code.as_str()).collect();
     assert_eq!(codes[..6], ["claim"; 6]);
@@ -412,7 +417,7 @@ pub(crate) async fn long_texts_are_cut(store: &dyn Store) {
         remote: "r".repeat(5000),
         ..record(None, 1, NOW)
     };
-    store.record(vec![long.clone()]).await.unwrap();
+    keep(store, vec![long.clone()]).await;
     let kept = store.requests_of(None, long.dev_id.as_ref().unwrap(), 9).await.unwrap().remove(0);
     assert!(kept.detail.len() <= 128 && kept.code.len() <= 32 && kept.dev_id.unwrap().len() <= 64);
 }
@@ -423,7 +428,7 @@ pub(crate) async fn sweeping_drops_the_old_the_surplus_and_idle_sessions(store: 
         devices.push(store.add_device(new_device(number)).await.unwrap().id);
     }
     for device in &devices {
-        store.record((0..5).map(|number| record(Some(*device), number, NOW)).collect()).await.unwrap();
+        keep(store, (0..5).map(|number| record(Some(*device), number, NOW)).collect()).await;
     }
     store.open_session(new_session(devices[0], 1, Vec::new())).await.unwrap();
     store.sweep(NOW.plus(300)).await.unwrap();
@@ -431,7 +436,7 @@ pub(crate) async fn sweeping_drops_the_old_the_surplus_and_idle_sessions(store: 
     assert!(store.session_by_cookie([1; 32]).await.unwrap().unwrap().ended_at.is_none());
     store.sweep(NOW.plus(601)).await.unwrap();
     assert!(store.session_by_cookie([1; 32]).await.unwrap().unwrap().ended_at.is_some());
-    store.record(vec![record(None, 1, NOW)]).await.unwrap();
+    keep(store, vec![record(None, 1, NOW)]).await;
     store.sweep(NOW.plus(31 * 86_400)).await.unwrap();
     assert!(store.requests(100).await.unwrap().is_empty());
 }

@@ -318,6 +318,20 @@ pub(crate) struct Record {
     pub(crate) detail: String,
 }
 
+/// What a request leaves behind.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) record: Record,
+    /// The credential for a device that its answer gives out.
+    pub(crate) gives: Option<NewCredential>,
+}
+
+impl From<Record> for Entry {
+    fn from(record: Record) -> Self {
+        Self { record, gives: None }
+    }
+}
+
 /// A kept record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Recorded {

@@ -80,6 +80,7 @@ impl Sqlite {
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
+        self.enrolled.forget(new.device);
         Ok(true)
     }
 
@@ -165,6 +166,7 @@ impl Sqlite {
             Some(End::Broken(_)) => hand_back(&mut tx, old.id, at).await?,
         }
         tx.commit().await?;
+        self.enrolled.forget(old.device);
         Ok(true)
     }
 }
