@@ -38,7 +38,7 @@ pub(crate) async fn answer(app: &App, case: &mut Case, request: &Parts) -> Resul
     let profiles = app.profiles.all(app.store.as_ref()).await?;
     match decide(&facts, &profiles, app.config.bootstrap.anonymous) {
         Decision::Release { profile, why } => {
-            let body = release(app, case, &facts, &profile, form).await?;
+            let body = release(app, case, &facts, &profile, form)?;
             Ok(Answered { response: message(form, body), code: "message", why })
         }
         Decision::Nothing { why } => Ok(Answered { response: nothing(), code: "nothing", why }),
@@ -120,7 +120,7 @@ pub(crate) fn filling(app: &App) -> Filling {
     Filling { server: app.public.clone(), anchors: app.certificates.anchors(), credential: None }
 }
 
-async fn release(app: &App, case: &Case, facts: &Facts, profile: &Profile, form: Form) -> Result<Vec<u8>, Refusal> {
+fn release(app: &App, case: &mut Case, facts: &Facts, profile: &Profile, form: Form) -> Result<Vec<u8>, Refusal> {
     let device = match &facts.identity {
         Identity::Enrolled(device) => {
             app.messages
@@ -139,12 +139,8 @@ async fn release(app: &App, case: &Case, facts: &Facts, profile: &Profile, form:
     let Some(device) = device else { return rendered(profile, form, &filling(app)) };
     let (scheme, source) = (profile.credentials, Method::BootstrapServer);
     let (filling, row) = new_credential(app, profile, scheme, Some(device), source, String::new())?;
-    let body = rendered(profile, form, &filling)?;
-    if let Some(row) = row {
-        // Stored before it is sent: what the device holds is always valid.
-        app.store.give_out(row).await?;
-    }
-    Ok(body)
+    case.gives = row;
+    rendered(profile, form, &filling)
 }
 
 fn rendered(profile: &Profile, form: Form, filling: &Filling) -> Result<Vec<u8>, Refusal> {

@@ -15,7 +15,7 @@ use crate::body::header;
 use crate::clock;
 use crate::problem::Refusal;
 use crate::seats::Seat;
-use crate::store::{Endpoint, Record};
+use crate::store::{Endpoint, Entry, NewCredential, Record};
 use crate::{bootstrap, data, dm};
 
 /// What turns out about a request while it is answered.
@@ -28,6 +28,8 @@ pub(crate) struct Case {
     pub(crate) device: Option<i64>,
     /// The DevID that it names, proven or not.
     pub(crate) dev_id: Option<String>,
+    /// The credential that the answer gives out: stored before it is sent, together with the record.
+    pub(crate) gives: Option<NewCredential>,
     seat: Option<Seat<i64>>,
 }
 
@@ -50,7 +52,7 @@ pub(crate) struct Answered {
 /// Answers a request and records it.
 pub(crate) async fn answer(app: Arc<App>, remote: IpAddr, peer: Arc<Peer>, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
-    let mut case = Case { remote, peer, device: None, dev_id: claimed(&parts.headers), seat: None };
+    let mut case = Case { remote, peer, device: None, dev_id: claimed(&parts.headers), gives: None, seat: None };
     let path = parts.uri.path();
     let (endpoint, result) = match path {
         "/bootstrap" if parts.method == Method::GET => {
@@ -71,10 +73,9 @@ pub(crate) async fn answer(app: Arc<App>, remote: IpAddr, peer: Arc<Peer>, reque
     };
     // Neither path nor query: they may hold a token or an identity. Anybody can send junk, and a log is not bounded.
     let status = response.status().as_u16();
-    match case.device {
-        Some(_) => tracing::info!(endpoint = endpoint.as_str(), status, code, %remote, "answered"),
-        None => tracing::debug!(endpoint = endpoint.as_str(), status, code, %remote, "answered a stranger"),
-    }
+    // The record tells people; a line for each request would cost more than the request.
+    let known = case.device.is_some();
+    tracing::debug!(endpoint = endpoint.as_str(), status, code, %remote, known, "answered");
     let record = Record {
         at: clock::now(),
         endpoint,
@@ -85,7 +86,13 @@ pub(crate) async fn answer(app: Arc<App>, remote: IpAddr, peer: Arc<Peer>, reque
         code: code.to_owned(),
         detail: why,
     };
-    app.recorder.record(record).await;
+    let gives = case.gives.take();
+    let has_to_be_kept = gives.is_some();
+    if !app.recorder.keep(Entry { record, gives }).await && has_to_be_kept {
+        // What the device holds is always valid: a credential that is not stored is not sent.
+        return Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "server", "the server failed; its log says why")
+            .into_response();
+    }
     response
 }
 
@@ -102,7 +109,7 @@ pub(crate) async fn broken(app: &App, remote: IpAddr, code: &str, why: String) {
         code: code.to_owned(),
         detail: why,
     };
-    app.recorder.record(record).await;
+    app.recorder.keep(record.into()).await;
 }
 
 /// The DevID in the header, so that a request that is refused before anything else is shown with it too.

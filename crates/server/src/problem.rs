@@ -103,7 +103,11 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Conflict(detail) => Self::new(StatusCode::CONFLICT, "conflict", detail),
-            StoreError::Corrupt(_) | StoreError::Database(_) | StoreError::Migration(_) => Self::internal(&error),
+            StoreError::Corrupt(_)
+            | StoreError::Database(_)
+            | StoreError::Batch(_)
+            | StoreError::Broken
+            | StoreError::Migration(_) => Self::internal(&error),
         }
     }
 }

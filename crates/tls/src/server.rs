@@ -78,6 +78,8 @@ impl ServerContext {
         let mut context = SslContext::builder(SslMethod::tls_server())?;
         let tls12 = if options.keys.is_some() { suites::TLS12_SERVER_PSK } else { suites::TLS12 };
         suites::restrict(&mut context, tls12, suites::TLS13_SHA256)?;
+        // A record in one read, not its head and its rest.
+        context.set_read_ahead(true);
         // OpenSSL's own resumption is off: it would carry an identity that cannot be withdrawn (see `Resumptions`).
         context.set_options(SslOptions::CIPHER_SERVER_PREFERENCE | SslOptions::NO_TICKET);
         context.set_session_cache_mode(SslSessionCacheMode::OFF);

@@ -239,6 +239,8 @@ pub(crate) struct Step {
     pub(crate) devinfo: Option<DevInfo>,
     pub(crate) agreed: bool,
     pub(crate) end: Option<End>,
+    /// SHA-256 of a cookie that takes the place of the one before.
+    pub(crate) cookie: Option<[u8; 32]>,
     pub(crate) at: Timestamp,
 }
 
@@ -314,6 +316,20 @@ pub(crate) struct Record {
     pub(crate) code: String,
     /// Why, for people: one sentence.
     pub(crate) detail: String,
+}
+
+/// What a request leaves behind.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) record: Record,
+    /// The credential for a device that its answer gives out.
+    pub(crate) gives: Option<NewCredential>,
+}
+
+impl From<Record> for Entry {
+    fn from(record: Record) -> Self {
+        Self { record, gives: None }
+    }
 }
 
 /// A kept record.

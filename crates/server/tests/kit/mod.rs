@@ -190,12 +190,17 @@ impl Fleet {
 
     /// Changes the database behind the server's back: time passes no faster in tests.
     pub fn change(&self, sql: &'static str) {
+        assert!(self.run_sql(sql) > 0);
+    }
+
+    /// Runs a statement behind the server's back; gives how many rows it changed.
+    pub fn run_sql(&self, sql: &'static str) -> u64 {
         let path = self.folder.path().join("data/omadm.db");
         self.runtime.block_on(async {
             let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
             let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
-            assert!(sqlx::query(sql).execute(&mut connection).await.unwrap().rows_affected() > 0);
-        });
+            sqlx::query(sql).execute(&mut connection).await.unwrap().rows_affected()
+        })
     }
 
     /// The codes of the last requests of all, once they are as expected: a broken connection is recorded after its end.

@@ -30,6 +30,9 @@ impl Sqlite {
         .map_err(|error| conflict(error, "another device enrols by this user, identity or certificate"))?;
         let device = by_dev_id(&mut tx, new.dev_id.as_str()).await?;
         tx.commit().await?;
+        if let Some(device) = &device {
+            self.enrolled.forget(device.id);
+        }
         device.ok_or_else(|| StoreError::Corrupt("the device that was just added is gone".into()))
     }
 
@@ -48,6 +51,7 @@ impl Sqlite {
     }
 
     pub(super) async fn device_by_user(&self, user: &str) -> Result<Option<(Device, Vec<u8>)>, StoreError> {
+        let before = self.enrolled.before();
         // Without DevInfo: reading it would take time by which a known user could be told from an unknown one.
         let row = sqlx::query(
             "select id, dev_id, user, enrolment, state, source, srv_id, null as devinfo, added_at
@@ -56,7 +60,10 @@ impl Sqlite {
         .bind(user)
         .fetch_optional(&self.read)
         .await?;
-        row.map(|row| Ok((device(&row)?, row.try_get("enrolment")?))).transpose()
+        let Some(row) = row else { return Ok(None) };
+        let found = (device(&row)?, row.try_get("enrolment")?);
+        self.enrolled.remember(&before, &found);
+        Ok(Some(found))
     }
 
     pub(super) async fn device_by_psk(&self, identity: &str) -> Result<Option<(Device, Vec<u8>)>, StoreError> {
