@@ -324,12 +324,16 @@ impl AccountBook {
         book.accounts = kept;
         book.accounts.retain(|one| one.source != *source && !one.suspended);
         let replaced: Vec<InstalledAccount> = replaced;
-        book.fallbacks.extend(replaced);
-        book.fallbacks.retain(|one| one.source != *source);
         // Of each server the one that worked last is kept.
-        book.fallbacks.sort_by_key(|one| std::cmp::Reverse(one.last_session));
-        let mut seen = BTreeSet::new();
-        book.fallbacks.retain(|one| seen.insert(one.account.srv_id.clone()));
+        let mut fallbacks: Vec<InstalledAccount> = Vec::new();
+        for one in book.fallbacks.into_iter().chain(replaced).filter(|one| one.source != *source) {
+            match fallbacks.iter_mut().find(|other| other.account.srv_id == one.account.srv_id) {
+                Some(other) if other.last_session < one.last_session => *other = one,
+                Some(_) => {}
+                None => fallbacks.push(one),
+            }
+        }
+        book.fallbacks = fallbacks;
         for (account, wish) in accounts {
             let kept = before.iter().find(|one| one.account.srv_id == account.srv_id);
             let miid = match kept {
