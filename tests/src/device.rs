@@ -39,6 +39,18 @@ impl Device {
         device
     }
 
+    /// A device that asks a bootstrap server at `url`, whose certificate `ca` signs (PEM), with a secret that nobody
+    /// checks; `more` is the rest of its TOML.
+    pub fn asking(dev_id: &str, url: &str, ca: &str, more: &str) -> Self {
+        let bootstrap = format!(
+            "[bootstrap]\nurl = \"{url}\"\nca = \"$HOME/ca.pem\"\nuser = \"device\"\nsecret_file = \"$HOME/secret\"\n"
+        );
+        let device = Self::new(dev_id, &format!("{bootstrap}[sim]\nwait = \"0s\"\n{more}"));
+        private_file(&device.join("ca.pem"), ca.as_bytes());
+        private_file(&device.join("secret"), b"enrolment secret");
+        device
+    }
+
     /// Gives it another configuration.
     pub fn configure(&self, dev_id: &str, configuration: &str) {
         let home = self.folder.path().to_str().expect("UTF-8");
@@ -48,7 +60,13 @@ impl Device {
 
     /// Lets it use the private pcscd on this socket.
     pub fn use_pcscd(&mut self, socket: &Path) {
-        self.environment = vec![("PCSCLITE_CSOCK_NAME".to_owned(), socket.to_owned())];
+        self.set_environment("PCSCLITE_CSOCK_NAME", socket);
+    }
+
+    /// Runs its program with this variable.
+    pub fn set_environment(&mut self, name: &str, value: impl Into<PathBuf>) {
+        self.environment.retain(|(old, _)| old != name);
+        self.environment.push((name.to_owned(), value.into()));
     }
 
     /// A file in its folder.

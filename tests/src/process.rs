@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 pub use rustix::process::Signal;
@@ -30,7 +31,7 @@ pub fn omadm_client() -> Command {
 #[derive(Debug)]
 pub struct Process {
     child: Child,
-    lines: Receiver<String>,
+    lines: Mutex<Receiver<String>>,
     log: PathBuf,
 }
 
@@ -53,7 +54,7 @@ impl Process {
                 }
             }
         });
-        Self { child, lines, log: log.to_owned() }
+        Self { child, lines: Mutex::new(lines), log: log.to_owned() }
     }
 
     /// The next line that it prints.
@@ -61,7 +62,8 @@ impl Process {
     /// # Panics
     /// If none comes within `seconds`; the message holds its log.
     pub fn line(&self, seconds: u64) -> String {
-        let line = self.lines.recv_timeout(Duration::from_secs(seconds));
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = lines.recv_timeout(Duration::from_secs(seconds));
         line.unwrap_or_else(|_| panic!("no line within {seconds} s; its log:\n{}", self.log()))
     }
 

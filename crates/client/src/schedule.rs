@@ -12,6 +12,7 @@ use crate::orders;
 use crate::report::in_words;
 use crate::session::SessionError;
 use crate::wait::Stopped;
+use crate::watch::Sign;
 use omadm_core::account::InstalledAccount;
 use omadm_core::backoff;
 use omadm_core::bootstrap::sequence::{Next, RunResult};
@@ -21,11 +22,11 @@ use omadm_core::time::Timestamp;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The longest pause without a look at the clock, which may be set meanwhile.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
-
 /// How long to wait before storage that failed is tried again.
 const STORAGE_PAUSE: Duration = Duration::from_secs(60);
+
+/// After so many seconds without a sign the next one counts as the first.
+const CALM: u64 = 3600;
 
 /// What a running client does when.
 #[derive(Debug)]
@@ -34,10 +35,20 @@ pub struct Schedule {
     bootstrap: Option<Next>,
     /// What is to be heeded before the next session with a server whose last one broke off.
     troubles: BTreeMap<SrvId, Trouble>,
+    noticed: Noticed,
     /// What was logged as coming next.
     told: Option<Next>,
     /// Not before this time is storage tried again that failed.
     mend_at: Timestamp,
+}
+
+/// The signs of late.
+#[derive(Debug, Default)]
+struct Noticed {
+    /// When the methods were last gone through for a sign, or will be.
+    at: Timestamp,
+    /// How many came before it, each soon after the other.
+    signs: u32,
 }
 
 /// A session that broke off.
@@ -68,10 +79,16 @@ impl Schedule {
     /// The schedule of a client that starts.
     pub fn new() -> Self {
         let bootstrap = Some(Next { at: Timestamp::default(), why: "the client starts".to_owned() });
-        Self { bootstrap, troubles: BTreeMap::new(), told: None, mend_at: Timestamp::default() }
+        Self {
+            bootstrap,
+            troubles: BTreeMap::new(),
+            noticed: Noticed::default(),
+            told: None,
+            mend_at: Timestamp::default(),
+        }
     }
 
-    /// Carries out what is due first. Where nothing is due: how long to wait, unless an order comes.
+    /// Carries out what is due first. Where nothing is due: how long to wait, unless an order comes or the clock is set.
     pub fn step(&mut self, client: &mut Client) -> Result<Option<Duration>, Stopped> {
         self.heed_clock(client);
         let now = client.clock.now();
@@ -81,7 +98,7 @@ impl Schedule {
         let next = self.next(client, now);
         client.memory.state_mut().notes.next = next.as_ref().map(|(next, _)| next.clone());
         client.publish();
-        let longest = if client.storage_trouble().is_some() { STORAGE_PAUSE } else { LONGEST_PAUSE };
+        let longest = if client.storage_trouble().is_some() { STORAGE_PAUSE } else { Duration::MAX };
         match next {
             Some((next, task)) if next.at <= now => {
                 self.carry_out(client, &task)?;
@@ -105,6 +122,18 @@ impl Schedule {
             self.bootstrap = Some(Next { at: Timestamp::default(), why: "the state can be read again".to_owned() });
             self.troubles.clear();
         }
+    }
+
+    /// Has the methods gone through at once for a sign that one may give what it did not give before; the more signs come
+    /// in an hour, the later, since a card with a bad contact gives many.
+    pub fn notice(&mut self, sign: Sign, now: Timestamp) {
+        let Noticed { at: last, signs } = self.noticed;
+        if last <= now {
+            let signs = if now.since(last) < CALM { signs.saturating_add(1) } else { 0 };
+            let wait = if signs == 0 { 0 } else { (1 << signs.min(12)).min(CALM) };
+            self.noticed = Noticed { at: last.plus(wait).max(now), signs };
+        }
+        self.bootstrap = Some(Next { at: self.noticed.at, why: sign.to_string() });
     }
 
     /// What is due first.
@@ -257,5 +286,29 @@ fn doubt(client: &Client, now: Timestamp) -> Option<Next> {
             Some(Next { at, why: format!("other accounts are looked for, if no session succeeds for {age}") })
         }
         None => Some(Next { at: now, why: "no account can be relied on".to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_sign_counts_at_once_and_many_signs_cost_little() {
+        let mut schedule = Schedule::new();
+        let due = |schedule: &Schedule| schedule.bootstrap.as_ref().map(|next| next.at.0);
+        let start = 1_000_000;
+        schedule.notice(Sign::Card, Timestamp(start));
+        assert_eq!(due(&schedule), Some(start));
+        schedule.notice(Sign::Card, Timestamp(start + 1));
+        assert_eq!(due(&schedule), Some(start + 2), "a card is exchanged");
+        let mut runs = std::collections::BTreeSet::new();
+        for second in 2..24 * 3600 {
+            schedule.notice(Sign::Card, Timestamp(start + second));
+            runs.extend(due(&schedule));
+        }
+        assert!(runs.len() < 40, "{} runs on a day of bad contact", runs.len());
+        schedule.notice(Sign::FactoryFile, Timestamp(start + 48 * 3600));
+        assert_eq!(due(&schedule), Some(start + 48 * 3600));
     }
 }

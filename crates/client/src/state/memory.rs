@@ -71,7 +71,7 @@ impl Memory {
         let newest = self.state.newest_session();
         if let Some(durable) = &self.durable
             && newest.since(durable.newest_session()) < SESSION_TIME_WRITTEN
-            && self.state.weighty() == durable.weighty()
+            && self.state.weighs_the_same(durable)
         {
             return Ok(false);
         }
@@ -279,7 +279,7 @@ fn decode(loaded: Loaded) -> Result<Result<State, Damage>, StateError> {
     match loaded {
         Loaded::Fresh => Ok(Ok(State::default())),
         Loaded::Damaged(damage) => Ok(Err(damage)),
-        Loaded::Body(body) => match serde_json::from_slice::<State>(&body) {
+        Loaded::Body(body) => match serde_json::from_slice(&body).and_then(serde_json::from_value::<State>) {
             Ok(state) if state.profile == omadm_core::PROFILE => Ok(Ok(state)),
             Ok(state) => Err(StateError::OtherProfile { found: state.profile }),
             Err(_) => Ok(Err(Damage::Content)),
