@@ -106,7 +106,7 @@ struct Disk {
     swallowed: Option<usize>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default)]
 struct File {
     content: Vec<u8>,
     synced: bool,
@@ -273,7 +273,7 @@ impl Disk {
             let old = *number;
             *number = *kept.entry(old).or_insert(files.len());
             if *number == files.len() {
-                files.push(self.files[old].clone());
+                files.push(std::mem::take(&mut self.files[old]));
             }
         }
         self.files = files;
