@@ -137,7 +137,7 @@ impl Desk {
         let host = &server.host;
         let commands = [
             format!(r#"["CONT","https://{FOREIGN_HOST}/dm"]"#),
-            format!(r#"["CONT","https://boot.example/dm"]"#),
+            r#"["CONT","https://boot.example/dm"]"#.to_owned(),
             format!(r#"["HGET","https://{FOREIGN_HOST}/data","urn:omadm:mo:example:1.0/x/"]"#),
             format!(r#"["HGET","https://{host}/data/away","urn:omadm:mo:example:1.0/x/"]"#),
             format!(r#"["HPUT","https://{FOREIGN_HOST}/data","urn:oma:mo:oma-dm-devinfo:1.2//"]"#),
