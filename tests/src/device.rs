@@ -1,11 +1,27 @@
 //! A device: a configuration, a state file, and the real `omadm-client`.
 
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 
 use serde_json::Value;
 
 use crate::{Folder, Process, omadm_client, private_file, until};
+
+/// What is looked at where storage is concerned.
+const STORAGE_CALLS: [&str; 12] = [
+    "openat",
+    "write",
+    "pwrite64",
+    "fsync",
+    "fdatasync",
+    "rename",
+    "renameat",
+    "renameat2",
+    "unlink",
+    "unlinkat",
+    "fchmod",
+    "ftruncate",
+];
 
 /// A device with a folder of its own.
 #[derive(Debug)]
@@ -23,6 +39,18 @@ impl Device {
         device
     }
 
+    /// A device that asks a bootstrap server at `url`, whose certificate `ca` signs (PEM), with a secret that nobody
+    /// checks; `more` is the rest of its TOML.
+    pub fn asking(dev_id: &str, url: &str, ca: &str, more: &str) -> Self {
+        let bootstrap = format!(
+            "[bootstrap]\nurl = \"{url}\"\nca = \"$HOME/ca.pem\"\nuser = \"device\"\nsecret_file = \"$HOME/secret\"\n"
+        );
+        let device = Self::new(dev_id, &format!("{bootstrap}[sim]\nwait = \"0s\"\n{more}"));
+        private_file(&device.join("ca.pem"), ca.as_bytes());
+        private_file(&device.join("secret"), b"enrolment secret");
+        device
+    }
+
     /// Gives it another configuration.
     pub fn configure(&self, dev_id: &str, configuration: &str) {
         let home = self.folder.path().to_str().expect("UTF-8");
@@ -32,7 +60,13 @@ impl Device {
 
     /// Lets it use the private pcscd on this socket.
     pub fn use_pcscd(&mut self, socket: &Path) {
-        self.environment = vec![("PCSCLITE_CSOCK_NAME".to_owned(), socket.to_owned())];
+        self.set_environment("PCSCLITE_CSOCK_NAME", socket);
+    }
+
+    /// Runs its program with this variable.
+    pub fn set_environment(&mut self, name: &str, value: impl Into<PathBuf>) {
+        self.environment.retain(|(old, _)| old != name);
+        self.environment.push((name.to_owned(), value.into()));
     }
 
     /// A file in its folder.
@@ -40,7 +74,7 @@ impl Device {
         self.folder.join(name)
     }
 
-    fn command(&self) -> std::process::Command {
+    fn command(&self) -> Command {
         let mut command = omadm_client();
         command.arg("--config").arg(self.join("client.toml")).envs(self.environment.iter().map(|(n, v)| (n, v)));
         command
@@ -51,6 +85,53 @@ impl Device {
         self.log += 1;
         let log = self.join(&format!("run{}.log", self.log));
         Process::start(self.command().arg("run"), &log)
+    }
+
+    /// The same command under strace, which looks at what is done to the state file and its folder, and interferes there
+    /// as `inject` says, such as `fsync:error=EIO:when=2`.
+    pub fn traced(&self, inject: Option<&str>, arguments: &[&str]) -> Command {
+        let client = self.command();
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-e", &format!("trace={}", STORAGE_CALLS.join(",")), "-o"]);
+        command.arg(self.join("strace.log"));
+        for path in [self.folder.path().to_owned(), self.join("state"), self.join("state.new")] {
+            command.arg("-P").arg(path);
+        }
+        command.args(inject.into_iter().flat_map(|inject| ["-e".to_owned(), format!("inject={inject}")]));
+        command.arg("--").arg(client.get_program()).args(client.get_args()).args(arguments);
+        command.envs(client.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command
+    }
+
+    /// The storage calls that strace saw last, in order, each with its number among those of its name, from 1.
+    pub fn storage_calls(&self) -> Vec<(&'static str, usize)> {
+        let log = std::fs::read_to_string(self.join("strace.log")).expect("a log of strace");
+        let mut seen = vec![0; STORAGE_CALLS.len()];
+        let call = |line: &str| {
+            let name = line.split_whitespace().nth(1)?.split_once('(')?.0;
+            let place = STORAGE_CALLS.iter().position(|call| *call == name)?;
+            seen[place] += 1;
+            Some((STORAGE_CALLS[place], seen[place]))
+        };
+        log.lines().filter_map(call).collect()
+    }
+
+    /// Starts `omadm-client run` with this program and its arguments before it.
+    pub fn run_under(&mut self, program: &[&str]) -> Process {
+        self.log += 1;
+        let log = self.join(&format!("run{}.log", self.log));
+        let client = self.command();
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(client.get_program()).args(client.get_args()).arg("run");
+        command.envs(client.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Process::start(&mut command, &log)
+    }
+
+    /// Starts `omadm-client run` under strace, see [`traced`](Self::traced).
+    pub fn run_traced(&mut self, inject: &str) -> Process {
+        self.log += 1;
+        let log = self.join(&format!("run{}.log", self.log));
+        Process::start(&mut self.traced(Some(inject), &["run"]), &log)
     }
 
     /// Runs one command to its end.

@@ -7,11 +7,13 @@
 mod card;
 mod device;
 mod fleet;
+mod hostile;
 mod process;
 
 pub use card::CardReader;
 pub use device::Device;
 pub use fleet::Fleet;
+pub use hostile::{Answer, Asked, Authority, HostileServer, Relay, Then};
 pub use process::{Process, Signal, omadm, omadm_client};
 
 use std::path::{Path, PathBuf};
@@ -30,6 +32,20 @@ pub fn until<T>(what: &str, seconds: u64, mut look: impl FnMut() -> Option<T>) -
         assert!(Instant::now() < deadline, "not within {seconds} s: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Does something with each item, several at a time; an item that panics fails the test.
+pub fn in_parallel<T: Sync>(items: &[T], at_a_time: usize, act: impl Fn(&T) + Sync) {
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..at_a_time {
+            scope.spawn(|| {
+                while let Some(item) = items.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+                    act(item);
+                }
+            });
+        }
+    });
 }
 
 /// A folder for one test, short enough for unix sockets, removed at its end.

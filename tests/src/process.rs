@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 pub use rustix::process::Signal;
@@ -30,7 +31,7 @@ pub fn omadm_client() -> Command {
 #[derive(Debug)]
 pub struct Process {
     child: Child,
-    lines: Receiver<String>,
+    lines: Mutex<Receiver<String>>,
     log: PathBuf,
 }
 
@@ -53,7 +54,7 @@ impl Process {
                 }
             }
         });
-        Self { child, lines, log: log.to_owned() }
+        Self { child, lines: Mutex::new(lines), log: log.to_owned() }
     }
 
     /// The next line that it prints.
@@ -61,7 +62,8 @@ impl Process {
     /// # Panics
     /// If none comes within `seconds`; the message holds its log.
     pub fn line(&self, seconds: u64) -> String {
-        let line = self.lines.recv_timeout(Duration::from_secs(seconds));
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = lines.recv_timeout(Duration::from_secs(seconds));
         line.unwrap_or_else(|_| panic!("no line within {seconds} s; its log:\n{}", self.log()))
     }
 
@@ -73,6 +75,15 @@ impl Process {
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Sends a signal to the program that it started, such as the one that strace looks at.
+    pub fn signal_child(&self, signal: Signal) {
+        let path = format!("/proc/{0}/task/{0}/children", self.id());
+        let children = std::fs::read_to_string(path).expect("the list of children");
+        for child in children.split_whitespace().filter_map(|id| Pid::from_raw(id.parse().ok()?)) {
+            let _ = kill_process(child, signal);
+        }
     }
 
     /// Sends it a signal.

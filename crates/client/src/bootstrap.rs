@@ -2,12 +2,12 @@
 
 use crate::card::{self, Known, Look, PinNews};
 use crate::client::Client;
-use crate::config::{Allow, Auth, BootstrapConfig, CardLink, Login};
+use crate::config::{Allow, Auth, BootstrapConfig, CardLink};
+use crate::credentials::Credentials;
 use crate::state::Busy;
 use crate::trace::Peer;
-use crate::transport::{Http, HttpError, HttpSetup, Limits, PrivateHeaders, Request, Trust};
+use crate::transport::{Http, HttpError, HttpSetup, Limits, Method, PrivateHeaders, Request, Trust};
 use crate::wait::Stopped;
-use crate::world::World;
 use omadm_core::account::AccountBook;
 use omadm_core::bootstrap::message::{BootstrapMessage, Limit};
 use omadm_core::bootstrap::sequence::{
@@ -15,8 +15,8 @@ use omadm_core::bootstrap::sequence::{
 };
 use omadm_core::ids::{DevId, SrvId};
 use omadm_core::reason::{Attempt, Reason};
-use omadm_core::web::{Basic, DEV_ID_HEADER, Url, default_user, media, retry_after};
-use omadm_tls::Anchors;
+use omadm_core::web::{DEV_ID_HEADER, Url, media, retry_after};
+use omadm_tls::{Anchors, ClientIdentity};
 use std::io;
 use std::time::Duration;
 
@@ -187,11 +187,16 @@ impl Client {
     ) -> Result<ServerAnswer, (Reason, HttpError)> {
         let not_configured = |why: String| (Reason::NotConfigured, HttpError::Protocol(why));
         let mut private = vec![(DEV_ID_HEADER, dev_id.to_string())];
-        if bootstrap.auth == Auth::Basic {
-            let login = self.config.login.as_ref().ok_or("bootstrap.secret_file is not configured".to_owned());
-            let basic = login.and_then(|login| own_basic(&*self.world, login, dev_id));
-            private.push(("Authorization", basic.map_err(not_configured)?));
-        }
+        let credentials = match (bootstrap.auth, &self.config.login) {
+            (Auth::None, _) => Credentials::none(),
+            (Auth::Basic | Auth::X509 | Auth::Psk, Some(login)) => {
+                Credentials::own(&*self.world, login, dev_id).map_err(not_configured)?
+            }
+            (Auth::Basic | Auth::X509 | Auth::Psk, None) => {
+                return Err(not_configured("bootstrap.secret_file is not configured".to_owned()));
+            }
+        };
+        private.extend(credentials.authorization.map(|header| ("Authorization", header.0.to_string())));
         let anchors = match &bootstrap.ca {
             None => Anchors::System,
             Some(path) => {
@@ -203,9 +208,11 @@ impl Client {
                 Anchors::Pem(pem.map_err(fail)?)
             }
         };
-        let http = self.http(Trust::new([url.origin()]), anchors).map_err(|error| (error.reason(), error))?;
+        let http = self
+            .http(Trust::new([url.origin()]), anchors, credentials.identity, true)
+            .map_err(|error| (error.reason(), error))?;
         let request = Request {
-            method: ureq::http::Method::GET,
+            method: Method::Get,
             url: url.clone(),
             headers: vec![("Accept", media::BOOTSTRAP.to_owned())],
             private: PrivateHeaders(private),
@@ -227,10 +234,23 @@ impl Client {
         })
     }
 
-    pub(crate) fn http(&self, trust: Trust, anchors: Anchors) -> Result<Http, HttpError> {
+    pub(crate) fn http(
+        &self,
+        trust: Trust,
+        anchors: Anchors,
+        identity: ClientIdentity,
+        leave_open: bool,
+    ) -> Result<Http, HttpError> {
         let limits =
             Limits { connect: self.config.http.connect_timeout, total: self.config.http.timeout, body: MAX_BODY };
-        let setup = HttpSetup { anchors, floor: self.clock.now(), limits, meter: self.tally.meter.clone() };
+        let setup = HttpSetup {
+            anchors,
+            identity,
+            floor: self.clock.now(),
+            limits,
+            meter: self.tally.meter.clone(),
+            leave_open,
+        };
         Ok(Http::new(trust, self.world.carrier(&setup)?))
     }
 
@@ -301,17 +321,4 @@ impl Client {
         self.attempts.drain(..surplus);
         self.publish();
     }
-}
-
-/// The Authorization header of Basic with the device's own credentials; it is sent at once (Profile P-38).
-pub(crate) fn own_basic(world: &dyn World, login: &Login, dev_id: &DevId) -> Result<String, String> {
-    let password = world.read_secret(&login.secret_file).map_err(|error| error.to_string())?;
-    let user = login.user.clone().unwrap_or_else(|| default_user(dev_id));
-    let basic = Basic::new(user, password).map_err(|error| format!("bootstrap.user: {error}"))?;
-    header_text(&basic)
-}
-
-/// The header as text.
-pub(crate) fn header_text(basic: &Basic) -> Result<String, String> {
-    String::from_utf8(basic.header_value().expose().to_vec()).map_err(|_| "the credentials are not text".to_owned())
 }

@@ -236,12 +236,13 @@ impl Client {
         device::refresh(&mut state.tree, &self.definitions, &self.config.device, &state.accounts)
     }
 
-    /// Writes what changed and is worth it; a failure is told and tried again with the next change.
+    /// Writes what changed and is worth it; a failure is told once and tried again with the next change.
     pub(crate) fn save(&mut self) {
-        match self.memory.save(self.known_time()) {
-            // That was said when it was found, and is in the status.
-            Ok(_) | Err(StateError::Kept(_)) => {}
-            Err(error) => tracing::error!("{error}"),
+        let known = self.memory.trouble().map(str::to_owned);
+        if let Err(error) = self.memory.save(self.known_time())
+            && (known.is_none() || known.as_deref() != self.memory.trouble())
+        {
+            tracing::error!("{error}");
         }
     }
 

@@ -3,12 +3,13 @@
 use crate::client::Client;
 use crate::control::{Control, Reply, Ticket, socket_path};
 use crate::exit::Exit;
+use crate::handover::{Nothing, Taker, handover};
 use crate::schedule::Schedule;
 use crate::wait::{Stop, Stopped};
+use crate::watch::{self, Sign};
 use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -31,6 +32,20 @@ pub enum RunError {
     },
 }
 
+/// What the work is interrupted for.
+enum Call {
+    /// An order of a person.
+    Order(Ticket),
+    /// Something that may give what could not be had before.
+    Sign(Sign),
+}
+
+impl From<Ticket> for Call {
+    fn from(ticket: Ticket) -> Self {
+        Self::Order(ticket)
+    }
+}
+
 /// Runs until the program is to end.
 pub fn run(mut client: Client, stop: &Stop) -> Result<(), RunError> {
     let path = socket_path(&client.config.state);
@@ -44,7 +59,9 @@ pub fn run(mut client: Client, stop: &Stop) -> Result<(), RunError> {
         }
     };
     let board = client.board();
-    let (work, tickets) = channel();
+    let (work, calls) = handover();
+    let signs = work.clone();
+    watch::start(&client.config, stop, move |sign| signs.give(Call::Sign(sign)));
     thread::scope(|scope| {
         // However the work ends, the other thread has to end too.
         let _end = RaiseAtEnd(stop);
@@ -54,7 +71,7 @@ pub fn run(mut client: Client, stop: &Stop) -> Result<(), RunError> {
             }
         });
         // The only way out is the wish that the program ends.
-        let Err(Stopped) = work_on(&mut client, &tickets);
+        let Err(Stopped) = work_on(&mut client, &calls);
     });
     tracing::info!("ended");
     Ok(())
@@ -77,17 +94,18 @@ impl Drop for RaiseAtEnd<'_> {
     }
 }
 
-fn work_on(client: &mut Client, tickets: &Receiver<Ticket>) -> Result<Infallible, Stopped> {
+fn work_on(client: &mut Client, calls: &Taker<Call>) -> Result<Infallible, Stopped> {
     let mut schedule = Schedule::new();
     loop {
         if client.world.is_stopped() {
             return Err(Stopped);
         }
         let Some(pause) = schedule.step(client)? else { continue };
-        match tickets.recv_timeout(pause.min(LONGEST_PAUSE)) {
-            Ok(ticket) => serve(&mut schedule, client, &ticket)?,
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Err(Stopped),
+        match calls.take(pause.min(LONGEST_PAUSE)) {
+            Ok(Call::Order(ticket)) => serve(&mut schedule, client, &ticket)?,
+            Ok(Call::Sign(sign)) => schedule.notice(sign, client.clock.now()),
+            Err(Nothing::Yet) => {}
+            Err(Nothing::Ever) => return Err(Stopped),
         }
     }
 }

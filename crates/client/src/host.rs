@@ -3,7 +3,7 @@
 use crate::config::{CardConfig, CardLink};
 use crate::regular_file;
 use crate::secret_file::{self, SecretFileError};
-use crate::transport::{self, Carrier, HttpError, HttpSetup};
+use crate::transport::{Carrier, Carriers, HttpError, HttpSetup};
 use crate::wait::{ApartError, Stop, Stopped};
 use crate::world::World;
 use omadm_card::link::vpcd::{Address, SocketLink};
@@ -20,12 +20,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub struct Host {
     stop: Stop,
     began: Instant,
+    carriers: Carriers,
 }
 
 impl Host {
     /// The machine, whose waits `stop` ends.
     pub fn new(stop: &Stop) -> Self {
-        Self { stop: stop.clone(), began: Instant::now() }
+        Self { stop: stop.clone(), began: Instant::now(), carriers: Carriers::new(stop) }
     }
 }
 
@@ -98,7 +99,7 @@ impl World for Host {
     }
 
     fn carrier(&self, setup: &HttpSetup) -> Result<Box<dyn Carrier>, HttpError> {
-        transport::carrier(setup, &self.stop)
+        self.carriers.carrier(setup)
     }
 
     fn read_file(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {

@@ -8,6 +8,7 @@
 //! | [`session`], [`transport`] | open sessions |
 //! | [`schedule`], [`daemon`], [`control`] | do both when they are due, and take orders meanwhile |
 //! | [`state`] | remembers, in one file |
+//! | [`watch`] | notices cards and factory files that come and go |
 //! | [`status`], [`report`] | tell |
 //! | [`secret_file`], [`regular_file`] | reads what others put into files |
 //! | [`trace`] | records what goes over links and sockets |
@@ -20,9 +21,11 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod control;
+mod credentials;
 pub mod daemon;
 pub mod device;
 pub mod exit;
+mod handover;
 pub mod host;
 pub mod orders;
 pub mod regular_file;
@@ -35,4 +38,5 @@ pub mod status;
 pub mod trace;
 pub mod transport;
 pub mod wait;
+pub mod watch;
 pub mod world;

@@ -34,21 +34,22 @@ impl FromStr for Filter {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let mut targets = Vec::new();
+        let mut targets: Vec<(String, LevelFilter)> = Vec::new();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            targets.push(match (part.split_once('='), part.parse()) {
+            let (target, level) = match (part.split_once('='), part.parse()) {
                 (Some((target, level)), _) => {
                     let wrong = |_| format!("\"{level}\": off, error, warn, info, debug or trace is expected");
                     (target.to_owned(), level.parse().map_err(wrong)?)
                 }
                 (None, Ok(level)) => (String::new(), level),
                 (None, Err(_)) => (part.to_owned(), LevelFilter::TRACE),
-            });
+            };
+            if target.contains(['[', '{', ' ']) {
+                return Err(format!("\"{target}\": a target such as omadm_client is expected"));
+            }
+            let place = targets.partition_point(|(other, _)| other.len() >= target.len());
+            targets.insert(place, (target, level));
         }
-        if let Some((target, _)) = targets.iter().find(|(target, _)| target.contains(['[', '{', ' '])) {
-            return Err(format!("\"{target}\": a target such as omadm_client is expected"));
-        }
-        targets.sort_by_key(|(target, _)| std::cmp::Reverse(target.len()));
         Ok(Self { targets })
     }
 }

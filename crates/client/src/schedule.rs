@@ -12,6 +12,7 @@ use crate::orders;
 use crate::report::in_words;
 use crate::session::SessionError;
 use crate::wait::Stopped;
+use crate::watch::Sign;
 use omadm_core::account::InstalledAccount;
 use omadm_core::backoff;
 use omadm_core::bootstrap::sequence::{Next, RunResult};
@@ -24,6 +25,9 @@ use std::time::Duration;
 /// How long to wait before storage that failed is tried again.
 const STORAGE_PAUSE: Duration = Duration::from_secs(60);
 
+/// After so many seconds without a sign the next one counts as the first.
+const CALM: u64 = 3600;
+
 /// What a running client does when.
 #[derive(Debug)]
 pub struct Schedule {
@@ -31,10 +35,20 @@ pub struct Schedule {
     bootstrap: Option<Next>,
     /// What is to be heeded before the next session with a server whose last one broke off.
     troubles: BTreeMap<SrvId, Trouble>,
+    noticed: Noticed,
     /// What was logged as coming next.
     told: Option<Next>,
     /// Not before this time is storage tried again that failed.
     mend_at: Timestamp,
+}
+
+/// The signs of late.
+#[derive(Debug, Default)]
+struct Noticed {
+    /// When the methods were last gone through for a sign, or will be.
+    at: Timestamp,
+    /// How many came before it, each soon after the other.
+    signs: u32,
 }
 
 /// A session that broke off.
@@ -65,7 +79,13 @@ impl Schedule {
     /// The schedule of a client that starts.
     pub fn new() -> Self {
         let bootstrap = Some(Next { at: Timestamp::default(), why: "the client starts".to_owned() });
-        Self { bootstrap, troubles: BTreeMap::new(), told: None, mend_at: Timestamp::default() }
+        Self {
+            bootstrap,
+            troubles: BTreeMap::new(),
+            noticed: Noticed::default(),
+            told: None,
+            mend_at: Timestamp::default(),
+        }
     }
 
     /// Carries out what is due first. Where nothing is due: how long to wait, unless an order comes or the clock is set.
@@ -104,6 +124,18 @@ impl Schedule {
         }
     }
 
+    /// Has the methods gone through at once for a sign that one may give what it did not give before; the more signs come
+    /// in an hour, the later, since a card with a bad contact gives many.
+    pub fn notice(&mut self, sign: Sign, now: Timestamp) {
+        let Noticed { at: last, signs } = self.noticed;
+        if last <= now {
+            let signs = if now.since(last) < CALM { signs.saturating_add(1) } else { 0 };
+            let wait = if signs == 0 { 0 } else { (1 << signs.min(12)).min(CALM) };
+            self.noticed = Noticed { at: last.plus(wait).max(now), signs };
+        }
+        self.bootstrap = Some(Next { at: self.noticed.at, why: sign.to_string() });
+    }
+
     /// What is due first.
     pub fn next(&self, client: &Client, now: Timestamp) -> Option<(Next, Task)> {
         let bootstrap = self.bootstrap.clone().or_else(|| doubt(client, now)).map(|next| (next, Task::Bootstrap));
@@ -119,7 +151,8 @@ impl Schedule {
     fn heed_clock(&mut self, client: &mut Client) {
         let back = client.heed_clock();
         let nexts = self.bootstrap.iter_mut().chain(self.troubles.values_mut().map(|trouble| &mut trouble.next));
-        nexts.for_each(|next| next.at = Timestamp(next.at.0.saturating_sub(back)));
+        let times = nexts.map(|next| &mut next.at).chain([&mut self.mend_at]);
+        times.for_each(|at| *at = Timestamp(at.0.saturating_sub(back)));
     }
 
     /// Logs what comes next, once.
@@ -253,5 +286,29 @@ fn doubt(client: &Client, now: Timestamp) -> Option<Next> {
             Some(Next { at, why: format!("other accounts are looked for, if no session succeeds for {age}") })
         }
         None => Some(Next { at: now, why: "no account can be relied on".to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_sign_counts_at_once_and_many_signs_cost_little() {
+        let mut schedule = Schedule::new();
+        let due = |schedule: &Schedule| schedule.bootstrap.as_ref().map(|next| next.at.0);
+        let start = 1_000_000;
+        schedule.notice(Sign::Card, Timestamp(start));
+        assert_eq!(due(&schedule), Some(start));
+        schedule.notice(Sign::Card, Timestamp(start + 1));
+        assert_eq!(due(&schedule), Some(start + 2), "a card is exchanged");
+        let mut runs = std::collections::BTreeSet::new();
+        for second in 2..24 * 3600 {
+            schedule.notice(Sign::Card, Timestamp(start + second));
+            runs.extend(due(&schedule));
+        }
+        assert!(runs.len() < 40, "{} runs on a day of bad contact", runs.len());
+        schedule.notice(Sign::FactoryFile, Timestamp(start + 48 * 3600));
+        assert_eq!(due(&schedule), Some(start + 48 * 3600));
     }
 }

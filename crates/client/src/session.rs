@@ -1,12 +1,12 @@
 //! Carrying out what a session says (spec 3).
 
-use crate::bootstrap::{header_text, own_basic};
 use crate::client::Client;
+use crate::credentials::{Authorization, Credentials};
 use crate::state::SessionNote;
 use crate::trace::{Peer, Trace};
-use crate::transport::{Answer, CookieJar, Http, HttpError, PrivateHeaders, Request, Trust};
+use crate::transport::{Answer, CookieJar, Http, HttpError, Method, PrivateHeaders, Request, Trust};
 use crate::wait::Stopped;
-use omadm_core::account::{Credential, InstalledAccount};
+use omadm_core::account::InstalledAccount;
 use omadm_core::ids::SrvId;
 use omadm_core::mo::Tree;
 use omadm_core::package::{Alert, BOOTSTRAP_COMPLETE, CLIENT_INITIATED};
@@ -15,11 +15,9 @@ use omadm_core::session::MAX_SECONDS;
 use omadm_core::session::client::{
     ClientSession, HttpAnswer, HttpFailure, Input, Output, Report, Retry, SessionSetup, UploadMethod,
 };
-use omadm_core::web::{Basic, DEV_ID_HEADER, media, retry_after};
+use omadm_core::web::{DEV_ID_HEADER, media, retry_after};
 use omadm_tls::Anchors;
 use std::time::Duration;
-use ureq::http::Method;
-use zeroize::Zeroizing;
 
 /// The largest tree that a server can make, as it is in the state file, in bytes: half of what that may have, so that no
 /// server can be in the way of accounts and of what else has to be remembered.
@@ -75,12 +73,12 @@ impl Client {
             return Err(SessionError::Suspended(srv_id.clone()));
         }
         let account = &installed.account;
-        let authorization =
-            self.authorization(&installed).map_err(|why| SessionError::Credentials { srv_id: srv_id.clone(), why })?;
+        let credentials =
+            self.credentials(&installed).map_err(|why| SessionError::Credentials { srv_id: srv_id.clone(), why })?;
         let anchors = account.server_ca.clone().map_or(Anchors::System, Anchors::Pem);
         let trust = Trust::new(std::iter::once(account.srv_uri.origin()).chain(&account.origins));
         let http = self
-            .http(trust, anchors)
+            .http(trust, anchors, credentials.identity, false)
             .map_err(|error| SessionError::Anchors { srv_id: srv_id.clone(), why: error.to_string() })?;
         let reason = if installed.bootstrap_complete_due { BOOTSTRAP_COMPLETE } else { CLIENT_INITIATED };
         tracing::info!("opening a session with {srv_id} at {}", account.srv_uri.without_query());
@@ -97,7 +95,7 @@ impl Client {
             trace: self.trace.clone(),
             http,
             dev_id,
-            authorization: authorization.into(),
+            authorization: credentials.authorization,
             jar: CookieJar::default(),
         };
         Ok(self.drive(session, wire)?)
@@ -145,21 +143,13 @@ impl Client {
         }
     }
 
-    /// The Authorization header of an account. Without Auth/Trsp the device's own credentials are used, never none.
-    fn authorization(&self, installed: &InstalledAccount) -> Result<String, String> {
-        let basic = match &installed.account.trsp {
-            Some(Credential::Basic { user, password }) => Basic::new(user, password.clone()),
-            Some(
-                Credential::Digest { .. } | Credential::Psk { .. } | Credential::X509 { .. } | Credential::Aka { .. },
-            ) => {
-                return Err("its credentials are of a scheme that is not supported yet; Basic is".to_owned());
-            }
-            None => match &self.config.login {
-                Some(login) => return own_basic(&*self.world, login, &self.config.device.dev_id),
-                None => return Err("it brings no credentials, and bootstrap.secret_file is not configured".to_owned()),
-            },
-        };
-        header_text(&basic.map_err(|error| error.to_string())?)
+    /// What an account is used with. Without Auth/Trsp that is what the device itself has, never nothing.
+    fn credentials(&self, installed: &InstalledAccount) -> Result<Credentials, String> {
+        match (&installed.account.trsp, &self.config.login) {
+            (Some(credential), _) => Credentials::of_account(credential),
+            (None, Some(login)) => Credentials::own(&*self.world, login, &self.config.device.dev_id),
+            (None, None) => Err("it brings no credentials, and bootstrap.secret_file is not configured".to_owned()),
+        }
     }
 
     fn note_session(&mut self, srv_id: &SrvId, report: &Report) {
@@ -213,7 +203,7 @@ struct Wire {
     trace: Trace,
     http: Http,
     dev_id: String,
-    authorization: Zeroizing<String>,
+    authorization: Option<Authorization>,
     jar: CookieJar,
 }
 
@@ -225,10 +215,10 @@ impl Wire {
                 private.0.extend(self.jar.header(&url).map(|cookies| ("Cookie", cookies)));
                 let headers = vec![("Content-Type", content_type.to_owned()), ("Accept", media::REQUEST.to_owned())];
                 self.trace.package_sent(content_type, &body, &url);
-                let request = Request { method: Method::POST, url: url.clone(), headers, private, body: Some(body) };
+                let request = Request { method: Method::Post, url: url.clone(), headers, private, body: Some(body) };
                 let answer = self.http.exchange(request)?;
                 self.trace.package_came(answer.status, answer.header("content-type"), &answer.body);
-                for header in answer.headers.get_all("set-cookie").iter().filter_map(|value| value.to_str().ok()) {
+                for header in answer.headers.get_all("set-cookie") {
                     self.jar.take(&url, header);
                 }
                 Ok(answer)
@@ -237,15 +227,15 @@ impl Wire {
             Output::Fetch { url, accept, trusted: _ } => {
                 let headers = vec![("Accept", accept.to_owned())];
                 let private = self.private();
-                let request = Request { method: Method::GET, url: url.clone(), headers, private, body: None };
+                let request = Request { method: Method::Get, url: url.clone(), headers, private, body: None };
                 let answer = self.http.fetch(request);
                 self.trace.exchange(Peer::Repository, "HTTP GET", "GET", &url, &ending(&answer));
                 answer
             }
             Output::Upload { method, url, content_type, body, trusted: _ } => {
                 let method = match method {
-                    UploadMethod::Put => Method::PUT,
-                    UploadMethod::Post => Method::POST,
+                    UploadMethod::Put => Method::Put,
+                    UploadMethod::Post => Method::Post,
                 };
                 let headers = vec![("Content-Type", content_type.to_owned())];
                 let private = self.private();
@@ -260,7 +250,9 @@ impl Wire {
     }
 
     fn private(&self) -> PrivateHeaders {
-        PrivateHeaders(vec![(DEV_ID_HEADER, self.dev_id.clone()), ("Authorization", self.authorization.to_string())])
+        let mut headers = vec![(DEV_ID_HEADER, self.dev_id.clone())];
+        headers.extend(self.authorization.as_ref().map(|header| ("Authorization", header.0.to_string())));
+        PrivateHeaders(headers)
     }
 }
 

@@ -3,11 +3,10 @@
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -115,20 +114,19 @@ impl Stop {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ApartError> {
         let failed = |error: io::Error| ApartError::Failed(error.to_string());
-        let (sender, receiver) = sync_channel(1);
         // Closed by the thread's end, however that comes: then its end of the pair is readable.
         let (ended, running) = UnixStream::pair().map_err(failed)?;
         let thread = move || {
             let _running = running;
-            // Nobody may be waiting any more.
-            let _ = sender.send(work());
+            work()
         };
-        thread::Builder::new().name(name.to_owned()).spawn(thread).map_err(failed)?;
-        let result = || receiver.try_recv().map_err(|_| ApartError::Failed(format!("the thread {name} broke")));
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(thread).map_err(failed)?;
+        let result = || thread.join().map_err(|_| ApartError::Failed(format!("the thread {name} broke")));
         match self.wait_for(&ended, For::Input, limit) {
             Waited::Ready => result(),
             Waited::TimedOut => Err(ApartError::TimedOut),
-            Waited::Stopped => receiver.recv_timeout(grace).map_err(|_| ApartError::Stopped(Stopped)),
+            Waited::Stopped if is_readable(&ended, grace) => result(),
+            Waited::Stopped => Err(ApartError::Stopped(Stopped)),
         }
     }
 
@@ -148,6 +146,11 @@ impl Stop {
             }
         }
     }
+}
+
+/// Whether there is something to read within `limit`, also while the program is about to end.
+fn is_readable(fd: &UnixStream, limit: Duration) -> bool {
+    fd.set_read_timeout(Some(limit.max(Duration::from_millis(1)))).is_ok() && (&*fd).read(&mut [0]).is_ok()
 }
 
 #[cfg(test)]

@@ -83,7 +83,9 @@ impl Default for DeviceRights {
             (ddf::SCOMO, full),
             (ddf::DMACC, Rights::READ),
         ];
-        Self(table.into_iter().filter_map(|(moid, rights)| Some((moid.parse().ok()?, rights))).collect())
+        let mut all = BTreeMap::new();
+        all.extend(table.into_iter().filter_map(|(moid, rights)| Some((moid.parse().ok()?, rights))));
+        Self(all)
     }
 }
 

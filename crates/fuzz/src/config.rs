@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use omadm_client::config::{Config, ConfigError};
+use omadm_client::config::{Config, ConfigError, Login, Means};
 
 pub(crate) fn run(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
@@ -16,8 +16,9 @@ pub(crate) fn run(bytes: &[u8]) {
             if let Some(bootstrap) = &config.bootstrap {
                 assert!(bootstrap.url.clone().require_secure().is_ok());
             }
-            let user = config.login.as_ref().and_then(|login| login.user.as_deref());
-            assert!(user.is_none_or(|user| !user.contains(':')));
+            if let Some(Login { user: Some(user), means: Means::Password { .. } }) = &config.login {
+                assert!(!user.contains(':'));
+            }
             let _ = format!("{config:?}");
         }
         Err(error) => {

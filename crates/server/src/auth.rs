@@ -1,18 +1,23 @@
-//! Who sends a request, by HTTP Basic. Comparing takes the same time for known and unknown users.
+//! Who sends a request: by HTTP Basic, or by what the TLS connection proves. It is looked up at each request, so that
+//! what was withdrawn ends at once, on connections that are open and on resumed ones too. Comparing passwords takes the
+//! same time for known and unknown users.
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use omadm_core::ids::DevId;
 use omadm_core::secret::Secret;
 use omadm_core::web::{Basic, BasicError};
+use omadm_tls::{Peer, PeerCertificate};
 use sha2::{Digest, Sha256};
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Instant;
 use subtle::ConstantTimeEq;
 
 use crate::app::App;
+use crate::clock;
 use crate::keys::{KeyError, Place};
 use crate::problem::Refusal;
-use crate::store::{Credential, Device};
+use crate::store::{Credential, CredentialScheme, Device, StoreError};
 
 /// Failures of one address, whatever the users, are this many times those of one user.
 pub(crate) const USERS_OF_ADDRESS: u32 = 60;
@@ -22,14 +27,18 @@ pub(crate) const DECOY: Place<'static> = Place { table: "none", row: "decoy", co
 /// Who tries to authenticate: from where, and the SHA-256 of the user, which may be long.
 pub(crate) type Attempt = (IpAddr, [u8; 32]);
 
-/// What a request shows of its sender.
-pub(crate) enum Shown {
-    /// No Authorization header.
+/// What a request shows of its sender. A header Authorization comes before what TLS proves.
+pub(crate) enum Shown<'a> {
+    /// No Authorization header, and TLS proves nothing.
     Nothing,
     /// Something that is not Basic, or not readable.
     Unusable(&'static str),
     /// A user and a password.
     Basic(Basic),
+    /// The connection rests on the pre-shared key of this name; SHA-256 of it.
+    Psk(&'a str, &'a [u8; 32]),
+    /// The connection's client has the key of this certificate.
+    Certificate(&'a PeerCertificate),
 }
 
 /// Whom a request proves to be.
@@ -38,7 +47,8 @@ pub(crate) struct Proven {
     pub(crate) device: Option<Device>,
     /// The credential given out; absent for the enrolment secret.
     pub(crate) credential: Option<Credential>,
-    pub(crate) user: String,
+    /// What a session is bound to: the user of Basic, or the scheme, a colon and the name; a user holds no colon.
+    pub(crate) identity: String,
 }
 
 /// Where a device's enrolment secret is sealed.
@@ -51,12 +61,21 @@ pub(crate) fn credential_place(user: &str) -> Place<'_> {
     Place { table: "credential", row: user, column: "secret" }
 }
 
-/// Reads the Authorization header.
-pub(crate) fn shown(headers: &HeaderMap) -> Shown {
+/// Where a device's pre-shared key is sealed.
+pub(crate) fn psk_place(dev_id: &str) -> Place<'_> {
+    Place { table: "device", row: dev_id, column: "psk" }
+}
+
+/// Reads the Authorization header; without one, what TLS proves.
+pub(crate) fn shown<'a>(headers: &HeaderMap, peer: &'a Peer) -> Shown<'a> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (value, more) = (values.next(), values.next());
     match (value, more) {
-        (None, _) => Shown::Nothing,
+        (None, _) => match peer {
+            Peer::Anonymous => Shown::Nothing,
+            Peer::Psk { identity, key_digest } => Shown::Psk(identity, key_digest),
+            Peer::Certificate(certificate) => Shown::Certificate(certificate),
+        },
         (Some(_), Some(_)) => Shown::Unusable("the header Authorization is given twice"),
         (Some(value), None) => match value.to_str().map(Basic::parse) {
             Err(_) => Shown::Unusable("the header Authorization is not ASCII text"),
@@ -67,9 +86,76 @@ pub(crate) fn shown(headers: &HeaderMap) -> Shown {
     }
 }
 
-/// The device that enrols by these credentials; `None` if they are wrong.
-pub(crate) async fn enrolled(app: &App, remote: IpAddr, basic: &Basic) -> Result<Option<Device>, Refusal> {
+/// The device that enrols by what a request shows; `None` if it proves none.
+pub(crate) async fn enrolled(app: &App, remote: IpAddr, shown: &Shown<'_>) -> Result<Option<Device>, Refusal> {
+    match shown {
+        Shown::Nothing | Shown::Unusable(_) => Ok(None),
+        Shown::Basic(basic) => by_secret(app, remote, basic).await,
+        Shown::Psk(identity, digest) => by_psk(app, identity, digest).await,
+        Shown::Certificate(certificate) => by_certificate(app, certificate).await,
+    }
+}
+
+/// Whom a request proves in a session: the holder of a credential that was given out, or a device by what it enrols by,
+/// for accounts that hold no credentials. `None` if it proves nobody.
+pub(crate) async fn proven(app: &App, remote: IpAddr, shown: &Shown<'_>) -> Result<Option<Proven>, Refusal> {
+    let (identity, given, enrolled) = match shown {
+        Shown::Nothing | Shown::Unusable(_) => return Ok(None),
+        Shown::Basic(basic) => return proven_by_basic(app, remote, basic).await,
+        Shown::Psk(identity, digest) => {
+            let given = given_out(app, CredentialScheme::Psk, identity).await?;
+            let given = match given {
+                Some(credential) if is_key(app, credential_place(identity), &credential.secret, digest)? => {
+                    Some(credential)
+                }
+                Some(_) | None => None,
+            };
+            (format!("psk:{identity}"), given, by_psk(app, identity, digest).await?)
+        }
+        Shown::Certificate(certificate) => {
+            let name = hex(&certificate.key_digest);
+            let now = clock::now().0;
+            // The row says whether it was withdrawn, its dates whether it has ended.
+            let valid = (certificate.validity.from..=certificate.validity.until).contains(&now);
+            let given = given_out(app, CredentialScheme::X509, &name).await?.filter(|_| valid);
+            (format!("x509:{name}"), given, by_certificate(app, certificate).await?)
+        }
+    };
+    Ok(match (given, enrolled) {
+        (Some(credential), _) => {
+            Some(Proven { device: credential.device.clone(), credential: Some(credential), identity })
+        }
+        (None, Some(device)) => Some(Proven { device: Some(device), credential: None, identity }),
+        (None, None) => None,
+    })
+}
+
+/// The valid credential of this scheme and name.
+pub(crate) async fn given_out(
+    app: &App,
+    scheme: CredentialScheme,
+    name: &str,
+) -> Result<Option<Credential>, StoreError> {
+    Ok(app.store.credential(name).await?.filter(|credential| credential.scheme == scheme))
+}
+
+/// Lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+async fn by_secret(app: &App, remote: IpAddr, basic: &Basic) -> Result<Option<Device>, Refusal> {
     let attempt = begun(app, remote, basic.user())?;
+    // Whoever is wrong waits for one comparison, a look into the store and another comparison, whatever is remembered.
+    let remembered = app.store.remembered(basic.user());
+    let right = match &remembered {
+        Some((device, sealed)) => same(app, enrolment_place(device.dev_id.as_str()), sealed, basic.password())?,
+        None => as_if(app, basic)?,
+    };
+    if right {
+        ended(app, attempt, right);
+        return Ok(remembered.map(|(device, _)| device));
+    }
     let found = app.store.enrolled(basic.user()).await?;
     let right = match &found {
         Some((device, sealed)) => same(app, enrolment_place(device.dev_id.as_str()), sealed, basic.password())?,
@@ -79,11 +165,30 @@ pub(crate) async fn enrolled(app: &App, remote: IpAddr, basic: &Basic) -> Result
     Ok(found.filter(|_| right).map(|(device, _)| device))
 }
 
-/// Whom these credentials prove in a session: the holder of a credential that was given out, or a device by its
-/// enrolment secret, for accounts that hold no credentials. `None` if they are wrong.
-pub(crate) async fn proven(app: &App, remote: IpAddr, basic: &Basic) -> Result<Option<Proven>, Refusal> {
+/// TLS proved a key when the connection came up; it counts as long as it is this device's key.
+async fn by_psk(app: &App, identity: &str, digest: &[u8; 32]) -> Result<Option<Device>, Refusal> {
+    let Some((device, sealed)) = app.store.enrolled_by_psk(identity).await? else { return Ok(None) };
+    let right = is_key(app, psk_place(device.dev_id.as_str()), &sealed, digest)?;
+    Ok(right.then_some(device))
+}
+
+/// A pinned key, whatever the dates of its certificate: a device whose certificate ended is not to be stranded. Else the
+/// word of a device CA, for a device that is known here.
+async fn by_certificate(app: &App, certificate: &PeerCertificate) -> Result<Option<Device>, Refusal> {
+    if let Some(device) = app.store.enrolled_by_key(certificate.key_digest).await? {
+        return Ok(Some(device));
+    }
+    let named = certificate.device.as_deref().and_then(|name| name.parse::<DevId>().ok());
+    let valid = certificate.validity.until >= clock::now().0;
+    match named.filter(|_| valid) {
+        Some(dev_id) => Ok(app.store.device(&dev_id).await?),
+        None => Ok(None),
+    }
+}
+
+async fn proven_by_basic(app: &App, remote: IpAddr, basic: &Basic) -> Result<Option<Proven>, Refusal> {
     let attempt = begun(app, remote, basic.user())?;
-    let credential = app.store.credential(basic.user()).await?;
+    let credential = given_out(app, CredentialScheme::Basic, basic.user()).await?;
     let enrolled = app.store.enrolled(basic.user()).await?;
     let (right, device) = match (&credential, enrolled) {
         (Some(credential), _) => {
@@ -100,7 +205,7 @@ pub(crate) async fn proven(app: &App, remote: IpAddr, basic: &Basic) -> Result<O
     if !right {
         return Ok(None);
     }
-    Ok(Some(Proven { device, credential, user: basic.user().to_owned() }))
+    Ok(Some(Proven { device, credential, identity: basic.user().to_owned() }))
 }
 
 /// Each attempt counts as a failure until it is known to be none.
@@ -124,7 +229,7 @@ fn ended(app: &App, attempt: Attempt, right: bool) {
 }
 
 /// An IPv6 sender owns a whole /64.
-fn block(remote: IpAddr) -> IpAddr {
+pub(crate) fn block(remote: IpAddr) -> IpAddr {
     match remote {
         IpAddr::V4(_) => remote,
         IpAddr::V6(address) => match address.to_ipv4_mapped() {
@@ -138,6 +243,12 @@ fn block(remote: IpAddr) -> IpAddr {
 fn as_if(app: &App, basic: &Basic) -> Result<bool, KeyError> {
     same(app, DECOY, &app.decoy, basic.password())?;
     Ok(false)
+}
+
+/// Whether what is sealed is the key of this digest.
+fn is_key(app: &App, place: Place<'_>, sealed: &[u8], digest: &[u8; 32]) -> Result<bool, KeyError> {
+    let key = app.keys.open_sealed(place, sealed)?;
+    Ok(bool::from(Sha256::digest(key.expose()).as_slice().ct_eq(digest)))
 }
 
 /// Digests are compared, so that not even the length of a secret shows.

@@ -8,21 +8,22 @@ use axum::body::Body;
 use axum::response::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode, request::Parts};
+use omadm_core::account::Credential;
 use omadm_core::reason::Method;
 use omadm_core::secret::Secret;
 use omadm_core::web::negotiate;
 use std::time::Instant;
 
 use crate::app::App;
-use crate::auth::credential_place;
+use crate::auth::{block, credential_place, hex};
 use crate::clock;
 use crate::device_port::{Answered, Case};
 use crate::problem::Refusal;
 use crate::profile::{Profile, Scheme};
 use crate::random;
-use crate::store::NewCredential;
+use crate::store::{CredentialScheme, Device, NewCredential};
 
-pub(crate) use decision::{Decision, Grant, decide};
+pub(crate) use decision::{Decision, decide};
 pub(crate) use facts::{Facts, Identity};
 use rendering::{Filling, Form};
 
@@ -36,8 +37,8 @@ pub(crate) async fn answer(app: &App, case: &mut Case, request: &Parts) -> Resul
     let facts = Facts::gather(app, case, request).await?;
     let profiles = app.profiles.all(app.store.as_ref()).await?;
     match decide(&facts, &profiles, app.config.bootstrap.anonymous) {
-        Decision::Release { profile, grant, why } => {
-            let body = release(app, &facts, &profile, &grant, form).await?;
+        Decision::Release { profile, why } => {
+            let body = release(app, case, &facts, &profile, form)?;
             Ok(Answered { response: message(form, body), code: "message", why })
         }
         Decision::Nothing { why } => Ok(Answered { response: nothing(), code: "nothing", why }),
@@ -49,34 +50,77 @@ pub(crate) async fn answer(app: &App, case: &mut Case, request: &Parts) -> Resul
     }
 }
 
-/// A credential that is made for one device, card or file, and its row for the store.
+/// A credential that is made for one device, card or file, and its row for the store; none if the scheme is none.
 pub(crate) fn new_credential(
     app: &App,
     profile: &Profile,
-    device: Option<i64>,
+    scheme: Scheme,
+    device: Option<&Device>,
     source: Method,
     label: String,
-) -> Result<(Filling, NewCredential), Refusal> {
-    let (user, password) = (random::name()?, random::token()?);
+) -> Result<(Filling, Option<NewCredential>), Refusal> {
+    let Some(made) = Made::new(app, scheme, device)? else { return Ok((filling(app), None)) };
     let row = NewCredential {
-        secret: app.keys.seal(credential_place(&user), password.as_bytes())?,
-        user: user.clone(),
-        device,
+        scheme: made.scheme,
+        user: made.name,
+        secret: made.sealed,
+        device: device.map(|device| device.id),
         source,
         label,
         profile: profile.name.clone(),
         srv_id: profile.template.srv_id().to_owned(),
         at: clock::now(),
     };
-    Ok((Filling { basic: Some((user, Secret::from(&*password))), ..filling(app) }, row))
+    Ok((Filling { credential: Some(made.credential), ..filling(app) }, Some(row)))
+}
+
+/// A fresh credential: as the device gets it, and as it is kept.
+struct Made {
+    credential: Credential,
+    scheme: CredentialScheme,
+    name: String,
+    sealed: Vec<u8>,
+}
+
+impl Made {
+    fn new(app: &App, scheme: Scheme, device: Option<&Device>) -> Result<Option<Self>, Refusal> {
+        let name = random::name()?;
+        let seal = |secret: &Secret| app.keys.seal(credential_place(&name), secret.expose());
+        Ok(match scheme {
+            Scheme::None => None,
+            Scheme::Basic => {
+                let password = Secret::from(&*random::token()?);
+                let sealed = seal(&password)?;
+                let credential = Credential::Basic { user: name.clone(), password };
+                Some(Self { credential, scheme: CredentialScheme::Basic, name, sealed })
+            }
+            Scheme::Psk => {
+                let key = Secret::new(random::bytes::<32>()?.to_vec());
+                let sealed = seal(&key)?;
+                let credential = Credential::Psk { identity: name.clone(), key };
+                Some(Self { credential, scheme: CredentialScheme::Psk, name, sealed })
+            }
+            Scheme::X509 => {
+                // The name is for people; what counts is the key, which is bound to its device in the store.
+                let subject = device.map(|device| device.dev_id.as_str()).filter(|dev_id| dev_id.len() <= 64);
+                let issued = app
+                    .device_ca
+                    .issue(subject.unwrap_or(&name), clock::now())
+                    .map_err(|error| Refusal::failed("the certificate cannot be made", &error))?;
+                let credential = Credential::X509 { chain: issued.chain, key: issued.key };
+                let name = hex(&issued.key_digest);
+                Some(Self { credential, scheme: CredentialScheme::X509, name, sealed: Vec::new() })
+            }
+        })
+    }
 }
 
 /// What every message of this server is filled with.
 pub(crate) fn filling(app: &App) -> Filling {
-    Filling { server: app.public.clone(), anchors: app.anchors.clone(), basic: None }
+    Filling { server: app.public.clone(), anchors: app.certificates.anchors(), credential: None }
 }
 
-async fn release(app: &App, facts: &Facts, profile: &Profile, grant: &Grant, form: Form) -> Result<Vec<u8>, Refusal> {
+fn release(app: &App, case: &mut Case, facts: &Facts, profile: &Profile, form: Form) -> Result<Vec<u8>, Refusal> {
     let device = match &facts.identity {
         Identity::Enrolled(device) => {
             app.messages
@@ -84,18 +128,19 @@ async fn release(app: &App, facts: &Facts, profile: &Profile, grant: &Grant, for
                 .map_err(|seconds| Refusal::slow_down(seconds, format!("it asks too often; {seconds} s to wait")))?;
             Some(device)
         }
-        Identity::Nobody | Identity::Unproven { .. } => None,
-    };
-    match (grant, device) {
-        (Grant::Basic, Some(device)) => {
-            let (filling, row) = new_credential(app, profile, Some(device.id), Method::BootstrapServer, String::new())?;
-            let body = rendered(profile, form, &filling)?;
-            // Stored before it is sent: what the device holds is always valid.
-            app.store.give_out(row).await?;
-            Ok(body)
+        Identity::Nobody | Identity::Unproven { .. } => {
+            app.strangers.take(block(case.remote), Instant::now()).map_err(|seconds| {
+                let why = format!("too many messages for anyone went to this address; {seconds} s to wait");
+                Refusal::slow_down(seconds, why)
+            })?;
+            None
         }
-        (Grant::Basic | Grant::Nothing, _) => rendered(profile, form, &filling(app)),
-    }
+    };
+    let Some(device) = device else { return rendered(profile, form, &filling(app)) };
+    let (scheme, source) = (profile.credentials, Method::BootstrapServer);
+    let (filling, row) = new_credential(app, profile, scheme, Some(device), source, String::new())?;
+    case.gives = row;
+    rendered(profile, form, &filling)
 }
 
 fn rendered(profile: &Profile, form: Form, filling: &Filling) -> Result<Vec<u8>, Refusal> {
@@ -117,12 +162,4 @@ fn nothing() -> Response {
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
-}
-
-/// Which credentials a profile's message takes.
-pub(crate) fn grant_of(profile: &Profile) -> Grant {
-    match profile.credentials {
-        Scheme::Basic => Grant::Basic,
-        Scheme::None => Grant::Nothing,
-    }
 }

@@ -48,6 +48,8 @@ pub struct Config {
     pub hosts: Vec<String>,
     /// The operator's certificate; without it the server makes a CA and a certificate of its own.
     pub tls: Option<TlsFiles>,
+    /// CAs in PEM whose certificates say by their common name which device it is; relative to the configuration file.
+    pub device_ca: Option<PathBuf>,
     /// The bootstrap endpoint.
     pub bootstrap: BootstrapConfig,
     /// Bounds on what a peer can cost.
@@ -95,10 +97,14 @@ pub struct Limits {
     pub body: Duration,
     /// How many connections may be open at each port.
     pub connections: u32,
+    /// How many of them at the device port from one address (IPv6: one /64).
+    pub connections_per_address: u32,
     /// Failed attempts to authenticate in a minute, for one user from one address.
     pub failures_per_minute: u32,
     /// Bootstrap Messages given to one device in a minute.
     pub messages_per_minute: u32,
+    /// Bootstrap Messages for anyone that go to one address (IPv6: one /64) in a minute.
+    pub anonymous_per_minute: u32,
 }
 
 /// How long records of requests are kept.
@@ -123,8 +129,10 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = files::read(path)?.ok_or_else(|| ConfigError::Missing { path: path.to_owned() })?;
         let mut config = Self::parse(&text).map_err(|text| ConfigError::Invalid { path: path.to_owned(), text })?;
-        if let (Some(tls), Some(folder)) = (&mut config.tls, path.parent()) {
-            for file in [Some(&mut tls.cert), Some(&mut tls.key), tls.ca.as_mut()].into_iter().flatten() {
+        if let Some(folder) = path.parent() {
+            let of_tls =
+                config.tls.iter_mut().flat_map(|tls| [Some(&mut tls.cert), Some(&mut tls.key), tls.ca.as_mut()]);
+            for file in of_tls.flatten().chain(config.device_ca.as_mut()) {
                 *file = folder.join(&*file);
             }
         }
@@ -137,6 +145,8 @@ impl Config {
         for (key, value, range) in [
             ("limits.max_body", u64::from(limits.max_body), 1024..=1 << 20),
             ("limits.connections", limits.connections.into(), 1..=1_000_000),
+            ("limits.connections_per_address", limits.connections_per_address.into(), 1..=1_000_000),
+            ("limits.anonymous_per_minute", limits.anonymous_per_minute.into(), 1..=100_000),
             ("limits.failures_per_minute", limits.failures_per_minute.into(), 1..=100_000),
             ("limits.messages_per_minute", limits.messages_per_minute.into(), 1..=100_000),
             ("retention.per_device", config.retention.per_device.into(), 1..=10_000),
@@ -169,6 +179,7 @@ impl Default for Config {
             public_url: None,
             hosts: ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec(),
             tls: None,
+            device_ca: None,
             bootstrap: BootstrapConfig::default(),
             limits: Limits::default(),
             retention: Retention::default(),
@@ -190,8 +201,10 @@ impl Default for Limits {
             header: Duration::from_secs(10),
             body: Duration::from_secs(60),
             connections: 4096,
+            connections_per_address: 1024,
             failures_per_minute: 10,
             messages_per_minute: 60,
+            anonymous_per_minute: 60,
         }
     }
 }
@@ -240,6 +253,7 @@ mod tests {
             admin = "127.0.0.1:9000"
             public_url = "https://dm.example"
             hosts = ["dm.example"]
+            device_ca = "devices.pem"
             [tls]
             cert = "c.pem"
             key = "k.pem"
@@ -253,6 +267,8 @@ mod tests {
             header = "5s"
             body = "1m"
             connections = 10
+            connections_per_address = 5
+            anonymous_per_minute = 6
             failures_per_minute = 3
             messages_per_minute = 4
             [retention]

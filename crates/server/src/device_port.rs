@@ -6,26 +6,31 @@ use http::header::ALLOW;
 use http::{HeaderMap, Method, Request, StatusCode};
 use omadm_core::ids::DevId;
 use omadm_core::web::DEV_ID_HEADER;
+use omadm_tls::Peer;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::app::App;
 use crate::body::header;
 use crate::clock;
-use crate::load::Seat;
 use crate::problem::Refusal;
-use crate::store::{Endpoint, Record};
+use crate::seats::Seat;
+use crate::store::{Endpoint, Entry, NewCredential, Record};
 use crate::{bootstrap, data, dm};
 
 /// What turns out about a request while it is answered.
 #[derive(Debug)]
 pub(crate) struct Case {
     pub(crate) remote: IpAddr,
+    /// What the connection proves.
+    pub(crate) peer: Arc<Peer>,
     /// The device that proved to be the sender.
     pub(crate) device: Option<i64>,
     /// The DevID that it names, proven or not.
     pub(crate) dev_id: Option<String>,
-    seat: Option<Seat>,
+    /// The credential that the answer gives out: stored before it is sent, together with the record.
+    pub(crate) gives: Option<NewCredential>,
+    seat: Option<Seat<i64>>,
 }
 
 impl Case {
@@ -45,9 +50,9 @@ pub(crate) struct Answered {
 }
 
 /// Answers a request and records it.
-pub(crate) async fn answer(app: Arc<App>, remote: IpAddr, request: Request<Body>) -> Response {
+pub(crate) async fn answer(app: Arc<App>, remote: IpAddr, peer: Arc<Peer>, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
-    let mut case = Case { remote, device: None, dev_id: claimed(&parts.headers), seat: None };
+    let mut case = Case { remote, peer, device: None, dev_id: claimed(&parts.headers), gives: None, seat: None };
     let path = parts.uri.path();
     let (endpoint, result) = match path {
         "/bootstrap" if parts.method == Method::GET => {
@@ -68,10 +73,9 @@ pub(crate) async fn answer(app: Arc<App>, remote: IpAddr, request: Request<Body>
     };
     // Neither path nor query: they may hold a token or an identity. Anybody can send junk, and a log is not bounded.
     let status = response.status().as_u16();
-    match case.device {
-        Some(_) => tracing::info!(endpoint = endpoint.as_str(), status, code, %remote, "answered"),
-        None => tracing::debug!(endpoint = endpoint.as_str(), status, code, %remote, "answered a stranger"),
-    }
+    // The record tells people; a line for each request would cost more than the request.
+    let known = case.device.is_some();
+    tracing::debug!(endpoint = endpoint.as_str(), status, code, %remote, known, "answered");
     let record = Record {
         at: clock::now(),
         endpoint,
@@ -82,7 +86,13 @@ pub(crate) async fn answer(app: Arc<App>, remote: IpAddr, request: Request<Body>
         code: code.to_owned(),
         detail: why,
     };
-    app.recorder.record(record).await;
+    let gives = case.gives.take();
+    let has_to_be_kept = gives.is_some();
+    if !app.recorder.keep(Entry { record, gives }).await && has_to_be_kept {
+        // What the device holds is always valid: a credential that is not stored is not sent.
+        return Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "server", "the server failed; its log says why")
+            .into_response();
+    }
     response
 }
 
@@ -99,7 +109,7 @@ pub(crate) async fn broken(app: &App, remote: IpAddr, code: &str, why: String) {
         code: code.to_owned(),
         detail: why,
     };
-    app.recorder.record(record).await;
+    app.recorder.keep(record.into()).await;
 }
 
 /// The DevID in the header, so that a request that is refused before anything else is shown with it too.

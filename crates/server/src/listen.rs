@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use omadm_tls::{ServerContext, TlsError};
+use omadm_tls::{Peer, ServerContext, TlsError};
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::IpAddr;
@@ -21,8 +21,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::auth::block;
 use crate::config::Limits;
 use crate::problem::Refusal;
+use crate::seats::Seats;
 use crate::stall::Unstalled;
 
 /// The largest head of a request, in bytes.
@@ -37,7 +39,12 @@ const BREATHER: Duration = Duration::from_millis(100);
 /// What answers the requests of a port.
 pub(crate) trait Site: Send + Sync + 'static {
     /// Answers a request.
-    fn answer(self: Arc<Self>, remote: IpAddr, request: Request<Body>) -> impl Future<Output = Response> + Send;
+    fn answer(
+        self: Arc<Self>,
+        remote: IpAddr,
+        peer: Arc<Peer>,
+        request: Request<Body>,
+    ) -> impl Future<Output = Response> + Send;
     /// Takes note of a connection that never brought a request.
     fn broken(&self, remote: IpAddr, code: &'static str, why: String) -> impl Future<Output = ()> + Send;
 }
@@ -45,9 +52,11 @@ pub(crate) trait Site: Send + Sync + 'static {
 /// A port.
 pub(crate) struct Port<S> {
     pub(crate) listener: TcpListener,
-    /// Without it the port speaks plain HTTP.
-    pub(crate) tls: Option<ServerContext>,
+    /// Without it the port speaks plain HTTP. What it holds is for connections that come from then on.
+    pub(crate) tls: Option<watch::Receiver<ServerContext>>,
     pub(crate) limits: Limits,
+    /// Connections of each address, IPv6 of each /64.
+    pub(crate) addresses: Seats<IpAddr>,
     pub(crate) site: Arc<S>,
     /// Turns true when the server is to stop.
     pub(crate) stop: watch::Receiver<bool>,
@@ -74,16 +83,21 @@ impl<S: Site> Port<S> {
             };
             match accepted {
                 (Ok(permit), Ok((stream, address))) => {
+                    let remote = address.ip().to_canonical();
+                    let Some(seat) = self.addresses.take(block(remote)) else {
+                        tracing::debug!(%remote, "it has too many connections already");
+                        continue;
+                    };
                     let connection = Connection {
-                        remote: address.ip().to_canonical(),
-                        tls: self.tls.clone(),
+                        remote,
+                        tls: self.tls.as_ref().map(|tls| tls.borrow().clone()),
                         limits: self.limits.clone(),
                         site: Arc::clone(&self.site),
                         stop: self.stop.clone(),
                     };
                     connections.spawn(async move {
                         connection.run(stream).await;
-                        drop(permit);
+                        drop((permit, seat));
                     });
                 }
                 (_, Err(error)) => {
@@ -102,11 +116,10 @@ impl<S: Site> Connection<S> {
     async fn run(self, stream: TcpStream) {
         let _ = stream.set_nodelay(true);
         match &self.tls {
-            None => self.http(stream).await,
-            // Identities by certificate come later; until then it is only asked for.
+            None => self.http(stream, Peer::Anonymous).await,
             Some(context) => match self.unless_stopped(context.accept(stream, self.limits.handshake)).await {
                 None => {}
-                Some(Ok((stream, _peer))) => self.http(stream).await,
+                Some(Ok((stream, peer))) => self.http(stream, peer).await,
                 Some(Err(TlsError::Io { source, .. })) => {
                     tracing::debug!(error = %source, "gone before the TLS handshake")
                 }
@@ -132,12 +145,14 @@ impl<S: Site> Connection<S> {
         }
     }
 
-    async fn http<I: AsyncRead + AsyncWrite + Unpin>(&self, stream: I) {
+    async fn http<I: AsyncRead + AsyncWrite + Unpin>(&self, stream: I, peer: Peer) {
+        let peer = Arc::new(peer);
         let answered = AtomicBool::new(false);
         let service = service_fn(|request: Request<Incoming>| {
             answered.store(true, Ordering::Relaxed);
             // On its own task: a request that was begun is finished and recorded, even if its sender is gone.
-            let answer = tokio::spawn(Arc::clone(&self.site).answer(self.remote, request.map(Body::new)));
+            let site = Arc::clone(&self.site);
+            let answer = tokio::spawn(site.answer(self.remote, Arc::clone(&peer), request.map(Body::new)));
             async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|error| failed(&error))) }
         });
         let mut connection = pin!(

@@ -73,6 +73,11 @@ impl Refusal {
         self.why.as_deref().unwrap_or(&self.detail)
     }
 
+    /// 500, for a step that failed in the server itself.
+    pub(crate) fn failed(detail: &'static str, error: &dyn std::error::Error) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server", detail).because(error.to_string())
+    }
+
     fn internal(error: &dyn std::error::Error) -> Self {
         tracing::error!(%error, "a request failed in the server itself");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server", "the server failed; its log says why")
@@ -98,7 +103,11 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Conflict(detail) => Self::new(StatusCode::CONFLICT, "conflict", detail),
-            StoreError::Corrupt(_) | StoreError::Database(_) | StoreError::Migration(_) => Self::internal(&error),
+            StoreError::Corrupt(_)
+            | StoreError::Database(_)
+            | StoreError::Batch(_)
+            | StoreError::Broken
+            | StoreError::Migration(_) => Self::internal(&error),
         }
     }
 }

@@ -22,5 +22,7 @@ pub(crate) fn token() -> Result<String, NoRandomness> {
 
 /// A name of 96 random bits, in lower-case hexadecimal digits.
 pub(crate) fn name() -> Result<String, NoRandomness> {
-    Ok(bytes::<12>()?.iter().map(|byte| format!("{byte:02x}")).collect())
+    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let digit = |value: u8| DIGITS[usize::from(value & 15)];
+    Ok(bytes::<12>()?.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect())
 }

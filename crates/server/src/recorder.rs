@@ -1,20 +1,20 @@
-//! Records of requests on their way to the store: many in one transaction, each waited for by its request.
+//! What requests leave behind, on its way to the store: many in one transaction, each waited for by its request.
 
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::store::{Record, Store};
+use crate::store::{Entry, Store};
 
-/// How many records may wait; requests beyond wait in line.
+/// How many entries may wait; requests beyond wait in line.
 const QUEUE: usize = 1024;
-/// How many records go into one transaction.
+/// How many entries go into one transaction.
 const BATCH: usize = 256;
 
-type Entry = (Record, oneshot::Sender<()>);
+type Waiting = (Entry, oneshot::Sender<bool>);
 
-/// Where requests leave their records.
+/// Where requests leave their records, and the credentials that their answers give out.
 #[derive(Clone)]
-pub(crate) struct Recorder(mpsc::Sender<Entry>);
+pub(crate) struct Recorder(mpsc::Sender<Waiting>);
 
 impl Recorder {
     /// Starts the writer; it ends when the last recorder is dropped.
@@ -24,24 +24,35 @@ impl Recorder {
         Self(sender)
     }
 
-    /// Records a request, and returns when it is stored.
-    pub(crate) async fn record(&self, record: Record) {
+    /// Keeps what a request leaves behind. Returns when it is stored: whether it is.
+    pub(crate) async fn keep(&self, entry: Entry) -> bool {
         let (done, stored) = oneshot::channel();
-        if self.0.send((record, done)).await.is_ok() {
-            let _ = stored.await;
-        }
+        self.0.send((entry, done)).await.is_ok() && stored.await.unwrap_or(false)
     }
 }
 
-async fn write(store: Arc<dyn Store>, mut receiver: mpsc::Receiver<Entry>) {
-    let mut batch: Vec<Entry> = Vec::new();
+async fn write(store: Arc<dyn Store>, mut receiver: mpsc::Receiver<Waiting>) {
+    let mut batch: Vec<Waiting> = Vec::new();
     while receiver.recv_many(&mut batch, BATCH).await > 0 {
-        let (records, waiting): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
-        if let Err(error) = store.record(records).await {
-            tracing::error!(%error, "requests could not be recorded");
-        }
+        let (entries, waiting): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+        let results = match store.keep(entries).await {
+            Ok(results) => results,
+            Err(error) => {
+                tracing::error!(%error, "requests could not be recorded");
+                Vec::new()
+            }
+        };
+        let mut results = results.into_iter();
         for done in waiting {
-            let _ = done.send(());
+            let kept = match results.next() {
+                Some(Ok(())) => true,
+                Some(Err(error)) => {
+                    tracing::error!(%error, "a request could not be recorded");
+                    false
+                }
+                None => false,
+            };
+            let _ = done.send(kept);
         }
     }
 }

@@ -4,7 +4,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use http::Request;
-use omadm_tls::ContextError;
+use omadm_tls::{ContextError, Peer};
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -12,22 +12,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
 
 use crate::app::App;
 use crate::auth::{DECOY, USERS_OF_ADDRESS};
+use crate::certificates::{self, Certificates, Renewal, Wish};
 use crate::config::{Config, Limits};
 use crate::files::{self, FileError, Folder};
 use crate::keys::{KeyError, Keys};
 use crate::limiter::Limiter;
 use crate::listen::{Port, Site};
 use crate::load::Load;
-use crate::pki::{self, PkiError};
+use crate::pki::{self, DeviceCa, PkiError};
 use crate::profile::Profiles;
 use crate::random::{self, NoRandomness};
 use crate::recorder::Recorder;
+use crate::seats::Seats;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Store, StoreError};
 use crate::{admin, clock, descriptors, device_port};
@@ -85,6 +88,9 @@ pub enum StartError {
     /// The certificate cannot be used for TLS.
     #[error("the server's certificate: {0}")]
     Tls(#[from] ContextError),
+    /// A runtime of one thread: waiting for a pre-shared key would stop everything.
+    #[error("the server needs a runtime of several threads")]
+    Runtime,
     /// No random bytes.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
@@ -118,6 +124,7 @@ pub struct RunningServer {
     /// The certificate of the own CA; absent with the operator's certificate.
     pub ca_file: Option<PathBuf>,
     stop: watch::Sender<bool>,
+    reload: mpsc::Sender<Wish>,
     tasks: Vec<JoinHandle<()>>,
     _folder: Folder,
 }
@@ -129,6 +136,9 @@ impl Server {
     /// See [`StartError`]; nothing runs then.
     pub async fn start(options: ServeOptions) -> Result<RunningServer, StartError> {
         let ServeOptions { data, config, device, admin } = options;
+        if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+            return Err(StartError::Runtime);
+        }
         let folder = Folder::take(&data)?;
         let database = data.join(DATABASE);
         // The files beside it take over its mode.
@@ -140,8 +150,8 @@ impl Server {
         );
         let keys = Keys::open(&data, store.as_ref()).await?;
         let token = admin_token(&data)?;
-        let certificates = pki::load(&data, &config, clock::now())?;
-        let context = pki::context(&certificates.chain, &certificates.key)?;
+        let loaded = pki::load(&data, &config, clock::now())?;
+        let device_ca = DeviceCa::open(&data, clock::now())?;
         let (device_listener, device_addr) = listen(device.unwrap_or(config.device)).await?;
         let plain = match config.plain {
             Some(address) => Some(listen(address).await?),
@@ -160,36 +170,45 @@ impl Server {
             profiles: Profiles::default(),
             recorder: Recorder::start(Arc::clone(&store)),
             public: public.clone(),
-            anchors: certificates.anchors,
+            certificates: Certificates::new(&loaded, clock::now()),
+            device_ca,
             failures: Limiter::new(limits.failures_per_minute),
             failures_of_address: Limiter::new(limits.failures_per_minute.saturating_mul(USERS_OF_ADDRESS)),
             messages: Limiter::new(limits.messages_per_minute),
+            strangers: Limiter::new(limits.anonymous_per_minute),
             load: Load::new(),
             store,
             config,
         });
         let (stop, stopped) = watch::channel(false);
+        let resumptions = certificates::resumptions();
+        let (device_context, device_tls) = watch::channel(certificates::device_context(&loaded, &app, &resumptions)?);
+        let (admin_context, admin_tls) = watch::channel(certificates::admin_context(&loaded)?);
         // Plain HTTP never leaves the machine.
-        let admin_tls = (!admin_addr.ip().is_loopback()).then(|| context.clone());
+        let admin_tls = (!admin_addr.ip().is_loopback()).then_some(admin_tls);
         let scheme = if admin_tls.is_some() { "https" } else { "http" };
         let admin_site = AdminSite(admin::router(Arc::clone(&app), &token, admin_tls.is_some()));
         let device_site = Arc::new(DeviceSite(Arc::clone(&app)));
         // A proxy has its own bound; both together stay within the descriptors that there are.
         let of_devices = if plain.is_some() { (shares.device / 2).max(1) } else { shares.device };
-        let device_port = |listener, tls| Port {
+        // Behind a proxy all have its address.
+        let of_address = |tls: bool| if tls { limits.connections_per_address } else { of_devices };
+        let device_port = |listener, tls: Option<_>| Port {
             listener,
+            addresses: Seats::new(of_address(tls.is_some())),
             tls,
             limits: Limits { connections: of_devices, ..limits.clone() },
             site: Arc::clone(&device_site),
             stop: stopped.clone(),
         };
         let plain_addr = plain.as_ref().map(|(_, address)| *address);
-        let device_ports: Vec<_> = std::iter::once(device_port(device_listener, Some(context)))
+        let device_ports: Vec<_> = std::iter::once(device_port(device_listener, Some(device_tls)))
             .chain(plain.map(|(listener, _)| device_port(listener, None)))
             .collect();
         let admin_port = Port {
             listener: admin_listener,
             tls: admin_tls,
+            addresses: Seats::new(shares.admin),
             limits: Limits { connections: shares.admin, ..limits.clone() },
             site: Arc::new(admin_site),
             stop: stopped.clone(),
@@ -197,7 +216,24 @@ impl Server {
         let admin_url = format!("{scheme}://{admin_addr}");
         files::write(&data.join(ADMIN_URL), &format!("{admin_url}\n"), 0o644)?;
         let own_ca = app.config.tls.is_none();
-        let mut tasks = vec![tokio::spawn(admin_port.serve()), tokio::spawn(sweep(app, stopped))];
+        let read = certificates::stamps(&loaded.files);
+        let renewal = Renewal {
+            folder: data.clone(),
+            config: app.config.clone(),
+            app: Arc::clone(&app),
+            device: device_context,
+            admin: admin_context,
+            resumptions,
+            seen: read.clone(),
+            read,
+            loaded,
+        };
+        let (reload, wishes) = mpsc::channel(1);
+        let mut tasks = vec![
+            tokio::spawn(admin_port.serve()),
+            tokio::spawn(renewal.run(wishes, stopped.clone())),
+            tokio::spawn(sweep(app, stopped)),
+        ];
         tasks.extend(device_ports.into_iter().map(|port| tokio::spawn(port.serve())));
         tracing::info!(device = %device_addr, admin = %admin_addr, "serving");
         Ok(RunningServer {
@@ -209,6 +245,7 @@ impl Server {
             admin_token_file: data.join(TOKEN),
             ca_file: own_ca.then(|| data.join("ca.pem")),
             stop,
+            reload,
             tasks,
             _folder: folder,
         })
@@ -216,6 +253,15 @@ impl Server {
 }
 
 impl RunningServer {
+    /// Reads the files of certificates and keys anew at once, which else happens within seconds of a change. What cannot
+    /// be used changes nothing, and is told in the log and on the overview page.
+    pub async fn reload(&self) {
+        let (done, finished) = oneshot::channel();
+        if self.reload.send(done).await.is_ok() {
+            let _ = finished.await;
+        }
+    }
+
     /// Takes no further connection, lets requests under way end, and returns when all is done.
     pub async fn shutdown(mut self) {
         let _ = self.stop.send(true);
@@ -228,8 +274,13 @@ impl RunningServer {
 struct DeviceSite(Arc<App>);
 
 impl Site for DeviceSite {
-    fn answer(self: Arc<Self>, remote: IpAddr, request: Request<Body>) -> impl Future<Output = Response> + Send {
-        device_port::answer(Arc::clone(&self.0), remote, request)
+    fn answer(
+        self: Arc<Self>,
+        remote: IpAddr,
+        peer: Arc<Peer>,
+        request: Request<Body>,
+    ) -> impl Future<Output = Response> + Send {
+        device_port::answer(Arc::clone(&self.0), remote, peer, request)
     }
 
     async fn broken(&self, remote: IpAddr, code: &'static str, why: String) {
@@ -240,7 +291,7 @@ impl Site for DeviceSite {
 struct AdminSite(Router);
 
 impl Site for AdminSite {
-    async fn answer(self: Arc<Self>, _remote: IpAddr, request: Request<Body>) -> Response {
+    async fn answer(self: Arc<Self>, _remote: IpAddr, _peer: Arc<Peer>, request: Request<Body>) -> Response {
         match self.0.clone().oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},

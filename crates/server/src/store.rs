@@ -26,6 +26,12 @@ pub enum StoreError {
     /// The database failed.
     #[error("the database failed: {0}")]
     Database(#[from] sqlx::Error),
+    /// The same, where many requests are written at once.
+    #[error("the database failed: {0}")]
+    Batch(#[from] rusqlite::Error),
+    /// The thread that writes broke.
+    #[error("writing to the database broke off")]
+    Broken,
     /// The database was written by another version, or cannot be brought to this one.
     #[error("the database cannot be brought to this version: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
@@ -50,7 +56,7 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Removes a profile; false if there is none.
     fn remove_profile<'a>(&'a self, name: &'a str) -> Answer<'a, bool>;
 
-    /// Adds a device, or gives a device that is known already this user and secret.
+    /// Adds a device, or has a device that is known already enrol by these means and no others.
     fn add_device(&self, device: NewDevice) -> Answer<'_, Device>;
     /// A device by its DevID.
     fn device<'a>(&'a self, dev_id: &'a DevId) -> Answer<'a, Option<Device>>;
@@ -58,6 +64,13 @@ pub(crate) trait Store: Send + Sync + 'static {
     fn devices<'a>(&'a self, after: Option<&'a str>, limit: u32) -> Answer<'a, Vec<Device>>;
     /// The device that enrols by this user, without its DevInfo, and its sealed secret.
     fn enrolled<'a>(&'a self, user: &'a str) -> Answer<'a, Option<(Device, Vec<u8>)>>;
+
+    /// The same, if it is known without looking; `None` says nothing.
+    fn remembered(&self, user: &str) -> Option<(Device, Vec<u8>)>;
+    /// The device that enrols by the pre-shared key of this identity, without its DevInfo, and the sealed key.
+    fn enrolled_by_psk<'a>(&'a self, identity: &'a str) -> Answer<'a, Option<(Device, Vec<u8>)>>;
+    /// The device that enrols by a certificate whose public key has this SHA-256.
+    fn enrolled_by_key(&self, digest: [u8; 32]) -> Answer<'_, Option<Device>>;
 
     /// Keeps a credential that is given out. If it is for a device, those that are no longer valid are dropped.
     fn give_out(&self, credential: NewCredential) -> Answer<'_, ()>;
@@ -96,8 +109,9 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Uses a token once, with the content if the device sent one. False if it was used already.
     fn use_item<'a>(&'a self, token: &'a str, content: Option<Vec<u8>>, at: Timestamp) -> Answer<'a, bool>;
 
-    /// Keeps records of requests, and drops those that are over the bounds.
-    fn record(&self, records: Vec<Record>) -> Answer<'_, ()>;
+    /// Keeps records of requests and what their answers give out, and drops those that are over the bounds. Of each entry
+    /// everything is kept or nothing; says in their order how that went. One that fails harms no other.
+    fn keep(&self, entries: Vec<Entry>) -> Answer<'_, Vec<Result<(), StoreError>>>;
     /// The last requests of a device, those by which other devices claimed its DevID, and those by which anybody else
     /// did, at most `limit` of each; newest first.
     fn requests_of<'a>(&'a self, device: Option<i64>, dev_id: &'a str, limit: u32) -> Answer<'a, Vec<Recorded>>;

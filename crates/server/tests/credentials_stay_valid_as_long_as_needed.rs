@@ -50,7 +50,13 @@ fn the_enrolment_secret_opens_sessions_of_accounts_without_credentials() {
     fleet.add_profile(&profile()).expect(201);
     fleet.add_device(IMEI);
     let authorization = basic(&user(IMEI), SECRET);
-    let mut device = Device { fleet: &fleet, dev_id: IMEI.into(), authorization, cookie: None };
+    let mut device = Device {
+        fleet: &fleet,
+        dev_id: IMEI.into(),
+        identity: omadm_tls::ClientIdentity::nobody(),
+        authorization,
+        cookie: None,
+    };
     device.become_managed();
     assert_eq!(fleet.shown(IMEI)["state"], "managed");
 }

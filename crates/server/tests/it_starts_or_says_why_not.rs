@@ -26,7 +26,7 @@ fn block(language: &str) -> &'static str {
 
 fn start(folder: &Path, config: Config) -> Result<(), StartError> {
     let local: Option<SocketAddr> = Some("127.0.0.1:0".parse().unwrap());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let options = ServeOptions { data: folder.to_owned(), config, device: local, admin: local };
     runtime.block_on(async {
         Server::start(options).await?.shutdown().await;
@@ -48,7 +48,7 @@ fn the_manuals_configuration_holds_the_defaults() {
     let config = Config::load(&file).unwrap();
     let tls = config.tls.clone().unwrap();
     assert_eq!(tls.cert, folder.path().join("chain.pem"), "relative to the file");
-    assert_eq!(Config { tls: None, public_url: None, ..config }, Config::default());
+    assert_eq!(Config { tls: None, public_url: None, device_ca: None, ..config }, Config::default());
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn beyond_loopback_the_admin_port_speaks_tls() {
 fn an_address_in_use_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let address = taken.local_addr().unwrap();
     let options = ServeOptions {
         data: folder.path().to_owned(),

@@ -1,6 +1,8 @@
 //! A program cut before, in the middle of and after each of its storage operations, and every disk that may be left.
 
-use crate::disk::{Fault, Operation, Portion, TestDisk, until_cut};
+pub mod disk;
+
+use disk::{Fault, Operation, Portion, TestDisk, until_cut};
 
 /// What came of cutting a program everywhere.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

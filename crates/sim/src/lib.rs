@@ -4,15 +4,15 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`bench`] | the real programs measured beside their references |
-//! | [`cuts`] | a program cut before, in and after each of its storage operations |
-//! | [`disk`] | a disk with a page cache, whose power can be cut |
+//! | [`cuts`] | a disk with a page cache, and a program cut before, in and after each of its storage operations |
 //! | [`lives`] | whole device lives on a virtual clock |
+//! | [`previous`] | the state file as the previous version of the client reads and writes it |
 //! | [`random`] | random numbers that a seed repeats |
 //! | [`relay`] | a TCP relay that adds delay and counts |
 
 pub mod bench;
 pub mod cuts;
-pub mod disk;
 pub mod lives;
+pub mod previous;
 pub mod random;
 pub mod relay;

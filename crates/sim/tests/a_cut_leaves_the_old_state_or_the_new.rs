@@ -5,8 +5,8 @@
 
 use omadm_client::state::{Busy, Memory, State, Storage};
 use omadm_core::time::Timestamp;
+use omadm_sim::cuts::disk::{Fault, TestDisk};
 use omadm_sim::cuts::{Cuts, cut_everywhere};
-use omadm_sim::disk::{Fault, TestDisk};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 const NOW: Timestamp = Timestamp(1_800_000_000);
@@ -65,7 +65,7 @@ fn step_through(disk: &TestDisk, steps: u16, swallowed: Option<usize>, kept: &[u
 
 fn hold(cuts: &Cuts) {
     assert!(cuts.violations.is_empty(), "{} of {}: {:#?}", cuts.violations.len(), cuts.disks, cuts.violations);
-    println!("{} operations, {} cuts, {} disks", cuts.operations.len(), cuts.points, cuts.disks);
+    eprintln!("{} operations, {} cuts, {} disks", cuts.operations.len(), cuts.points, cuts.disks);
 }
 
 /// A disk that holds this state for sure.
@@ -93,7 +93,7 @@ fn a_run_after_a_cut_can_be_cut_again() {
         again.violations.first().map_or(Ok(()), |violation| Err(violation.clone()))
     });
     hold(&first);
-    println!("{disks} disks after the second cut");
+    eprintln!("{disks} disks after the second cut");
 }
 
 #[test]

@@ -119,6 +119,11 @@ impl ClientContext {
         self
     }
 
+    /// Whether `other` trusts and proves the same.
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+
     /// Makes a TLS connection to `host` over `stream`, which leads to `port` there. The certificate has to be for
     /// `host`, a name or an IP address (an IPv6 one with or without brackets). Time limits are those of the stream.
     ///

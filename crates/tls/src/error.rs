@@ -167,6 +167,12 @@ impl TlsError {
     }
 }
 
+/// What OpenSSL says, where a failure to read or write is one of TLS itself and not of the stream below: an alert of the
+/// peer, which may come as late as this (TLS 1.3 refuses a client's certificate so), or a broken record.
+pub fn tls_reason(error: &io::Error) -> Option<String> {
+    error.get_ref()?.downcast_ref::<SslError>()?.ssl_error().map(first)
+}
+
 /// The first reason of OpenSSL's stack, without its file names and lines.
 fn first(stack: &ErrorStack) -> String {
     stack.errors().iter().find_map(|error| error.reason()).unwrap_or("OpenSSL gives no reason").to_owned()

@@ -20,7 +20,7 @@ mod server;
 mod suites;
 
 pub use client::{Anchors, ClientContext, Proof, TlsStream};
-pub use error::{ContextError, Fault, TlsError};
+pub use error::{ContextError, Fault, TlsError, tls_reason};
 pub use identity::ClientIdentity;
 #[cfg(feature = "server")]
 pub use peer::{DeviceAuthorities, Peer, PeerCertificate};

@@ -23,6 +23,8 @@ pub enum Peer {
     Psk {
         /// The name.
         identity: String,
+        /// SHA-256 of the key, by which a key that was changed meanwhile shows.
+        key_digest: [u8; 32],
     },
 }
 

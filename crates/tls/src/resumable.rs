@@ -55,6 +55,9 @@ impl Resumptions {
         peer: &Peer,
         resumed: Option<(&str, &Remembered)>,
     ) -> Result<(), openssl::error::ErrorStack> {
+        if self.locked().most == 0 {
+            return Ok(());
+        }
         let left = derive(ssl)?;
         let since = resumed.map_or_else(Instant::now, |(_, remembered)| remembered.since);
         let mut all = self.locked();

@@ -3,7 +3,7 @@
 use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
 use openssl::pkey::PKey;
-use openssl::sha::Sha256;
+use openssl::sha::{Sha256, sha256};
 use openssl::ssl::{Ssl, SslContext, SslMethod, SslOptions, SslRef, SslSessionCacheMode, SslVerifyMode};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -31,12 +31,21 @@ pub trait PskKeys: Send + Sync {
 
 /// What a server needs besides its certificate.
 pub struct ServerOptions {
+    /// Whether clients are asked for a certificate; they need not have one.
+    pub asks: bool,
     /// The CAs whose certificates say which device it is.
     pub authorities: DeviceAuthorities,
     /// The pre-shared keys; without them none is taken.
     pub keys: Option<Arc<dyn PskKeys>>,
     /// What is remembered of clients.
     pub resumptions: Resumptions,
+}
+
+impl ServerOptions {
+    /// All clients are anonymous, and none is remembered.
+    pub fn plain() -> Self {
+        Self { asks: false, authorities: DeviceAuthorities::none(), keys: None, resumptions: Resumptions::new(0) }
+    }
 }
 
 /// What connections of clients have in common. Cheap to clone.
@@ -50,7 +59,7 @@ pub struct ServerContext {
 /// What the client claimed by the name of a pre-shared key; true if the connection rests on that key.
 enum Claim {
     Nothing,
-    Psk(String),
+    Psk(String, [u8; 32]),
     Resumption(String, Remembered),
 }
 
@@ -69,13 +78,17 @@ impl ServerContext {
         let mut context = SslContext::builder(SslMethod::tls_server())?;
         let tls12 = if options.keys.is_some() { suites::TLS12_SERVER_PSK } else { suites::TLS12 };
         suites::restrict(&mut context, tls12, suites::TLS13_SHA256)?;
+        // A record in one read, not its head and its rest.
+        context.set_read_ahead(true);
         // OpenSSL's own resumption is off: it would carry an identity that cannot be withdrawn (see `Resumptions`).
         context.set_options(SslOptions::CIPHER_SERVER_PREFERENCE | SslOptions::NO_TICKET);
         context.set_session_cache_mode(SslSessionCacheMode::OFF);
         context.set_num_tickets(0)?;
         context.set_session_id_context(b"omadm-device")?;
-        // Asked for, taken as it is: whom to trust is decided where the device is known.
-        context.set_verify_callback(SslVerifyMode::PEER, |_, _| true);
+        if options.asks {
+            // Taken as it is: whom to trust is decided where the device is known.
+            context.set_verify_callback(SslVerifyMode::PEER, |_, _| true);
+        }
         context.set_certificate(&leaf)?;
         for certificate in certificates {
             context.add_extra_chain_cert(certificate)?;
@@ -113,7 +126,9 @@ impl ServerContext {
     fn peer(&self, ssl: &SslRef, claims: Index<Ssl, Claim>) -> Result<Peer, ErrorStack> {
         let claim = if psk::used(ssl) { ssl.ex_data(claims) } else { None };
         let (peer, resumed) = match claim {
-            Some(Claim::Psk(identity)) => return Ok(Peer::Psk { identity: identity.clone() }),
+            Some(Claim::Psk(identity, key_digest)) => {
+                return Ok(Peer::Psk { identity: identity.clone(), key_digest: *key_digest });
+            }
             Some(Claim::Resumption(name, remembered)) => (remembered.peer.clone(), Some((name.as_str(), remembered))),
             Some(Claim::Nothing) | None => {
                 let certificate = PeerCertificate::of(ssl, &self.authorities)?;
@@ -161,7 +176,7 @@ impl Known {
         }
         let Some(keys) = &self.keys else { return Ok(0) };
         let key = keys.key_of(identity).unwrap_or_else(|| self.decoy_of(identity));
-        ssl.set_ex_data(self.claims, Claim::Psk(identity.to_owned()));
+        ssl.set_ex_data(self.claims, Claim::Psk(identity.to_owned(), sha256(&key)));
         psk::put(&key, place)
     }
 

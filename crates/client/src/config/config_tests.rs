@@ -100,13 +100,15 @@ fn an_error_names_file_line_and_what_was_expected() {
         ("[session]\nevery = \"99999999999999d\"\n", 4, "at most 366d"),
         ("[sim]\nmcc = \"01\"\n", 4, "3 digits are expected"),
         ("[sim]\nmnc = \"1\"\n", 4, "2 or 3 digits are expected"),
-        ("[bootstrap]\nauth = \"psk\"\n", 4, "not supported yet"),
-        ("[bootstrap]\nauth = \"password\"\n", 4, "basic or none is expected"),
+        ("[bootstrap]\nauth = \"aka\"\n", 4, "not supported yet"),
+        ("[bootstrap]\nauth = \"psk\"\n", 3, "secret_file is needed"),
+        ("[bootstrap]\nauth = \"x509\"\ncert = \"c.pem\"\n", 3, "bootstrap.cert and bootstrap.key are needed"),
+        ("[bootstrap]\nauth = \"password\"\n", 4, "basic, x509, psk or none is expected"),
         ("[bootstrap]\nurl = \"https://b.example/\"\n", 3, "secret_file is needed"),
         ("[bootstrap]\nurl = \"http://b.example/\"\nsecret_file = \"s\"\n", 4, "https"),
         ("[bootstrap]\nurl = \"b.example\"\nsecret_file = \"s\"\n", 4, "bootstrap.url"),
         ("[bootstrap]\nurl = \"https://b/\"\nsecret_file = \"s\"\nuser = \"a:b\"\n", 6, "colon"),
-        ("[bootstrap]\ncert = \"c.pem\"\n", 4, "not supported yet"),
+        ("[bootstrap]\ncert = \"c.pem\"\n", 4, "bootstrap.cert and bootstrap.key belong to bootstrap.auth"),
         ("[access]\n\"urn:x:1\" = [\"read\"]\n\"urn:x:2\" = [\"all\"]\n", 5, "read, write or execute is expected"),
         ("[access]\n\"x\" = [\"read\"]\n", 4, "not a MOID"),
         ("man = \"a\\u0007\"\n", 3, "control characters"),
@@ -120,6 +122,21 @@ fn an_error_names_file_line_and_what_was_expected() {
     assert!(error.contains("missing field `state`"), "{error}");
     let error = Config::parse("state = \"s\"\ndev_id = \"a b\"\n", Path::new("c.toml")).unwrap_err().to_string();
     assert!(error.starts_with("c.toml:2: not a DevID"), "{error}");
+}
+
+#[test]
+fn the_device_proves_itself_by_password_key_or_certificate() {
+    let means =
+        |more: &str| parse(&format!("[bootstrap]\n{more}")).unwrap().login.map(|login| (login.user, login.means));
+    let secret_file = Path::new("/etc/omadm/s").to_path_buf();
+    let (cert, key) = (Path::new("/etc/omadm/c.pem").to_path_buf(), Path::new("/k.pem").to_path_buf());
+    assert_eq!(means("auth = \"basic\"\n"), None);
+    let password = Means::Password { secret_file: secret_file.clone() };
+    assert_eq!(means("secret_file = \"s\"\n"), Some((None, password)));
+    let psk = "auth = \"psk\"\nuser = \"IMEI:1\"\nsecret_file = \"s\"\n";
+    assert_eq!(means(psk), Some((Some("IMEI:1".to_owned()), Means::PreSharedKey { secret_file })));
+    let x509 = "auth = \"x509\"\ncert = \"c.pem\"\nkey = \"/k.pem\"\n";
+    assert_eq!(means(x509), Some((None, Means::Certificate { cert, key })));
 }
 
 #[cfg(not(feature = "pcsc"))]

@@ -96,14 +96,36 @@ pub struct BootstrapConfig {
     pub auth: Auth,
 }
 
-/// What the device itself authenticates with by Basic: to the DM Bootstrap Server, and to DM Servers whose account brings
-/// no credentials (Profile P-20). In `[bootstrap]`, where it may stand without a URL.
+/// What the device itself authenticates with: to the DM Bootstrap Server, and to DM Servers whose account brings no
+/// credentials (Profile P-20). In `[bootstrap]`, where it may stand without a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login {
-    /// The user; `None`: the DevID, percent-encoded.
+    /// The user of Basic or the identity of a pre-shared key; `None`: the DevID, percent-encoded.
     pub user: Option<String>,
-    /// The file with the enrolment secret, mode 0600.
-    pub secret_file: PathBuf,
+    /// What proves that it is this device.
+    pub means: Means,
+}
+
+/// Where that stands by which the device proves itself. Files with secrets have mode 0600.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Means {
+    /// The enrolment secret, the password of Basic.
+    Password {
+        /// The file with it.
+        secret_file: PathBuf,
+    },
+    /// A pre-shared key of TLS.
+    PreSharedKey {
+        /// The file with it, in hexadecimal digits.
+        secret_file: PathBuf,
+    },
+    /// A certificate of TLS.
+    Certificate {
+        /// PEM file with the certificate and its issuers.
+        cert: PathBuf,
+        /// PEM file with its key.
+        key: PathBuf,
+    },
 }
 
 /// `[sim]`.
@@ -264,20 +286,8 @@ fn section_card(mut card: Section<'_>, base: &Path) -> Result<CardConfig, Wrong>
 }
 
 fn section_bootstrap(mut section: Section<'_>, base: &Path) -> Result<(Option<BootstrapConfig>, Option<Login>), Wrong> {
-    for key in ["cert", "key"] {
-        if let Some(said) = section.given(key)? {
-            return Err(said.wrong("bootstrap with a client certificate is not supported yet"));
-        }
-    }
-    let user = match section.given("user")? {
-        Some(user) if user.as_str().contains(':') => {
-            return Err(user.wrong("the user of Basic must not hold a colon (RFC 7617)"));
-        }
-        Some(user) => Some(user.read(values::text)?),
-        None => None,
-    };
-    let login = path(&mut section, "secret_file", base)?.map(|secret_file| Login { user, secret_file });
     let auth = section.said("auth")?.map_or(Ok(Auth::default()), |said| said.read(Auth::parse))?;
+    let login = login(&mut section, auth, base)?;
     let ca = path(&mut section, "ca", base)?;
     let Some(url) = section.given("url")? else { return Ok((None, login)) };
     if auth == Auth::Basic && login.is_none() {
@@ -286,6 +296,37 @@ fn section_bootstrap(mut section: Section<'_>, base: &Path) -> Result<(Option<Bo
     }
     let url = url.read(values::secure_url)?;
     Ok((Some(BootstrapConfig { url, ca, auth }), login))
+}
+
+/// What the device proves itself with. Basic is the default, so that without a URL its secret may be missing.
+fn login(section: &mut Section<'_>, auth: Auth, base: &Path) -> Result<Option<Login>, Wrong> {
+    let (cert, key) = (section.given("cert")?, section.given("key")?);
+    if let Some(said) = cert.as_ref().or(key.as_ref()).filter(|_| auth != Auth::X509) {
+        return Err(said.wrong("bootstrap.cert and bootstrap.key belong to bootstrap.auth = \"x509\""));
+    }
+    let user = match section.given("user")? {
+        Some(user) if auth != Auth::Psk && user.as_str().contains(':') => {
+            return Err(user.wrong("the user of Basic must not hold a colon (RFC 7617)"));
+        }
+        Some(user) => Some(user.read(values::text)?),
+        None => None,
+    };
+    let secret_file = path(section, "secret_file", base)?;
+    let missing = |what: &str| (section.span(), format!("bootstrap.auth is \"{auth}\", so {what}"));
+    let means = match auth {
+        Auth::Basic | Auth::None => secret_file.map(|secret_file| Means::Password { secret_file }),
+        Auth::Psk => {
+            let why = "bootstrap.secret_file is needed: a file of mode 0600 with the key in hexadecimal digits";
+            Some(Means::PreSharedKey { secret_file: secret_file.ok_or_else(|| missing(why))? })
+        }
+        Auth::X509 => match (cert, key) {
+            (Some(cert), Some(key)) => {
+                Some(Means::Certificate { cert: base.join(cert.as_str()), key: base.join(key.as_str()) })
+            }
+            _ => return Err(missing("bootstrap.cert and bootstrap.key are needed: PEM files, the key of mode 0600")),
+        },
+    };
+    Ok(means.map(|means| Login { user, means }))
 }
 
 fn section_sim(mut sim: Section<'_>) -> Result<SimConfig, Wrong> {

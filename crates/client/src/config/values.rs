@@ -52,6 +52,10 @@ pub enum Auth {
     /// HTTP Basic over verified TLS.
     #[default]
     Basic,
+    /// A certificate in TLS.
+    X509,
+    /// A pre-shared key in TLS.
+    Psk,
     /// Not at all.
     None,
 }
@@ -60,10 +64,23 @@ impl Auth {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         match text {
             "basic" => Ok(Self::Basic),
+            "x509" => Ok(Self::X509),
+            "psk" => Ok(Self::Psk),
             "none" => Ok(Self::None),
-            "digest" | "x509" | "psk" | "aka" => Err(format!("bootstrap.auth \"{text}\" is not supported yet")),
-            _ => Err("bootstrap.auth: basic or none is expected".to_owned()),
+            "digest" | "aka" => Err(format!("bootstrap.auth \"{text}\" is not supported yet")),
+            _ => Err("bootstrap.auth: basic, x509, psk or none is expected".to_owned()),
         }
+    }
+}
+
+impl std::fmt::Display for Auth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Basic => "basic",
+            Self::X509 => "x509",
+            Self::Psk => "psk",
+            Self::None => "none",
+        })
     }
 }
 

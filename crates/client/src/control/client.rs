@@ -30,7 +30,9 @@ pub fn ask(socket: &Path, order: &Order, limit: Duration, stop: &Stop) -> Result
     let mut line = serde_json::to_vec(order).map_err(|error| AskError::NoReply(error.to_string()))?;
     line.push(b'\n');
     let reply = exchange(&mut stream, &line, limit, stop).map_err(|error| AskError::NoReply(error.to_string()))?;
-    serde_json::from_slice(&reply).map_err(|error| AskError::NoReply(format!("its reply is not readable: {error}")))
+    serde_json::from_slice(&reply)
+        .and_then(serde_json::from_value)
+        .map_err(|error| AskError::NoReply(format!("its reply is not readable: {error}")))
 }
 
 fn exchange(stream: &mut UnixStream, line: &[u8], limit: Duration, stop: &Stop) -> io::Result<Vec<u8>> {

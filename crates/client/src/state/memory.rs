@@ -279,7 +279,7 @@ fn decode(loaded: Loaded) -> Result<Result<State, Damage>, StateError> {
     match loaded {
         Loaded::Fresh => Ok(Ok(State::default())),
         Loaded::Damaged(damage) => Ok(Err(damage)),
-        Loaded::Body(body) => match serde_json::from_slice::<State>(&body) {
+        Loaded::Body(body) => match serde_json::from_slice(&body).and_then(serde_json::from_value::<State>) {
             Ok(state) if state.profile == omadm_core::PROFILE => Ok(Ok(state)),
             Ok(state) => Err(StateError::OtherProfile { found: state.profile }),
             Err(_) => Ok(Err(Damage::Content)),

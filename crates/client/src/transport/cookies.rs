@@ -34,13 +34,15 @@ impl CookieJar {
     /// The `Cookie` header for a request for `url`; `None` if there is no cookie for it.
     pub fn header(&self, url: &Url) -> Option<String> {
         let path = path(url);
-        let mut fitting: Vec<_> = self
-            .0
-            .iter()
-            .filter(|cookie| cookie.origin == *url.origin() && path_matches(path, &cookie.path))
-            .filter(|cookie| !cookie.secure || is_secure(url))
-            .collect();
-        fitting.sort_by_key(|cookie| std::cmp::Reverse(cookie.path.len()));
+        let mut fitting: Vec<&Cookie> = Vec::new();
+        for cookie in &self.0 {
+            let here = cookie.origin == *url.origin() && path_matches(path, &cookie.path);
+            if here && (!cookie.secure || is_secure(url)) {
+                // Longer paths first, else in the order in which they were set (RFC 6265, 5.4).
+                let place = fitting.partition_point(|other| other.path.len() >= cookie.path.len());
+                fitting.insert(place, cookie);
+            }
+        }
         let pairs: Vec<_> = fitting.iter().map(|cookie| format!("{}={}", cookie.name, cookie.value)).collect();
         (!pairs.is_empty()).then(|| pairs.join("; "))
     }

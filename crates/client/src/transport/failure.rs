@@ -1,7 +1,7 @@
 //! Why an HTTP exchange failed, told apart as far as callers need it.
 
 use omadm_core::reason::Reason;
-use omadm_tls::TlsError;
+use omadm_tls::{TlsError, tls_reason};
 use std::io;
 
 /// Failed to exchange an HTTP request and its answer.
@@ -46,38 +46,24 @@ impl HttpError {
         }
     }
 
-    /// From an error of ureq, which may carry one of ours through several layers.
-    pub(super) fn from_ureq(error: ureq::Error, host: &str) -> Self {
-        let text = error.to_string();
-        match error {
-            ureq::Error::Other(inner) => match inner.downcast::<Self>() {
-                Ok(own) => *own,
-                Err(_) => Self::Protocol(format!("{host}: {text}")),
-            },
-            ureq::Error::Timeout(_) => Self::Timeout(format!("{host} did not answer in time")),
-            ureq::Error::Io(error) => Self::from_io(error, host),
-            ureq::Error::HostNotFound => Self::Connect(format!("{host} is not known to the name service")),
-            ureq::Error::BodyExceedsLimit(limit) => {
-                Self::TooLarge(format!("the answer of {host} has more than {limit} bytes"))
+    /// From a failure to send or to receive.
+    pub(super) fn from_io(error: &io::Error, host: &str) -> Self {
+        match tls_reason(error) {
+            // The peer is gone without TLS's good-bye.
+            Some(why) if why.contains("unexpected eof") => {
+                return Self::Connect(format!("{host} cut the connection off"));
             }
-            ureq::Error::LargeResponseHeader(..) => {
-                Self::TooLarge(format!("the header of the answer of {host} is too large"))
-            }
-            _ => Self::Protocol(format!("{host} does not answer as HTTP demands: {text}")),
+            Some(why) => return Self::Tls(format!("{host} ended TLS, as if it refused this device: {why}")),
+            None => {}
         }
-    }
-
-    /// From an I/O error, which may carry one of the above.
-    pub(super) fn from_io(error: io::Error, host: &str) -> Self {
-        match error.downcast::<ureq::Error>() {
-            Ok(inner) => Self::from_ureq(inner, host),
-            Err(error) => match error.kind() {
-                io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
-                    Self::Timeout(format!("{host} did not answer in time"))
-                }
-                io::ErrorKind::UnexpectedEof => Self::Connect(format!("{host} closed the connection")),
-                _ => Self::Connect(format!("the connection to {host} failed: {error}")),
-            },
+        match error.kind() {
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
+                Self::Timeout(format!("{host} did not answer in time"))
+            }
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                Self::Connect(format!("{host} reset the connection"))
+            }
+            _ => Self::Connect(format!("the connection to {host} failed: {error}")),
         }
     }
 
@@ -89,9 +75,5 @@ impl HttpError {
             TlsError::Timeout { .. } => Self::Timeout(text),
             TlsError::Io { .. } => Self::Connect(text),
         }
-    }
-
-    pub(super) fn into_ureq(self) -> ureq::Error {
-        ureq::Error::Other(Box::new(self))
     }
 }

@@ -4,10 +4,8 @@ use super::failure::HttpError;
 use super::meter::Meter;
 use omadm_core::time::Timestamp;
 use omadm_core::web::{Origin, Url};
-use omadm_tls::Anchors;
+use omadm_tls::{Anchors, ClientIdentity};
 use std::time::Duration;
-use ureq::http::header::LOCATION;
-use ureq::http::{HeaderMap, Method};
 use zeroize::Zeroize;
 
 /// How many redirects a GET follows (Profile P-32).
@@ -40,10 +38,31 @@ impl Trust {
     }
 }
 
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// To be given something.
+    Get,
+    /// To take something in.
+    Post,
+    /// To keep something.
+    Put,
+}
+
+impl std::fmt::Display for Method {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+        })
+    }
+}
+
 /// A request.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// GET, PUT or POST.
+    /// What is asked for.
     pub method: Method,
     /// Where it goes.
     pub url: Url,
@@ -55,8 +74,7 @@ pub struct Request {
     pub body: Option<Vec<u8>>,
 }
 
-/// Headers whose values `Debug` hides, and which are wiped when dropped (as they are here; the HTTP library keeps copies
-/// while it sends them).
+/// Headers whose values `Debug` hides, and which are wiped when dropped.
 #[derive(Clone, Default)]
 pub struct PrivateHeaders(pub Vec<(&'static str, String)>);
 
@@ -73,20 +91,47 @@ impl std::fmt::Debug for PrivateHeaders {
 }
 
 /// An answer, whatever its status.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The status.
     pub status: u16,
     /// The headers.
-    pub headers: HeaderMap,
+    pub headers: Headers,
     /// The body, whole.
     pub body: Vec<u8>,
 }
 
 impl Answer {
-    /// The first header of that name, if it is text.
+    /// The first header of that name.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).and_then(|value| value.to_str().ok())
+        self.headers.get(name)
+    }
+}
+
+/// The headers of an answer: names, whose case does not matter, and values.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Headers(Vec<(String, String)>);
+
+impl Headers {
+    /// The fields as they came. Bytes that are no text are replaced by U+FFFD.
+    pub(super) fn from_fields(fields: &[httparse::Header<'_>]) -> Self {
+        let value = |field: &httparse::Header<'_>| String::from_utf8_lossy(field.value).trim().to_owned();
+        Self(fields.iter().map(|field| (field.name.to_owned(), value(field))).collect())
+    }
+
+    /// Adds a header behind the others.
+    pub fn add(&mut self, name: impl Into<String>, value: impl Into<String>) {
+        self.0.push((name.into(), value.into()));
+    }
+
+    /// The first value of that name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.get_all(name).next()
+    }
+
+    /// All values of that name, in their order.
+    pub fn get_all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 }
 
@@ -95,15 +140,21 @@ impl Answer {
 pub struct HttpSetup {
     /// What signs the servers of the trusted origins; for all others it is the device's trust store.
     pub anchors: Anchors,
+    /// What the device proves in TLS to the servers of the trusted origins, and to nobody else.
+    pub identity: ClientIdentity,
     /// The earliest time at which certificates are verified (Profile P-27).
     pub floor: Timestamp,
     /// Limits of each exchange.
     pub limits: Limits,
     /// Counts what goes through the sockets.
     pub meter: Meter,
+    /// Whether a connection that is still good at the end is left for whoever comes next, soon, with the same anchors
+    /// and identity.
+    pub leave_open: bool,
 }
 
-/// Carries single exchanges, as they are, to servers and back. Connections are kept between them and closed with it.
+/// Carries single exchanges, as they are, to servers and back. Connections are kept between them and closed with it, unless
+/// [`HttpSetup::leave_open`] says otherwise.
 pub trait Carrier {
     /// One exchange. A redirect is an answer like any other.
     fn carry(&self, request: Outgoing) -> Result<Answer, HttpError>;
@@ -112,7 +163,7 @@ pub trait Carrier {
 /// A request as it goes out.
 #[derive(Debug)]
 pub struct Outgoing {
-    /// GET, PUT or POST.
+    /// What is asked for.
     pub method: Method,
     /// Where it goes.
     pub url: Url,
@@ -164,7 +215,7 @@ fn follow(
         if !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
             return Ok(answer);
         }
-        let Some(next) = answer.header(LOCATION.as_str()).and_then(|location| join(&request.url, location)) else {
+        let Some(next) = answer.header("location").and_then(|location| join(&request.url, location)) else {
             return Ok(answer);
         };
         if !request.url.is_https() || !next.is_https() {

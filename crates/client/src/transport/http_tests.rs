@@ -1,7 +1,7 @@
 //! The client's HTTP against servers that behave and misbehave, over real sockets.
 
 use super::*;
-use crate::transport::{Count, carrier};
+use crate::transport::{Carriers, Count};
 use crate::wait::Stop;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -47,8 +47,13 @@ fn http(trusted: &str, meter: &Meter, stop: &Stop) -> Http {
 }
 
 fn within(limits: Limits, trusted: &str, meter: &Meter, stop: &Stop) -> Http {
-    let setup = HttpSetup { anchors: Anchors::System, floor: Timestamp(0), limits, meter: meter.clone() };
-    Http::new(Trust::new([url(trusted).origin()]), carrier(&setup, stop).unwrap())
+    let setup = setup(limits, meter, false);
+    Http::new(Trust::new([url(trusted).origin()]), Carriers::new(stop).carrier(&setup).unwrap())
+}
+
+fn setup(limits: Limits, meter: &Meter, leave_open: bool) -> HttpSetup {
+    let (anchors, identity) = (Anchors::System, ClientIdentity::nobody());
+    HttpSetup { anchors, identity, floor: Timestamp(0), limits, meter: meter.clone(), leave_open }
 }
 
 fn url(text: &str) -> Url {
@@ -57,7 +62,7 @@ fn url(text: &str) -> Url {
 
 fn get(text: &str) -> Request {
     Request {
-        method: Method::GET,
+        method: Method::Get,
         url: url(text),
         headers: vec![("accept", "text/plain".to_owned())],
         private: PrivateHeaders(vec![("authorization", "Basic eDp5".to_owned())]),
@@ -89,7 +94,7 @@ fn an_exchange_is_counted_at_the_socket_and_the_connection_is_kept() {
     assert_eq!((answer.status, answer.body.as_slice()), (200, b"hello".as_slice()));
     let first = meter.count();
     assert_eq!(first.round_trips, 2, "one to connect, one to ask");
-    let post = Request { method: Method::POST, body: Some(b"{}".to_vec()), ..get(&base) };
+    let post = Request { method: Method::Post, body: Some(b"{}".to_vec()), ..get(&base) };
     http.exchange(post).unwrap();
     let second = meter.count();
     assert_eq!(second.round_trips, 3, "the connection was kept");
@@ -226,7 +231,7 @@ fn a_post_follows_no_redirect() {
         request(stream);
         stream.write_all(b"HTTP/1.1 307 X\r\nLocation: /other\r\nContent-Length: 0\r\n\r\n").unwrap();
     });
-    let post = Request { method: Method::POST, body: Some(b"{}".to_vec()), ..get(&base) };
+    let post = Request { method: Method::Post, body: Some(b"{}".to_vec()), ..get(&base) };
     let answer = http(&base, &Meter::default(), &Stop::new().unwrap()).exchange(post).unwrap();
     assert_eq!(answer.status, 307);
 }
@@ -247,9 +252,9 @@ fn redirects_are_counted_and_what_is_private_stays_with_the_first_origin() {
         let (mut left, mut seen) = (locations.iter(), Vec::new());
         let end = follow(get("https://a.example/1"), |request| {
             seen.push((request.url.to_string(), !request.private.0.is_empty()));
-            let mut headers = HeaderMap::new();
+            let mut headers = Headers::default();
             let status = left.next().map_or(200, |location| {
-                headers.insert(LOCATION, location.parse().unwrap());
+                headers.add("Location", *location);
                 302
             });
             Ok(Answer { status, headers, body: Vec::new() })

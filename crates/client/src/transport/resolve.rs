@@ -2,47 +2,40 @@
 
 use super::failure::HttpError;
 use crate::wait::{ApartError, Stop};
-use std::collections::HashMap;
+use std::cell::RefCell;
 use std::fmt::Display;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::sync::Mutex;
 use std::time::Duration;
-use ureq::config::Config;
-use ureq::http::Uri;
-use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::NextTimeout;
 
-/// How many addresses of a name are tried; ureq holds no more.
+/// How many addresses of a name are tried.
 const MAX_ADDRESSES: usize = 16;
 
 /// Looks each name up once and remembers the answer as long as it lives, which is one session.
-#[derive(Debug)]
 pub(super) struct Names {
     stop: Stop,
-    known: Mutex<HashMap<(String, u16), Vec<SocketAddr>>>,
+    known: RefCell<Vec<Known>>,
 }
+
+/// Host, port, and the addresses of both.
+type Known = (String, u16, Vec<SocketAddr>);
 
 impl Names {
     pub(super) fn new(stop: Stop) -> Self {
-        Self { stop, known: Mutex::default() }
+        Self { stop, known: RefCell::default() }
     }
 
-    fn addresses(&self, host: &str, port: u16, limit: Duration) -> Result<Vec<SocketAddr>, HttpError> {
+    /// The addresses of a host, which may be an address itself, with brackets or without.
+    pub(super) fn addresses(&self, host: &str, port: u16, limit: Duration) -> Result<Vec<SocketAddr>, HttpError> {
         let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
         if let Ok(address) = bare.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, port)]);
         }
-        let key = (bare.to_owned(), port);
-        if let Ok(known) = self.known.lock()
-            && let Some(addresses) = known.get(&key)
-        {
-            return Ok(addresses.clone());
+        if let Some((_, _, known)) = self.known.borrow().iter().find(|one| one.0 == bare && one.1 == port) {
+            return Ok(known.clone());
         }
         let addresses = self.ask(bare, port, limit)?;
-        if let Ok(mut known) = self.known.lock() {
-            known.insert(key, addresses.clone());
-        }
+        self.known.borrow_mut().push((bare.to_owned(), port, addresses.clone()));
         Ok(addresses)
     }
 
@@ -64,18 +57,5 @@ impl Names {
             Err(ApartError::Stopped(_)) => Err(HttpError::Stopped),
             Err(ApartError::Failed(why)) => Err(failed(&why)),
         }
-    }
-}
-
-impl Resolver for Names {
-    fn resolve(&self, uri: &Uri, _: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let host = uri.host().unwrap_or_default();
-        let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("http") { 80 } else { 443 });
-        let found = self.addresses(host, port, *timeout.after).map_err(HttpError::into_ureq)?;
-        let mut addresses = self.empty();
-        for address in found.into_iter().take(MAX_ADDRESSES) {
-            addresses.push(address);
-        }
-        Ok(addresses)
     }
 }

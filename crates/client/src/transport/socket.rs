@@ -56,6 +56,11 @@ impl Socket {
         self.deadline = deadline;
     }
 
+    /// Counts from now on with this meter.
+    pub(super) fn set_meter(&mut self, meter: &Meter) {
+        self.meter = meter.clone();
+    }
+
     /// Whether the connection is open and the peer has sent nothing that was not asked for.
     pub(super) fn is_idle(&self) -> bool {
         matches!(self.stream.peek(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)

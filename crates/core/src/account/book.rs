@@ -246,7 +246,7 @@ impl AccountBook {
             Standing::Usable | Standing::Suspended => true,
             Standing::Stale | Standing::Refused => one.source == *source,
         });
-        let there: BTreeSet<_> = self.accounts.iter().map(|one| one.account.srv_id.clone()).collect();
+        let there: Vec<_> = self.accounts.iter().map(|one| one.account.srv_id.clone()).collect();
         self.fallbacks.retain(|one| there.contains(&one.account.srv_id));
     }
 
@@ -350,7 +350,7 @@ impl AccountBook {
             });
         }
         // Beside a server that is not there any more nothing waits.
-        let there: BTreeSet<_> = book.accounts.iter().map(|one| one.account.srv_id.clone()).collect();
+        let there: Vec<_> = book.accounts.iter().map(|one| one.account.srv_id.clone()).collect();
         book.fallbacks.retain(|one| there.contains(&one.account.srv_id));
         Ok(Change::Installed(book))
     }

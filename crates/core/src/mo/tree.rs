@@ -34,7 +34,11 @@ pub enum Node {
 impl Node {
     /// An interior node with these children.
     pub fn interior<N: Into<String>>(children: impl IntoIterator<Item = (N, Node)>) -> Self {
-        Self::Interior(children.into_iter().map(|(name, node)| (name.into(), node)).collect())
+        let mut interior = BTreeMap::new();
+        for (name, node) in children {
+            interior.insert(name.into(), node);
+        }
+        Self::Interior(interior)
     }
 
     /// A leaf of format chr.

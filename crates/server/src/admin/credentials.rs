@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use super::Admin;
 use super::input::{Json as Input, Page};
 use super::views::CredentialView;
+use crate::bootstrap::new_credential;
 use crate::bootstrap::rendering::{Form, card_limit};
-use crate::bootstrap::{filling, new_credential};
 use crate::problem::Refusal;
 use crate::profile::Scheme;
 
@@ -61,14 +61,14 @@ pub(super) async fn issue(State(admin): State<Admin>, Input(body): Input<Message
         Carrier::Card => (Method::Smartcard, Some(card_limit())),
         Carrier::Factory => (Method::Factory, None),
     };
-    let (values, row) = match body.credentials.unwrap_or(profile.credentials) {
-        Scheme::None => (filling(app), None),
-        Scheme::Basic => {
+    let scheme = body.credentials.unwrap_or(profile.credentials);
+    match scheme {
+        Scheme::Basic | Scheme::Psk | Scheme::X509 => {
             profile.template.check_room_for_credentials().map_err(|error| Refusal::bad(error.to_string()))?;
-            let (values, row) = new_credential(app, profile, None, source, label)?;
-            (values, Some(row))
         }
-    };
+        Scheme::None => {}
+    }
+    let (values, row) = new_credential(app, profile, scheme, None, source, label)?;
     let form = Form::BootstrapMessage;
     let bytes = form
         .render(&profile.template, &values)

@@ -8,14 +8,17 @@ use http::{HeaderValue, StatusCode};
 use omadm_core::ids::DevId;
 use omadm_core::secret::Secret;
 use omadm_core::web::default_user;
+use omadm_tls::ca::key_digest;
+use omadm_tls::psk::check;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use super::Admin;
 use super::input::{DevicePath, Json as Input, Page};
 use super::views::{DeviceView, JobView, SessionView};
-use crate::auth::enrolment_place;
+use crate::auth::{enrolment_place, psk_place};
 use crate::clock;
 use crate::problem::Refusal;
 use crate::random;
@@ -33,8 +36,25 @@ pub(super) struct NewDeviceBody {
     dev_id: DevId,
     /// The user of Basic; the DevID percent-encoded if absent.
     user: Option<String>,
-    /// The enrolment secret; made up if absent.
+    /// The enrolment secret; made up if the device has no other way in.
     secret: Option<String>,
+    /// A pre-shared key.
+    psk: Option<PskBody>,
+    /// A certificate in PEM: its public key is what counts.
+    cert: Option<String>,
+    /// A certificate of a configured device CA that names this DevID is all that it needs.
+    #[serde(default)]
+    device_ca: bool,
+}
+
+/// A pre-shared key.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PskBody {
+    /// Its name; the DevID percent-encoded if absent.
+    identity: Option<String>,
+    /// The key in hexadecimal digits.
+    key: String,
 }
 
 /// A device that was added; a secret that was made up is shown this once.
@@ -55,15 +75,32 @@ pub(super) async fn add(
     if !(1..=255).contains(&user.len()) || user.contains(':') || user.chars().any(char::is_control) {
         return Err(Refusal::bad("user: 1 to 255 bytes without colon and control characters are expected"));
     }
-    let made_up = if body.secret.is_none() { Some(random::token()?) } else { None };
-    let secret = body.secret.or(made_up.clone()).unwrap_or_default();
-    let secret = Secret::from(&*secret);
-    if !SECRET.contains(&secret.expose().len()) {
+    if body.device_ca && admin.app.config.device_ca.is_none() {
+        return Err(Refusal::bad("device_ca: the server's configuration names no device CA"));
+    }
+    let other_way = body.psk.is_some() || body.cert.is_some() || body.device_ca;
+    let made_up = if body.secret.is_none() && !other_way { Some(random::token()?) } else { None };
+    let secret = body.secret.or(made_up.clone()).map(|secret| Secret::from(&*secret));
+    if secret.as_ref().is_some_and(|secret| !SECRET.contains(&secret.expose().len())) {
         return Err(Refusal::bad(format!("secret: {} to {} bytes are expected", SECRET.start(), SECRET.end())));
     }
-    let enrolment = admin.app.keys.seal(enrolment_place(body.dev_id.as_str()), secret.expose())?;
+    let keys = &admin.app.keys;
+    let place = enrolment_place(body.dev_id.as_str());
+    let enrolment = secret.map(|secret| keys.seal(place, secret.expose())).transpose()?;
+    let psk = match body.psk {
+        None => None,
+        Some(psk) => {
+            let identity = psk.identity.unwrap_or_else(|| default_user(&body.dev_id));
+            let key = of_hex(&Zeroizing::new(psk.key))
+                .ok_or_else(|| Refusal::bad("psk.key: hexadecimal digits are expected"))?;
+            check(&identity, &key).map_err(|error| Refusal::bad(format!("psk: {error}")))?;
+            Some((identity, keys.seal(psk_place(body.dev_id.as_str()), &key)?))
+        }
+    };
+    let key_digest = body.cert.map(|pem| key_digest(&pem)).transpose();
+    let key_digest = key_digest.map_err(|error| Refusal::bad(format!("cert: {error}")))?;
     let known = admin.app.store.device(&body.dev_id).await?.is_some();
-    let new = NewDevice { dev_id: body.dev_id, user, enrolment: Some(enrolment), at: clock::now() };
+    let new = NewDevice { dev_id: body.dev_id, user, enrolment, psk, key_digest, at: clock::now() };
     let device = with_last_session(&admin, admin.app.store.add_device(new).await?).await?;
     let status = if known { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, Json(Added { device, secret: made_up })))
@@ -132,6 +169,13 @@ pub(super) async fn page_of(admin: &Admin, after: Option<&str>, limit: u32) -> R
 /// A DevID as it stands in a link.
 pub(super) fn encoded(dev_id: &str) -> String {
     utf8_percent_encode(dev_id, NON_ALPHANUMERIC).to_string()
+}
+
+fn of_hex(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let (pairs, rest) = text.trim().as_bytes().as_chunks::<2>();
+    let bytes = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect::<Option<Vec<u8>>>()?;
+    rest.is_empty().then(|| Zeroizing::new(bytes))
 }
 
 async fn with_last_session(admin: &Admin, device: Device) -> Result<DeviceView, StoreError> {

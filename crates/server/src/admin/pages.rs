@@ -34,6 +34,8 @@ struct LoginPage {
 #[template(path = "overview.html")]
 struct OverviewPage {
     public: String,
+    /// What an operator has to see to.
+    notices: Vec<String>,
     counts: Vec<(&'static str, u64)>,
     devices: Vec<DeviceView>,
     next: Option<String>,
@@ -82,7 +84,8 @@ pub(super) async fn overview(State(admin): State<Admin>, page: Page) -> Result<R
         .collect();
     let credentials = app.store.loose_credentials(SHOWN).await?.into_iter().map(CredentialView::from).collect();
     let requests = app.store.requests(SHOWN).await?;
-    render(&OverviewPage { public: app.public.clone(), counts, devices, next, profiles, credentials, requests })
+    let (public, notices) = (app.public.clone(), app.certificates.notices());
+    render(&OverviewPage { public, notices, counts, devices, next, profiles, credentials, requests })
 }
 
 /// `GET /devices/{dev_id}`.

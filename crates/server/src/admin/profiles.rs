@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use super::Admin;
 use super::input::{Bytes, Json as Input};
-use crate::bootstrap::rendering::{Form, sample};
-use crate::bootstrap::{Grant, filling, grant_of};
+use crate::bootstrap::filling;
+use crate::bootstrap::rendering::{Form, sample_credential};
 use crate::clock;
 use crate::problem::Refusal;
 use crate::profile::{Matched, Profile, overlap, select};
@@ -107,10 +107,7 @@ impl Facts {
 /// A profile's message, with sample credentials.
 fn shown(admin: &Admin, profile: &Profile, why: &str) -> Result<Json<Value>, Refusal> {
     let mut values = filling(&admin.app);
-    values.basic = match grant_of(profile) {
-        Grant::Basic => sample().basic,
-        Grant::Nothing => None,
-    };
+    values.credential = sample_credential(profile.credentials);
     let bytes = Form::BootstrapMessage
         .render(&profile.template, &values)
         .map_err(|error| Refusal::new(StatusCode::CONFLICT, "conflict", error.to_string()))?;

@@ -12,7 +12,8 @@ use crate::problem::Refusal;
 /// `GET /health`: it runs, and its store answers.
 pub(super) async fn health(State(admin): State<Admin>) -> Result<Json<Value>, Refusal> {
     admin.app.store.profiles_version().await?;
-    Ok(Json(json!({ "status": "ok" })))
+    let notices = admin.app.certificates.notices();
+    Ok(Json(json!({ "status": if notices.is_empty() { "ok" } else { "attention" } })))
 }
 
 /// `GET /api/v1/server`.
@@ -29,12 +30,13 @@ pub(super) async fn show(State(admin): State<Admin>) -> Result<Json<Value>, Refu
         "dm_url": format!("{}/dm", app.public),
         "anonymous": app.config.bootstrap.anonymous,
         "devices": devices,
+        "notices": app.certificates.notices(),
     })))
 }
 
 /// `GET /api/v1/ca`: what devices have to trust to reach the device port.
 pub(super) async fn anchors(State(admin): State<Admin>) -> Result<Response, Refusal> {
-    let pem = admin.app.anchors.clone();
+    let pem = admin.app.certificates.anchors();
     let pem = pem.ok_or_else(|| Refusal::not_found("the certificate is for the devices' own trust stores"))?;
     Ok(([(CONTENT_TYPE, "application/x-pem-file")], pem).into_response())
 }

@@ -5,7 +5,9 @@ use omadm_core::time::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::store::{Credential, DevInfo, Device, DeviceState, JobKind, JobRow, JobState, Recorded, SessionRow};
+use crate::store::{
+    Credential, CredentialScheme, DevInfo, Device, DeviceState, JobKind, JobRow, JobState, Recorded, SessionRow,
+};
 
 /// A device.
 #[derive(Debug, Serialize)]
@@ -60,6 +62,7 @@ pub(super) struct JobView {
 /// A credential for a card or factory file.
 #[derive(Debug, Serialize)]
 pub(super) struct CredentialView {
+    pub(super) scheme: CredentialScheme,
     pub(super) user: String,
     pub(super) source: Method,
     pub(super) label: String,
@@ -122,6 +125,7 @@ impl From<JobRow> for JobView {
 impl From<Credential> for CredentialView {
     fn from(credential: Credential) -> Self {
         Self {
+            scheme: credential.scheme,
             user: credential.user,
             source: credential.source,
             label: credential.label,

@@ -3,29 +3,19 @@
 use std::sync::Arc;
 
 use super::facts::{Facts, Identity};
-use super::grant_of;
-use crate::profile::{Matched, Profile, Release, select};
+use crate::profile::{Matched, Profile, Release, Scheme, select};
 
 /// What a bootstrap request gets.
 #[derive(Debug, Clone)]
 pub(crate) enum Decision {
     /// The message of this profile.
-    Release { profile: Arc<Profile>, grant: Grant, why: String },
+    Release { profile: Arc<Profile>, why: String },
     /// There is nothing for this device (204).
     Nothing { why: String },
     /// Credentials are needed (401).
     Challenge { code: &'static str, why: String },
     /// The credentials are good, but not for this DevID (403).
     Forbidden { why: String },
-}
-
-/// Which credentials go into the message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Grant {
-    /// A fresh user and password for HTTP Basic.
-    Basic,
-    /// None.
-    Nothing,
 }
 
 /// Decides. The query alone never releases anything that holds a secret (spec 2.4).
@@ -55,14 +45,14 @@ pub(crate) fn decide(facts: &Facts, profiles: &[Arc<Profile>], anonymous: bool) 
 }
 
 fn release(profile: &Arc<Profile>, matched: &Matched, to: &str) -> Decision {
-    let grant = grant_of(profile);
-    let credentials = match grant {
-        Grant::Basic => "with a fresh user and password",
-        Grant::Nothing => "without credentials",
+    let credentials = match profile.credentials {
+        Scheme::Basic => "with a fresh user and password",
+        Scheme::Psk => "with a fresh pre-shared key",
+        Scheme::X509 => "with a fresh certificate",
+        Scheme::None => "without credentials",
     };
     Decision::Release {
         profile: Arc::clone(profile),
-        grant,
         why: format!("profile {}, since {matched}; {to}, {credentials}", profile.name),
     }
 }
@@ -113,7 +103,7 @@ mod tests {
 
     fn word(identity: Identity, query: BootstrapQuery, anonymous: bool) -> String {
         match decide(&Facts { query, identity }, &profiles(), anonymous) {
-            Decision::Release { profile, grant, .. } => format!("{} {grant:?}", profile.name),
+            Decision::Release { profile, .. } => format!("{} {:?}", profile.name, profile.credentials),
             Decision::Nothing { .. } => "nothing".into(),
             Decision::Challenge { .. } => "challenge".into(),
             Decision::Forbidden { .. } => "forbidden".into(),
@@ -127,10 +117,10 @@ mod tests {
             (enrolled("IMEI:4930"), query(Some("IMEI:4930"), true), false, "tac Basic"),
             (enrolled("IMEI:4930"), query(None, false), false, "tac Basic"),
             (enrolled("IMEI:4930"), query(Some("IMEI:4931"), true), true, "forbidden"),
-            (enrolled("IMEI:5000"), query(None, true), false, "open Nothing"),
+            (enrolled("IMEI:5000"), query(None, true), false, "open None"),
             (enrolled("IMEI:5000"), query(None, false), false, "nothing"),
-            (Identity::Nobody, query(None, true), true, "open Nothing"),
-            (Identity::Nobody, query(Some("IMEI:5000"), true), true, "open Nothing"),
+            (Identity::Nobody, query(None, true), true, "open None"),
+            (Identity::Nobody, query(Some("IMEI:5000"), true), true, "open None"),
             (Identity::Nobody, query(None, true), false, "challenge"),
             (Identity::Nobody, query(Some("IMEI:4930"), true), true, "challenge"),
             (Identity::Nobody, query(None, false), true, "challenge"),

@@ -3,6 +3,7 @@
 use http::request::Parts;
 use omadm_core::bootstrap::request::BootstrapQuery;
 use omadm_core::web::DEV_ID_HEADER;
+use std::sync::Arc;
 
 use crate::app::App;
 use crate::auth::{self, Shown};
@@ -41,12 +42,16 @@ impl Facts {
         let query = BootstrapQuery::parse(request.uri.query(), dev_id_header)
             .map_err(|error| Refusal::bad(error.to_string()))?;
         case.dev_id = query.dev_id.as_ref().map(ToString::to_string);
-        let identity = match auth::shown(&request.headers) {
-            Shown::Nothing => Identity::Nobody,
-            Shown::Unusable(why) => Identity::Unproven { why },
-            Shown::Basic(basic) => match auth::enrolled(app, case.remote, &basic).await? {
-                Some(device) => Identity::Enrolled(device),
-                None => Identity::Unproven { why: "the user is not known here, or the password is wrong" },
+        let peer = Arc::clone(&case.peer);
+        let shown = auth::shown(&request.headers, &peer);
+        let identity = match auth::enrolled(app, case.remote, &shown).await? {
+            Some(device) => Identity::Enrolled(device),
+            None => match shown {
+                Shown::Nothing => Identity::Nobody,
+                Shown::Unusable(why) => Identity::Unproven { why },
+                Shown::Basic(_) => Identity::Unproven { why: "the user is not known here, or the password is wrong" },
+                Shown::Psk(..) => Identity::Unproven { why: "no device enrols by this pre-shared key" },
+                Shown::Certificate(_) => Identity::Unproven { why: "no device enrols by this certificate" },
             },
         };
         if let Identity::Enrolled(device) = &identity {

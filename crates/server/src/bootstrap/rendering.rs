@@ -8,6 +8,11 @@ use omadm_core::bootstrap::message::{BootstrapMessage, Limit, MessageError};
 use omadm_core::secret::Secret;
 use omadm_core::web::media;
 use serde_json::{Map, Value, json};
+use std::mem::{Discriminant, discriminant};
+use std::sync::{Arc, PoisonError, RwLock};
+use zeroize::Zeroizing;
+
+use crate::profile::Scheme;
 
 /// The MOID of the DM Account MO, whatever its version.
 const DMACC: &str = "urn:oma:mo:oma-dm-dmacc:";
@@ -28,8 +33,8 @@ pub(crate) struct Filling {
     pub(crate) server: String,
     /// Anchors in PEM.
     pub(crate) anchors: Option<String>,
-    /// The user and password of HTTP Basic.
-    pub(crate) basic: Option<(String, Secret)>,
+    /// What the device proves itself by.
+    pub(crate) credential: Option<Credential>,
 }
 
 /// A Bootstrap Message in which the account of this server is left open: the one account without SrvURI gets SrvURI,
@@ -40,6 +45,8 @@ pub(crate) struct Template {
     /// Which item is the account of this server, and the name of its root.
     account: Option<(usize, String)>,
     srv_id: String,
+    /// What was rendered last: messages to devices differ in their credentials only.
+    frame: Arc<RwLock<Option<Arc<Frame>>>>,
 }
 
 /// Why JSON is no template.
@@ -86,11 +93,7 @@ impl Form {
     /// The bytes of a message, complete and checked.
     pub(crate) fn render(self, template: &Template, filling: &Filling) -> Result<Vec<u8>, RenderError> {
         match self {
-            Self::BootstrapMessage => {
-                let bytes = template.filled(filling);
-                BootstrapMessage::parse(&bytes, Limit::Elsewhere)?;
-                Ok(bytes)
-            }
+            Self::BootstrapMessage => template.rendered(filling),
         }
     }
 }
@@ -111,7 +114,7 @@ impl Template {
         if !items.iter().all(Value::is_object) {
             return Err(TemplateError::Form);
         }
-        let mut template = Self { items, account: None, srv_id: String::new() };
+        let mut template = Self { items, account: None, srv_id: String::new(), frame: Arc::default() };
         for index in 0..template.items.len() {
             let Some(root) = template.open_account(index) else { continue };
             if let Some((other, _)) = &template.account {
@@ -159,6 +162,19 @@ impl Template {
         self.items.get(index).map(|item| text(&item["ClientURI"])).unwrap_or_default()
     }
 
+    fn rendered(&self, filling: &Filling) -> Result<Vec<u8>, RenderError> {
+        let Some((credential, secret)) = short(filling) else { return checked(self.filled(filling)) };
+        let cached = self.frame.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(frame) = cached.filter(|frame| frame.fits(filling, credential)) {
+            return Ok(frame.around(credential, secret));
+        }
+        let bytes = checked(self.filled(filling))?;
+        if let Some(frame) = Frame::of(&bytes, filling, credential, secret) {
+            *self.frame.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(frame));
+        }
+        Ok(bytes)
+    }
+
     fn filled(&self, filling: &Filling) -> Vec<u8> {
         let mut items = self.items.clone();
         if let Some((index, root)) = &self.account
@@ -170,17 +186,78 @@ impl Template {
     }
 }
 
+/// The credential and its secret, if it is one of those that are made in no time and have both.
+fn short(filling: &Filling) -> Option<(&Credential, &Secret)> {
+    let credential = filling.credential.as_ref()?;
+    match credential {
+        Credential::Basic { password: secret, .. } | Credential::Psk { key: secret, .. } => Some((credential, secret)),
+        Credential::Digest { .. } | Credential::X509 { .. } | Credential::Aka { .. } => None,
+    }
+}
+
+/// A checked message without its credentials. Those are Base64, so that whatever they are, it stays well-formed.
+#[derive(Debug)]
+struct Frame {
+    server: String,
+    anchors: Option<String>,
+    scheme: Discriminant<Credential>,
+    before: Vec<u8>,
+    between: Vec<u8>,
+    after: Vec<u8>,
+}
+
+impl Frame {
+    /// What is around the credentials of this message; `None` if they stand there otherwise than once each, the name
+    /// first.
+    fn of(bytes: &[u8], filling: &Filling, credential: &Credential, secret: &Secret) -> Option<Self> {
+        let (before, rest) = split_once(bytes, BASE64_STANDARD.encode(credential.data()).as_bytes())?;
+        let (between, after) = split_once(rest, BASE64_STANDARD.encode(secret.expose()).as_bytes())?;
+        Some(Self {
+            server: filling.server.clone(),
+            anchors: filling.anchors.clone(),
+            scheme: discriminant(credential),
+            before: before.to_vec(),
+            between: between.to_vec(),
+            after: after.to_vec(),
+        })
+    }
+
+    /// Whether it is filled with the same server and anchors, and with such a credential.
+    fn fits(&self, filling: &Filling, credential: &Credential) -> bool {
+        self.scheme == discriminant(credential) && self.server == filling.server && self.anchors == filling.anchors
+    }
+
+    fn around(&self, credential: &Credential, secret: &Secret) -> Vec<u8> {
+        let data = Zeroizing::new(BASE64_STANDARD.encode(credential.data()));
+        let secret = Zeroizing::new(BASE64_STANDARD.encode(secret.expose()));
+        [&self.before, data.as_bytes(), &self.between, secret.as_bytes(), &self.after].concat()
+    }
+}
+
+/// What stands before and behind the only place of `part`.
+fn split_once<'a>(bytes: &'a [u8], part: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let mut places = bytes.windows(part.len().max(1)).enumerate().filter(|(_, window)| *window == part);
+    let ((start, _), None) = (places.next()?, places.next()) else { return None };
+    Some((bytes.get(..start)?, bytes.get(start + part.len()..)?))
+}
+
+fn checked(bytes: Vec<u8>) -> Result<Vec<u8>, RenderError> {
+    BootstrapMessage::parse(&bytes, Limit::Elsewhere)?;
+    Ok(bytes)
+}
+
 fn fill(account: &mut Map<String, Value>, filling: &Filling) {
     account.insert("SrvURI".to_owned(), format!("{}{DM}", filling.server).into());
-    if let Some((user, password)) = &filling.basic {
-        let credential = Credential::Basic { user: user.clone(), password: password.clone() };
-        let trsp = json!({
-            "Data": BASE64_STANDARD.encode(credential.data()),
-            "Secret": BASE64_STANDARD.encode(password.expose()),
-        });
-        if let Some(auth) = object(account, "Auth") {
-            auth.entry("Trsp").or_insert(trsp);
+    if let Some(credential) = &filling.credential
+        && let Some(auth) = object(account, "Auth")
+        && !auth.contains_key("Trsp")
+    {
+        let mut trsp = Map::new();
+        trsp.insert("Data".to_owned(), BASE64_STANDARD.encode(credential.data()).into());
+        if let Some(secret) = credential.secret() {
+            trsp.insert("Secret".to_owned(), BASE64_STANDARD.encode(secret.expose()).into());
         }
+        auth.insert("Trsp".to_owned(), trsp.into());
     }
     // Profile P-23: whom the device shall trust instead of its own store.
     let anchors_of_template = account.get("Ext").and_then(|ext| ext.get("omadm")?.get("ServerCA").cloned());
@@ -220,10 +297,25 @@ fn text(value: &Value) -> String {
 
 /// Sample values, as long as real ones.
 pub(crate) fn sample() -> Filling {
-    Filling {
-        server: "https://sample.example".to_owned(),
-        anchors: None,
-        basic: Some(("0123456789abcdef01234567".to_owned(), Secret::from("sample-password-of-32-characters"))),
+    Filling { server: "https://sample.example".to_owned(), anchors: None, credential: sample_credential(Scheme::Basic) }
+}
+
+/// A sample of what a profile with this scheme gives out.
+pub(crate) fn sample_credential(scheme: Scheme) -> Option<Credential> {
+    let name = || "0123456789abcdef01234567".to_owned();
+    match scheme {
+        Scheme::Basic => {
+            Some(Credential::Basic { user: name(), password: Secret::from("sample-password-of-32-characters") })
+        }
+        Scheme::Psk => {
+            Some(Credential::Psk { identity: name(), key: Secret::from("a sample key, as long: 32 bytes.") })
+        }
+        Scheme::X509 => Some(Credential::X509 {
+            // An empty SEQUENCE: no certificate, and nobody takes it for one.
+            chain: Secret::new(vec![0x30, 0]),
+            key: Secret::from("sample key"),
+        }),
+        Scheme::None => None,
     }
 }
 
@@ -251,8 +343,48 @@ mod tests {
         assert_eq!(filled.srv_uri.as_str(), "https://sample.example/dm");
         assert!(matches!(&filled.trsp, Some(Credential::Basic { user, .. }) if user == "0123456789abcdef01234567"));
         assert_eq!(template.srv_id(), "acme");
-        let message = parsed(&template, &Filling { basic: None, ..sample() });
+        let message = parsed(&template, &Filling { credential: None, ..sample() });
         assert_eq!(message.accounts()[0].0.trsp, None);
+    }
+
+    #[test]
+    fn messages_after_the_first_are_as_if_each_were_made_anew() {
+        let anchors = "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n";
+        let basic = |user: &str, password: &str| {
+            Some(Credential::Basic { user: user.to_owned(), password: Secret::from(password) })
+        };
+        let psk =
+            |number: u8| Some(Credential::Psk { identity: format!("psk{number}"), key: Secret::new(vec![number; 32]) });
+        let template = || Template::new(json!([account(|_| ())])).unwrap();
+        let used = template();
+        for (anchors, server, credential) in [
+            (Some(anchors), "https://one.example", basic("first", "password one")),
+            (Some(anchors), "https://one.example", basic("other", "another password")),
+            (Some(anchors), "https://one.example", psk(1)),
+            (Some(anchors), "https://one.example", psk(2)),
+            (None, "https://one.example", psk(3)),
+            (None, "https://one.example", sample_credential(Scheme::X509)),
+            (None, "https://one.example", basic("other", "another password")),
+            (None, "https://two.example", basic("other", "x\"y\\z")),
+            (None, "https://two.example", basic("b", "b")),
+            (None, "https://two.example", None),
+            (Some(anchors), "https://two.example", basic("a", "b")),
+        ] {
+            let filling = Filling { server: server.into(), anchors: anchors.map(str::to_owned), credential };
+            let bytes = Form::BootstrapMessage.render(&used, &filling).unwrap();
+            assert_eq!(bytes, template().filled(&filling), "{filling:?}");
+        }
+        assert!(used.frame.read().unwrap().is_some());
+    }
+
+    #[test]
+    fn each_scheme_is_filled_in_as_the_device_reads_it() {
+        let template = Template::new(json!([account(|_| ())])).unwrap();
+        for scheme in [Scheme::Basic, Scheme::Psk, Scheme::X509, Scheme::None] {
+            let credential = sample_credential(scheme);
+            let message = parsed(&template, &Filling { credential: credential.clone(), ..sample() });
+            assert_eq!(message.accounts()[0].0.trsp, credential);
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use http::{HeaderMap, StatusCode};
 use omadm_core::ids::DevId;
 use omadm_core::reason::Method;
 use omadm_core::web::{DEV_ID_HEADER, default_user};
+use std::sync::Arc;
 
 use crate::app::App;
 use crate::auth::{self, Proven, Shown};
@@ -16,11 +17,11 @@ use crate::store::{Credential, Device, NewDevice};
 /// A device that proved who it is.
 pub(crate) struct Sender {
     pub(crate) device: Device,
-    /// The user of Basic.
-    pub(crate) user: String,
-    /// The credential given out; absent for the enrolment secret.
+    /// What it proved, as sessions are bound to it.
+    pub(crate) identity: String,
+    /// The credential given out; absent for what the device enrols by.
     pub(crate) credential: Option<i64>,
-    /// The SrvID of the account; empty for the enrolment secret.
+    /// The SrvID of the account; empty for what the device enrols by.
     pub(crate) account: String,
 }
 
@@ -33,14 +34,23 @@ pub(crate) async fn prove(app: &App, case: &mut Case, headers: &HeaderMap) -> Re
         .map_err(|error| Refusal::bad(format!("the header {DEV_ID_HEADER} is {error}")))?;
     case.dev_id = Some(dev_id.to_string());
     let challenge = |code, why: &str| Refusal::challenge(&app.config.bootstrap.realm, code, why);
-    let basic = match auth::shown(headers) {
-        Shown::Nothing => return Err(challenge("no-credentials", "it shows no credentials")),
-        Shown::Unusable(why) => return Err(challenge("wrong-credentials", why)),
-        Shown::Basic(basic) => basic,
-    };
-    let Some(Proven { device, credential, user }) = auth::proven(app, case.remote, &basic).await? else {
-        let why = "the user was not given out or is no longer valid, or the password is wrong";
-        return Err(challenge("wrong-credentials", why));
+    let peer = Arc::clone(&case.peer);
+    let shown = auth::shown(headers, &peer);
+    let Some(Proven { device, credential, identity }) = auth::proven(app, case.remote, &shown).await? else {
+        return Err(match shown {
+            Shown::Nothing => challenge("no-credentials", "it shows no credentials"),
+            Shown::Unusable(why) => challenge("wrong-credentials", why),
+            Shown::Basic(_) => {
+                let why = "the user was not given out or is no longer valid, or the password is wrong";
+                challenge("wrong-credentials", why)
+            }
+            Shown::Psk(..) => {
+                challenge("wrong-credentials", "the pre-shared key was not given out or is no longer valid")
+            }
+            Shown::Certificate(_) => {
+                challenge("wrong-credentials", "the certificate was not given out or is no longer valid")
+            }
+        });
     };
     let device = match (device, &credential) {
         (Some(device), _) => device,
@@ -58,11 +68,18 @@ pub(crate) async fn prove(app: &App, case: &mut Case, headers: &HeaderMap) -> Re
         Some(credential) => (Some(credential.id), credential.srv_id),
         None => (None, String::new()),
     };
-    Ok(Sender { device, user, credential, account })
+    Ok(Sender { device, identity, credential, account })
 }
 
 async fn bind(app: &App, credential: &Credential, dev_id: &DevId) -> Result<Device, Refusal> {
-    let new = NewDevice { dev_id: dev_id.clone(), user: default_user(dev_id), enrolment: None, at: clock::now() };
+    let new = NewDevice {
+        dev_id: dev_id.clone(),
+        user: default_user(dev_id),
+        enrolment: None,
+        psk: None,
+        key_digest: None,
+        at: clock::now(),
+    };
     let device = app.store.bind(credential.id, new).await?;
     tracing::info!(source = credential.source.as_str(), "a credential is bound to the first device that uses it");
     Ok(device)
@@ -73,7 +90,7 @@ fn stolen(credential: Option<&Credential>, device: &Device, dev_id: &DevId) -> S
         Some((Method::Smartcard, label)) => format!("the credential of card {label}"),
         Some((Method::Factory, label)) => format!("the credential of factory file {label}"),
         Some((Method::BootstrapServer, _)) => "the credential from the bootstrap server".to_owned(),
-        None => "the enrolment secret".to_owned(),
+        None => "what it enrols by".to_owned(),
     };
     format!("{what} belongs to {}, but {dev_id} used it", device.dev_id)
 }

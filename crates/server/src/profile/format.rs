@@ -62,6 +62,10 @@ pub(crate) enum Scheme {
     /// A user and a password for HTTP Basic.
     #[default]
     Basic,
+    /// A pre-shared key for TLS.
+    Psk,
+    /// A certificate and its key for TLS, signed by the server's own device CA.
+    X509,
     /// None: the device uses those of its configuration, or the template holds some.
     None,
 }
@@ -122,8 +126,9 @@ impl Profile {
         if written.release == Release::Anyone && (written.credentials != Scheme::None || template.holds_secrets()) {
             return rule("release: a message for anyone holds no secrets; \"credentials\": \"none\" is expected");
         }
-        if written.credentials == Scheme::Basic {
-            template.check_room_for_credentials()?;
+        match written.credentials {
+            Scheme::Basic | Scheme::Psk | Scheme::X509 => template.check_room_for_credentials()?,
+            Scheme::None => {}
         }
         Ok(Self {
             name: written.name,

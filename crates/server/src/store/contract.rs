@@ -30,11 +30,19 @@ fn dev_id(number: u32) -> DevId {
 }
 
 fn new_device(number: u32) -> NewDevice {
-    NewDevice { dev_id: dev_id(number), user: format!("user{number}"), enrolment: Some(vec![1, 2, 3]), at: NOW }
+    NewDevice {
+        dev_id: dev_id(number),
+        user: format!("user{number}"),
+        enrolment: Some(vec![1, 2, 3]),
+        psk: None,
+        key_digest: None,
+        at: NOW,
+    }
 }
 
 fn new_credential(user: &str, device: Option<i64>, source: Method) -> NewCredential {
     NewCredential {
+        scheme: CredentialScheme::Basic,
         user: user.into(),
         secret: vec![9],
         device,
@@ -79,6 +87,7 @@ fn step(row: &SessionRow, end: Option<End>) -> Step {
         devinfo: None,
         agreed: false,
         end,
+        cookie: None,
         at: NOW.plus(1),
     }
 }
@@ -98,6 +107,11 @@ fn record(device: Option<i64>, number: u32, at: Timestamp) -> Record {
         code: format!("code{number}"),
         detail: "a sentence".into(),
     }
+}
+
+async fn keep(store: &dyn Store, records: Vec<Record>) {
+    let entries = records.into_iter().map(Entry::from).collect();
+    assert!(store.keep(entries).await.unwrap().iter().all(Result::is_ok));
 }
 
 fn item(device: i64, job: i64, token: &str, upload: bool) -> Item {
@@ -151,6 +165,36 @@ pub(crate) async fn devices_are_found_by_dev_id_and_user(store: &dyn Store) {
     let taken = NewDevice { user: "new".into(), ..new_device(2) };
     assert!(matches!(store.add_device(taken).await, Err(StoreError::Conflict(_))));
     assert_eq!(store.device(&dev_id(2)).await.unwrap(), None);
+}
+
+pub(crate) async fn devices_are_found_by_what_tls_proves(store: &dyn Store) {
+    let psk = |identity: &str| Some((identity.to_owned(), vec![7, 8]));
+    let both = NewDevice { enrolment: None, psk: psk("one"), key_digest: Some([1; 32]), ..new_device(1) };
+    let device = store.add_device(both.clone()).await.unwrap();
+    let (found, sealed) = store.enrolled_by_psk("one").await.unwrap().unwrap();
+    assert_eq!((found.id, sealed), (device.id, vec![7, 8]));
+    assert_eq!(store.enrolled_by_key([1; 32]).await.unwrap().unwrap().id, device.id);
+    assert!(store.enrolled_by_psk("user1").await.unwrap().is_none());
+    assert!(store.enrolled_by_key([2; 32]).await.unwrap().is_none());
+    assert!(store.enrolled("user1").await.unwrap().is_none(), "it has no secret");
+
+    // Each belongs to one device, and adding a device anew leaves it no other way in.
+    for taken in
+        [NewDevice { psk: psk("one"), ..new_device(2) }, NewDevice { key_digest: Some([1; 32]), ..new_device(2) }]
+    {
+        assert!(matches!(store.add_device(taken).await, Err(StoreError::Conflict(_))));
+    }
+    store.add_device(new_device(1)).await.unwrap();
+    assert!(store.enrolled_by_psk("one").await.unwrap().is_none());
+    assert!(store.enrolled_by_key([1; 32]).await.unwrap().is_none());
+    store.add_device(NewDevice { dev_id: dev_id(3), user: "user3".into(), ..both }).await.unwrap();
+
+    // What is given out comes back with its scheme.
+    for (user, scheme) in [("a", CredentialScheme::Psk), ("b", CredentialScheme::X509)] {
+        let new = NewCredential { scheme, ..new_credential(user, Some(device.id), Method::BootstrapServer) };
+        store.give_out(new).await.unwrap();
+        assert_eq!(store.credential(user).await.unwrap().unwrap().scheme, scheme);
+    }
 }
 
 pub(crate) async fn devices_come_in_pages(store: &dyn Store) {
@@ -236,6 +280,17 @@ pub(crate) async fn a_session_goes_on_from_its_last_version_only(store: &dyn Sto
     assert_eq!((known.id, known.state, known.devinfo), (device.id, DeviceState::Managed, None));
 }
 
+pub(crate) async fn a_cookie_may_take_the_place_of_another(store: &dyn Store) {
+    let device = store.add_device(new_device(1)).await.unwrap().id;
+    assert!(store.open_session(new_session(device, 1, Vec::new())).await.unwrap());
+    let row = store.session_by_cookie([1; 32]).await.unwrap().unwrap();
+    assert!(store.advance_session(Step { cookie: Some([2; 32]), ..step(&row, None) }).await.unwrap());
+    assert!(store.session_by_cookie([1; 32]).await.unwrap().is_none());
+    let row = store.session_by_cookie([2; 32]).await.unwrap().unwrap();
+    assert!(store.advance_session(step(&row, None)).await.unwrap());
+    assert!(store.session_by_cookie([2; 32]).await.unwrap().is_some());
+}
+
 pub(crate) async fn an_agreement_counts_only_when_the_session_ends_well(store: &dyn Store) {
     let device = store.add_device(new_device(1)).await.unwrap();
     for (cookie, end) in [(1, None), (2, Some(End::Broken("why".into())))] {
@@ -301,7 +356,7 @@ pub(crate) async fn a_token_is_used_once(store: &dyn Store) {
 pub(crate) async fn records_of_a_device_are_its_last_ones(store: &dyn Store) {
     let device = store.add_device(new_device(1)).await.unwrap();
     let records = (0..9).map(|number| record(Some(device.id), number, NOW.plus(number.into()))).collect();
-    store.record(records).await.unwrap();
+    keep(store, records).await;
     let kept = store.requests_of(Some(device.id), "IMEI:001", 100).await.unwrap();
     let codes: Vec<&str> = kept.iter().map(|record| record.code.as_str()).collect();
     assert_eq!(codes, ["code8", "code7", "code6", "code5", "code4"]);
@@ -311,9 +366,9 @@ pub(crate) async fn records_of_a_device_are_its_last_ones(store: &dyn Store) {
 
 pub(crate) async fn strangers_share_a_ring_and_push_no_device_out(store: &dyn Store) {
     let device = store.add_device(new_device(1)).await.unwrap();
-    store.record(vec![record(Some(device.id), 1, NOW)]).await.unwrap();
+    keep(store, vec![record(Some(device.id), 1, NOW)]).await;
     for number in 0..20 {
-        store.record(vec![record(None, number, NOW.plus(number.into()))]).await.unwrap();
+        keep(store, vec![record(None, number, NOW.plus(number.into()))]).await;
     }
     let all = store.requests(100).await.unwrap();
     assert_eq!(all.iter().filter(|record| !record.authenticated).count(), 8);
@@ -328,10 +383,10 @@ pub(crate) async fn what_others_claim_hides_nothing_of_the_device(store: &dyn St
     let device = store.add_device(new_device(1)).await.unwrap();
     let other = store.add_device(new_device(2)).await.unwrap();
     let own = |number: u32| Record { dev_id: Some(dev_id(1).to_string()), ..record(Some(device.id), number, NOW) };
-    store.record((0..3).map(own).collect()).await.unwrap();
+    keep(store, (0..3).map(own).collect()).await;
     let claims = |sender| Record { code: "claim".into(), ..record(sender, 1, NOW.plus(60)) };
-    store.record(vec![claims(None); 6]).await.unwrap();
-    store.record(vec![claims(Some(other.id)); 4]).await.unwrap();
+    keep(store, vec![claims(None); 6]).await;
+    keep(store, vec![claims(Some(other.id)); 4]).await;
     let shown = store.requests_of(Some(device.id), "IMEI:001", 3).await.unwrap();
     let codes: Vec<&str> = shown.iter().map(|record| record.code.as_str()).collect();
     assert_eq!(codes[..6], ["claim"; 6]);
@@ -362,7 +417,7 @@ pub(crate) async fn long_texts_are_cut(store: &dyn Store) {
         remote: "r".repeat(5000),
         ..record(None, 1, NOW)
     };
-    store.record(vec![long.clone()]).await.unwrap();
+    keep(store, vec![long.clone()]).await;
     let kept = store.requests_of(None, long.dev_id.as_ref().unwrap(), 9).await.unwrap().remove(0);
     assert!(kept.detail.len() <= 128 && kept.code.len() <= 32 && kept.dev_id.unwrap().len() <= 64);
 }
@@ -373,7 +428,7 @@ pub(crate) async fn sweeping_drops_the_old_the_surplus_and_idle_sessions(store: 
         devices.push(store.add_device(new_device(number)).await.unwrap().id);
     }
     for device in &devices {
-        store.record((0..5).map(|number| record(Some(*device), number, NOW)).collect()).await.unwrap();
+        keep(store, (0..5).map(|number| record(Some(*device), number, NOW)).collect()).await;
     }
     store.open_session(new_session(devices[0], 1, Vec::new())).await.unwrap();
     store.sweep(NOW.plus(300)).await.unwrap();
@@ -381,7 +436,7 @@ pub(crate) async fn sweeping_drops_the_old_the_surplus_and_idle_sessions(store: 
     assert!(store.session_by_cookie([1; 32]).await.unwrap().unwrap().ended_at.is_none());
     store.sweep(NOW.plus(601)).await.unwrap();
     assert!(store.session_by_cookie([1; 32]).await.unwrap().unwrap().ended_at.is_some());
-    store.record(vec![record(None, 1, NOW)]).await.unwrap();
+    keep(store, vec![record(None, 1, NOW)]).await;
     store.sweep(NOW.plus(31 * 86_400)).await.unwrap();
     assert!(store.requests(100).await.unwrap().is_empty());
 }

@@ -73,6 +73,18 @@ words! {
 }
 
 words! {
+    /// How the holder of a credential proves it.
+    CredentialScheme {
+        /// A user and password of HTTP Basic.
+        Basic = "basic",
+        /// A pre-shared key of TLS.
+        Psk = "psk",
+        /// A client certificate of TLS.
+        X509 = "x509",
+    }
+}
+
+words! {
     /// Which door a request came to.
     Endpoint {
         /// `GET /bootstrap`.
@@ -115,16 +127,22 @@ pub(crate) struct NewDevice {
     pub(crate) dev_id: DevId,
     /// The user by which it enrols.
     pub(crate) user: String,
-    /// Its sealed enrolment secret; without one it cannot ask for a Bootstrap Message.
+    /// Its sealed enrolment secret.
     pub(crate) enrolment: Option<Vec<u8>>,
+    /// The identity of its pre-shared key, and the sealed key.
+    pub(crate) psk: Option<(String, Vec<u8>)>,
+    /// SHA-256 of the public key of its certificate.
+    pub(crate) key_digest: Option<[u8; 32]>,
     pub(crate) at: Timestamp,
 }
 
 /// A credential to be given out.
 #[derive(Debug, Clone)]
 pub(crate) struct NewCredential {
+    pub(crate) scheme: CredentialScheme,
+    /// The user, the identity of a pre-shared key, or SHA-256 of a certificate's public key in hexadecimal digits.
     pub(crate) user: String,
-    /// The sealed password.
+    /// The sealed password or pre-shared key; nothing with a certificate, whose key the device alone keeps.
     pub(crate) secret: Vec<u8>,
     /// Whom it is for; absent for a card or factory file, until the first device uses it.
     pub(crate) device: Option<i64>,
@@ -140,6 +158,7 @@ pub(crate) struct NewCredential {
 #[derive(Debug, Clone)]
 pub(crate) struct Credential {
     pub(crate) id: i64,
+    pub(crate) scheme: CredentialScheme,
     pub(crate) user: String,
     pub(crate) secret: Vec<u8>,
     pub(crate) device: Option<Device>,
@@ -220,6 +239,8 @@ pub(crate) struct Step {
     pub(crate) devinfo: Option<DevInfo>,
     pub(crate) agreed: bool,
     pub(crate) end: Option<End>,
+    /// SHA-256 of a cookie that takes the place of the one before.
+    pub(crate) cookie: Option<[u8; 32]>,
     pub(crate) at: Timestamp,
 }
 
@@ -295,6 +316,20 @@ pub(crate) struct Record {
     pub(crate) code: String,
     /// Why, for people: one sentence.
     pub(crate) detail: String,
+}
+
+/// What a request leaves behind.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) record: Record,
+    /// The credential for a device that its answer gives out.
+    pub(crate) gives: Option<NewCredential>,
+}
+
+impl From<Record> for Entry {
+    fn from(record: Record) -> Self {
+        Self { record, gives: None }
+    }
 }
 
 /// A kept record.

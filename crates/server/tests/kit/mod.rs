@@ -7,7 +7,7 @@ use omadm_core::bootstrap::message::{BootstrapMessage, Limit};
 use omadm_core::secret::Secret;
 use omadm_core::web::{Basic, media};
 use omadm_server::{Config, RunningServer, ServeOptions, Server};
-use omadm_tls::{Anchors, ClientContext, ClientIdentity};
+use omadm_tls::{Anchors, ClientContext, ClientIdentity, TlsError, TlsStream};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -120,14 +120,29 @@ impl Fleet {
         exchange(stream, method, path, headers, body)
     }
 
-    pub fn connect(&self) -> omadm_tls::TlsStream<TcpStream> {
+    pub fn connect(&self) -> TlsStream<TcpStream> {
+        self.connect_as(&ClientIdentity::nobody()).unwrap()
+    }
+
+    pub fn connect_as(&self, identity: &ClientIdentity) -> Result<TlsStream<TcpStream>, TlsError> {
+        self.connect_with(&self.client(identity))
+    }
+
+    /// A client that trusts the server's own CA.
+    pub fn client(&self, identity: &ClientIdentity) -> ClientContext {
         let pem = std::fs::read_to_string(self.server().ca_file.as_ref().unwrap()).unwrap();
+        ClientContext::new(&Anchors::Pem(pem), identity).unwrap()
+    }
+
+    pub fn connect_with(&self, context: &ClientContext) -> Result<TlsStream<TcpStream>, TlsError> {
         let stream = TcpStream::connect(self.server().device_addr).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        ClientContext::new(&Anchors::Pem(pem), &ClientIdentity::nobody())
-            .unwrap()
-            .connect("localhost", 0, stream)
-            .unwrap()
+        context.connect("localhost", 0, stream)
+    }
+
+    /// Has the server read its certificates anew.
+    pub fn reload(&self) {
+        self.runtime.block_on(self.server().reload());
     }
 
     /// A request at the device port.
@@ -139,6 +154,12 @@ impl Fleet {
         let mut headers = vec![("Accept", media::BOOTSTRAP)];
         headers.extend(authorization.map(|value| ("Authorization", value)));
         self.device("GET", &format!("/bootstrap{query}"), &headers, b"")
+    }
+
+    /// A bootstrap request of a client that TLS knows.
+    pub fn bootstrap_as(&self, identity: &ClientIdentity, query: &str) -> Answer {
+        let path = format!("/bootstrap{query}");
+        exchange(self.connect_as(identity).unwrap(), "GET", &path, &[("Accept", media::BOOTSTRAP)], b"")
     }
 
     pub fn add_profile(&self, profile: &Value) -> Answer {
@@ -169,12 +190,17 @@ impl Fleet {
 
     /// Changes the database behind the server's back: time passes no faster in tests.
     pub fn change(&self, sql: &'static str) {
+        assert!(self.run_sql(sql) > 0);
+    }
+
+    /// Runs a statement behind the server's back; gives how many rows it changed.
+    pub fn run_sql(&self, sql: &'static str) -> u64 {
         let path = self.folder.path().join("data/omadm.db");
         self.runtime.block_on(async {
             let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
             let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
-            assert!(sqlx::query(sql).execute(&mut connection).await.unwrap().rows_affected() > 0);
-        });
+            sqlx::query(sql).execute(&mut connection).await.unwrap().rows_affected()
+        })
     }
 
     /// The codes of the last requests of all, once they are as expected: a broken connection is recorded after its end.
@@ -211,6 +237,9 @@ impl Drop for Fleet {
 pub struct Device<'a> {
     pub fleet: &'a Fleet,
     pub dev_id: String,
+    /// What TLS proves.
+    pub identity: ClientIdentity,
+    /// The header, or empty.
     pub authorization: String,
     pub cookie: Option<String>,
 }
@@ -219,20 +248,38 @@ impl<'a> Device<'a> {
     pub fn of_message(fleet: &'a Fleet, dev_id: &str, message: &[u8]) -> Self {
         let message = BootstrapMessage::parse(message, Limit::Elsewhere).unwrap();
         let account = &message.accounts()[0].0;
-        let Some(Credential::Basic { user, password }) = &account.trsp else { panic!("no Basic: {account:?}") };
-        let authorization = Basic::new(user.clone(), password.clone()).unwrap().header_value();
-        Self {
-            fleet,
-            dev_id: dev_id.to_owned(),
-            authorization: String::from_utf8(authorization.expose().to_vec()).unwrap(),
-            cookie: None,
-        }
+        let (identity, authorization) = match account.trsp.as_ref().unwrap() {
+            Credential::Basic { user, password } => {
+                let value = Basic::new(user.clone(), password.clone()).unwrap().header_value();
+                (ClientIdentity::nobody(), String::from_utf8(value.expose().to_vec()).unwrap())
+            }
+            Credential::Psk { identity, key } => (ClientIdentity::psk(identity, key.expose()).unwrap(), String::new()),
+            Credential::X509 { chain, key } => {
+                (ClientIdentity::x509(chain.expose(), key.expose()).unwrap(), String::new())
+            }
+            Credential::Digest { .. } | Credential::Aka { .. } => panic!("not given out"),
+        };
+        Self { fleet, dev_id: dev_id.to_owned(), identity, authorization, cookie: None }
     }
 
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let mut all = vec![("OMADM-DevID", &*self.dev_id), ("Authorization", &*self.authorization)];
+        self.send_over(self.fleet.connect_as(&self.identity).unwrap(), method, path, headers, body)
+    }
+
+    pub fn send_over(
+        &self,
+        stream: TlsStream<TcpStream>,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        let mut all = vec![("OMADM-DevID", &*self.dev_id)];
+        if !self.authorization.is_empty() {
+            all.push(("Authorization", &*self.authorization));
+        }
         all.extend(headers);
-        self.fleet.device(method, path, &all, body)
+        exchange(stream, method, path, &all, body)
     }
 
     pub fn post(&self, content_type: &str, body: &[u8]) -> Answer {

@@ -35,7 +35,9 @@ impl Fleet {
         if let Some(address) = public {
             text = format!("{text}public_url = \"https://localhost:{}\"\n", address.port());
         }
-        text.push_str("[limits]\nmessages_per_minute = 100000\nfailures_per_minute = 1000\n");
+        text.push_str(
+            "[limits]\nmessages_per_minute = 100000\nfailures_per_minute = 1000\nconnections_per_address = 4096\n",
+        );
         fs::write(&config, text)?;
         let mut command = Command::new(&programs.omadm);
         command.args(["serve", "--json", "--device", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--config"]);

@@ -5,8 +5,7 @@ use super::plan::{DAY, Ill};
 use super::servers::{Arrival, Reply, ill_reply};
 use super::truth::{self, BOOTSTRAP_HOST, FOREIGN_HOST, OWN_SECRET, OWN_USER, PUBLIC};
 use super::world::{Fault, Inner, ModelWorld};
-use http::HeaderMap;
-use omadm_client::transport::{Answer, Carrier, HttpError, HttpSetup, Limits, Outgoing};
+use omadm_client::transport::{Answer, Carrier, Headers, HttpError, HttpSetup, Limits, Outgoing};
 use omadm_core::web::media;
 use omadm_tls::Anchors;
 
@@ -112,11 +111,9 @@ impl Carrier for ModelCarrier {
         }
         let time = 20 + inner.model.below(200);
         inner.exchange(time).map_err(|_| HttpError::Stopped)?;
-        let mut headers = HeaderMap::new();
+        let mut headers = Headers::default();
         for (name, value) in reply.headers {
-            if let Ok(value) = value.parse() {
-                headers.append(name, value);
-            }
+            headers.add(name, value);
         }
         Ok(Answer { status: reply.status, headers, body: reply.body })
     }
@@ -134,15 +131,15 @@ fn peer(inner: &Inner, host: &str) -> Peer {
 fn check(inner: &mut Inner, peer: Peer, request: &Outgoing) {
     let mut leaks = Vec::new();
     for (name, value) in request.private.0.iter().chain(&request.headers) {
-        let is_good = match *name {
-            "Accept" | "Content-Type" => true,
-            "OMADM-DevID" => matches!(peer, Peer::Bootstrap | Peer::Dm(_)),
-            "Authorization" => match peer {
+        let is_good = match name.to_ascii_lowercase().as_str() {
+            "accept" | "content-type" => true,
+            "omadm-devid" => matches!(peer, Peer::Bootstrap | Peer::Dm(_)),
+            "authorization" => match peer {
                 Peer::Bootstrap => *value == truth::basic(OWN_USER, OWN_SECRET),
                 Peer::Dm(number) => inner.servers[number].is_for_it(value),
                 Peer::Foreign | Peer::Nobody => false,
             },
-            "Cookie" => match peer {
+            "cookie" => match peer {
                 Peer::Dm(number) => value.starts_with(&format!("sid={}-", inner.servers[number].host)),
                 Peer::Bootstrap | Peer::Foreign | Peer::Nobody => false,
             },
@@ -164,10 +161,11 @@ fn reply(inner: &mut Inner, peer: Peer, ill: Option<Ill>, request: &Outgoing) ->
     }
     let header = |wanted: &str| {
         let all = request.private.0.iter().chain(&request.headers);
-        all.into_iter().find(|(name, _)| *name == wanted).map_or("", |(_, value)| value.as_str())
+        all.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map_or("", |(_, value)| value.as_str())
     };
+    let method = request.method.to_string();
     let arrival = Arrival {
-        method: request.method.as_str(),
+        method: &method,
         path: request.url.path_and_query(),
         content_type: header("Content-Type"),
         authorization: header("Authorization"),

@@ -32,7 +32,7 @@ pub fn server_of(ca: &Identity, validity: Validity) -> Identity {
 }
 
 pub fn plain_options() -> ServerOptions {
-    ServerOptions { authorities: DeviceAuthorities::none(), keys: None, resumptions: Resumptions::new(8) }
+    ServerOptions { asks: true, authorities: DeviceAuthorities::none(), keys: None, resumptions: Resumptions::new(8) }
 }
 
 /// Knows one identity, `device`, whose key is [`KEY`].

@@ -13,6 +13,9 @@ use crate::link::{LinkError, Patience};
 /// How long one look at the readers may block; giving up takes as long.
 const SLICE: Duration = Duration::from_millis(200);
 
+/// How long to wait before looking for a service that is not there.
+const NO_SERVICE: Duration = Duration::from_secs(5);
+
 /// A reader and whether there is a card in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reader {
@@ -57,11 +60,12 @@ impl Watch {
         Self { reader: reader.to_owned(), seen: None }
     }
 
-    /// Waits until something else is seen than the last time, at first anything, at most `limit`.
+    /// Waits until something else is seen than the last time, at first anything, at most `limit`. The service wakes it;
+    /// only where there is no service it looks every few seconds.
     pub fn changed(&mut self, limit: Duration) -> Option<Presence> {
         let deadline = Instant::now() + limit;
         loop {
-            let now = look(&self.reader);
+            let (now, waiting) = look(&self.reader);
             if self.seen.as_ref() != Some(&now) {
                 self.seen = Some(now.clone());
                 return Some(now);
@@ -70,20 +74,35 @@ impl Watch {
             if left.is_zero() {
                 return None;
             }
-            thread::sleep(left.min(SLICE));
+            match waiting {
+                Some((context, mut states)) => {
+                    // What ended the wait shows at the next look; a service that ends it at once costs little.
+                    let _ = context.get_status_change(left, &mut states);
+                    thread::sleep(SLICE);
+                }
+                None => thread::sleep(left.min(NO_SERVICE)),
+            }
         }
     }
 }
 
-fn look(reader: &str) -> Presence {
-    let Ok(states) = Context::establish(Scope::User).and_then(|context| states(&context, reader)) else {
-        return Presence::NoReader;
+/// What is there, and what to wait with for something else; nothing to wait with without a service.
+fn look(reader: &str) -> (Presence, Option<(Context, Vec<ReaderState>)>) {
+    let Ok(context) = Context::establish(Scope::User) else { return (Presence::NoReader, None) };
+    let mut states = match states(&context, reader) {
+        Ok(states) => states,
+        Err(Error::NoReadersAvailable) => Vec::new(),
+        Err(_) => return (Presence::NoReader, None),
     };
-    match states.iter().find(|state| holds_card(state)) {
+    let presence = match states.iter().find(|state| holds_card(state)) {
         Some(state) => Presence::Card(state.event_count()),
         None if states.is_empty() => Presence::NoReader,
         None => Presence::Empty,
-    }
+    };
+    states.iter_mut().for_each(ReaderState::sync_current_state);
+    // Readers come and go, too.
+    states.push(ReaderState::new(pcsc::PNP_NOTIFICATION(), State::UNAWARE));
+    (presence, Some((context, states)))
 }
 
 /// Waits for a card and connects to it. Gives the card and the full name of its reader.

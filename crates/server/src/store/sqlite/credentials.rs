@@ -6,37 +6,9 @@ use sqlx::{Row, SqliteConnection};
 
 use super::devices::{by_dev_id, by_id, method};
 use super::{Sqlite, conflict, seconds, time, time_or_none};
-use crate::store::{Credential, Device, NewCredential, NewDevice, StoreError};
-
-/// How many credentials that were never used stay valid (spec 2.4, Profile P-4).
-const UNUSED: u32 = 4;
+use crate::store::{Credential, CredentialScheme, Device, NewDevice, StoreError};
 
 impl Sqlite {
-    pub(super) async fn insert_credential(&self, new: NewCredential) -> Result<(), StoreError> {
-        let mut tx = self.begin().await?;
-        sqlx::query(
-            "insert into credential (user, secret, device_id, source, label, profile, srv_id, made_at)
-             values (?, ?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind(&new.user)
-        .bind(new.secret)
-        .bind(new.device)
-        .bind(new.source.as_str())
-        .bind(new.label)
-        .bind(new.profile)
-        .bind(&new.srv_id)
-        .bind(seconds(new.at))
-        .execute(&mut *tx)
-        .await
-        .map_err(|error| conflict(error, "this user was given out before"))?;
-        if let Some(device) = new.device {
-            drop_invalid(&mut tx, device, &new.srv_id).await?;
-            bootstrapped(&mut tx, device, new.source, &new.srv_id).await?;
-        }
-        tx.commit().await?;
-        Ok(())
-    }
-
     pub(super) async fn credential_by_user(&self, user: &str) -> Result<Option<Credential>, StoreError> {
         let mut connection = self.read.acquire().await?;
         let row =
@@ -89,6 +61,7 @@ impl Sqlite {
         bootstrapped(&mut tx, device.id, method(row.try_get("source")?)?, row.try_get("srv_id")?).await?;
         let device = by_id(&mut tx, device.id).await?.ok_or_else(gone)?;
         tx.commit().await?;
+        self.enrolled.forget(device.id);
         Ok(device)
     }
 }
@@ -127,22 +100,6 @@ pub(super) async fn mark_used(
     Ok(())
 }
 
-/// Keeps the one last used and the newest unused ones. Those of cards and files are each on their own.
-async fn drop_invalid(connection: &mut SqliteConnection, device: i64, srv_id: &str) -> Result<(), StoreError> {
-    sqlx::query(
-        "delete from credential where device_id = ?1 and srv_id = ?2 and source = 'bootstrap-server'
-         and used_at is null and id not in (
-             select id from credential where device_id = ?1 and srv_id = ?2 and source = 'bootstrap-server'
-             and used_at is null order by id desc limit ?3)",
-    )
-    .bind(device)
-    .bind(srv_id)
-    .bind(UNUSED)
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
 /// A device that was only known is bootstrapped now; one that is managed stays so.
 async fn bootstrapped(
     connection: &mut SqliteConnection,
@@ -166,6 +123,7 @@ async fn credential(connection: &mut SqliteConnection, row: &SqliteRow) -> Resul
     };
     Ok(Credential {
         id: row.try_get("id")?,
+        scheme: CredentialScheme::from_word(row.try_get("scheme")?)?,
         user: row.try_get("user")?,
         secret: row.try_get("secret")?,
         device,

@@ -10,20 +10,29 @@ use crate::store::{Device, DeviceState, NewDevice, StoreError};
 
 impl Sqlite {
     pub(super) async fn upsert_device(&self, new: NewDevice) -> Result<Device, StoreError> {
+        let (psk_identity, psk) = new.psk.unzip();
         let mut tx = self.begin().await?;
         sqlx::query(
-            "insert into device (dev_id, user, enrolment, state, added_at) values (?, ?, ?, 'known', ?)
-             on conflict (dev_id) do update set user = excluded.user, enrolment = excluded.enrolment",
+            "insert into device (dev_id, user, enrolment, psk_identity, psk, key_digest, state, added_at)
+             values (?, ?, ?, ?, ?, ?, 'known', ?)
+             on conflict (dev_id) do update set user = excluded.user, enrolment = excluded.enrolment,
+             psk_identity = excluded.psk_identity, psk = excluded.psk, key_digest = excluded.key_digest",
         )
         .bind(new.dev_id.as_str())
         .bind(&new.user)
         .bind(new.enrolment)
+        .bind(psk_identity)
+        .bind(psk)
+        .bind(new.key_digest.map(|digest| digest.to_vec()))
         .bind(seconds(new.at))
         .execute(&mut *tx)
         .await
-        .map_err(|error| conflict(error, "another device enrols by this user"))?;
+        .map_err(|error| conflict(error, "another device enrols by this user, identity or certificate"))?;
         let device = by_dev_id(&mut tx, new.dev_id.as_str()).await?;
         tx.commit().await?;
+        if let Some(device) = &device {
+            self.enrolled.forget(device.id);
+        }
         device.ok_or_else(|| StoreError::Corrupt("the device that was just added is gone".into()))
     }
 
@@ -42,6 +51,7 @@ impl Sqlite {
     }
 
     pub(super) async fn device_by_user(&self, user: &str) -> Result<Option<(Device, Vec<u8>)>, StoreError> {
+        let before = self.enrolled.before();
         // Without DevInfo: reading it would take time by which a known user could be told from an unknown one.
         let row = sqlx::query(
             "select id, dev_id, user, enrolment, state, source, srv_id, null as devinfo, added_at
@@ -50,7 +60,30 @@ impl Sqlite {
         .bind(user)
         .fetch_optional(&self.read)
         .await?;
-        row.map(|row| Ok((device(&row)?, row.try_get("enrolment")?))).transpose()
+        let Some(row) = row else { return Ok(None) };
+        let found = (device(&row)?, row.try_get("enrolment")?);
+        self.enrolled.remember(&before, &found);
+        Ok(Some(found))
+    }
+
+    pub(super) async fn device_by_psk(&self, identity: &str) -> Result<Option<(Device, Vec<u8>)>, StoreError> {
+        // Without DevInfo, as above.
+        let row = sqlx::query(
+            "select id, dev_id, user, psk, state, source, srv_id, null as devinfo, added_at
+             from device where psk_identity = ? and psk is not null",
+        )
+        .bind(identity)
+        .fetch_optional(&self.read)
+        .await?;
+        row.map(|row| Ok((device(&row)?, row.try_get("psk")?))).transpose()
+    }
+
+    pub(super) async fn device_by_key(&self, digest: [u8; 32]) -> Result<Option<Device>, StoreError> {
+        let row = sqlx::query("select * from device where key_digest = ?")
+            .bind(digest.to_vec())
+            .fetch_optional(&self.read)
+            .await?;
+        row.as_ref().map(device).transpose()
     }
 
     pub(super) async fn devices_by_state(&self) -> Result<Vec<(DeviceState, u64)>, StoreError> {

@@ -78,14 +78,16 @@ impl Sqlite {
         content: Option<Vec<u8>>,
         at: Timestamp,
     ) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
         let done = sqlx::query(
             "update item set used_at = ?, content = coalesce(?, content) where token = ? and used_at is null",
         )
         .bind(seconds(at))
         .bind(content)
         .bind(token)
-        .execute(&self.write)
+        .execute(&mut *tx)
         .await?;
+        tx.commit().await?;
         Ok(done.rows_affected() == 1)
     }
 }

@@ -1,7 +1,9 @@
 //! The store in an SQLite file: write-ahead log, one writer, several readers.
 
+mod batch;
 mod credentials;
 mod devices;
+mod enrolled;
 mod jobs;
 mod records;
 mod sessions;
@@ -14,31 +16,74 @@ use sqlx::sqlite::{
     SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
     SqliteSynchronous,
 };
-use sqlx::{Row, Sqlite as Engine, Transaction};
+use sqlx::{Row, Sqlite as Engine, SqliteConnection, Transaction};
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use batch::Batches;
+use enrolled::EnrolledDevices;
 
 use super::{
-    Answer, Credential, Device, DeviceState, Item, JobRow, NewCredential, NewDevice, NewJob, NewSession, Preparation,
-    ProfileRow, Record, Recorded, SessionRow, Step, Store, StoreError, Upload,
+    Answer, Credential, Device, DeviceState, Entry, Item, JobRow, NewCredential, NewDevice, NewJob, NewSession,
+    Preparation, ProfileRow, Recorded, SessionRow, Step, Store, StoreError, Upload,
 };
 use crate::config::Retention;
 
 /// How many connections read at the same time.
 const READERS: u32 = 4;
 
-/// The store in an SQLite file.
+/// The size in bytes that the write-ahead log keeps: more than what stands in it between two checkpoints, so that it is
+/// written over and not grown each time.
+const JOURNAL: i64 = 8_388_608;
+/// How long a connection waits for another one that writes.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// The store in an SQLite file. What it remembers in memory is right as long as no other process writes to the file,
+/// which the lock on the data folder sees to.
 pub(crate) struct Sqlite {
     write: SqlitePool,
     read: SqlitePool,
+    batches: Arc<Batches>,
+    /// Held by whoever writes, so that writers wait in line here and not in the database.
+    turn: Arc<Mutex<()>>,
+    enrolled: EnrolledDevices,
+    profiles_version: AtomicI64,
     bounds: Retention,
+}
+
+/// A transaction that writes.
+struct Writing {
+    transaction: Transaction<'static, Engine>,
+    _turn: OwnedMutexGuard<()>,
+}
+
+impl Writing {
+    async fn commit(self) -> Result<(), StoreError> {
+        Ok(self.transaction.commit().await?)
+    }
+}
+
+impl Deref for Writing {
+    type Target = SqliteConnection;
+    fn deref(&self) -> &SqliteConnection {
+        &self.transaction
+    }
+}
+
+impl DerefMut for Writing {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.transaction
+    }
 }
 
 impl Sqlite {
     /// Opens the file, made if need be, and brings it to this version.
     pub(crate) async fn open(path: &Path, bounds: Retention) -> Result<Self, StoreError> {
-        let options =
-            SqliteConnectOptions::new().filename(path).busy_timeout(Duration::from_secs(5)).foreign_keys(true);
+        let options = SqliteConnectOptions::new().filename(path).busy_timeout(BUSY).foreign_keys(true);
         let writer = options
             .clone()
             .create_if_missing(true)
@@ -46,16 +91,27 @@ impl Sqlite {
             // A credential that was given out has to outlive a power cut.
             .synchronous(SqliteSynchronous::Full)
             .auto_vacuum(SqliteAutoVacuum::Incremental)
-            .pragma("journal_size_limit", "4194304");
-        // One writer, so that writers wait in line here and not in the database.
+            .pragma("journal_size_limit", JOURNAL.to_string());
         let write = SqlitePoolOptions::new().max_connections(1).connect_with(writer).await?;
         sqlx::migrate!("migrations/sqlite").run(&write).await?;
         let read = SqlitePoolOptions::new().max_connections(READERS).connect_with(options.read_only(true)).await?;
-        Ok(Self { write, read, bounds })
+        let store = Self {
+            write,
+            read,
+            batches: Arc::new(Batches::open(path, bounds)?),
+            turn: Arc::default(),
+            enrolled: EnrolledDevices::default(),
+            profiles_version: AtomicI64::new(0),
+            bounds,
+        };
+        let version: Option<Vec<u8>> = store.meta_of("profiles-version").await?;
+        store.profiles_version.store(number(version), Ordering::Release);
+        Ok(store)
     }
 
-    async fn begin(&self) -> Result<Transaction<'static, Engine>, StoreError> {
-        Ok(self.write.begin_with("begin immediate").await?)
+    async fn begin(&self) -> Result<Writing, StoreError> {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        Ok(Writing { transaction: self.write.begin_with("begin immediate").await?, _turn: turn })
     }
 
     async fn meta_of(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
@@ -63,19 +119,15 @@ impl Sqlite {
     }
 
     async fn store_meta(&self, key: &str, value: Vec<u8>) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
         sqlx::query(
             "insert into meta (key, value) values (?, ?) on conflict (key) do update set value = excluded.value",
         )
         .bind(key)
         .bind(value)
-        .execute(&self.write)
+        .execute(&mut *tx)
         .await?;
-        Ok(())
-    }
-
-    async fn version_of_profiles(&self) -> Result<i64, StoreError> {
-        let value: Option<Vec<u8>> = self.meta_of("profiles-version").await?;
-        Ok(value.and_then(|bytes| bytes.try_into().ok()).map_or(0, i64::from_be_bytes))
+        tx.commit().await
     }
 
     async fn all_profiles(&self) -> Result<Vec<ProfileRow>, StoreError> {
@@ -106,7 +158,7 @@ impl Sqlite {
         let old: Option<Vec<u8>> = sqlx::query_scalar("select value from meta where key = 'profiles-version'")
             .fetch_optional(&mut *tx)
             .await?;
-        let version = old.and_then(|bytes| bytes.try_into().ok()).map_or(0, i64::from_be_bytes) + 1;
+        let version = number(old) + 1;
         sqlx::query(
             "insert into meta (key, value) values ('profiles-version', ?)
              on conflict (key) do update set value = excluded.value",
@@ -115,6 +167,7 @@ impl Sqlite {
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
+        self.profiles_version.fetch_max(version, Ordering::AcqRel);
         Ok(removed.rows_affected() > 0)
     }
 }
@@ -127,7 +180,7 @@ impl Store for Sqlite {
         Box::pin(self.store_meta(key, value))
     }
     fn profiles_version(&self) -> Answer<'_, i64> {
-        Box::pin(self.version_of_profiles())
+        Box::pin(async { Ok(self.profiles_version.load(Ordering::Acquire)) })
     }
     fn profiles(&self) -> Answer<'_, Vec<ProfileRow>> {
         Box::pin(self.all_profiles())
@@ -152,6 +205,15 @@ impl Store for Sqlite {
     }
     fn enrolled<'a>(&'a self, user: &'a str) -> Answer<'a, Option<(Device, Vec<u8>)>> {
         Box::pin(self.device_by_user(user))
+    }
+    fn remembered(&self, user: &str) -> Option<(Device, Vec<u8>)> {
+        self.enrolled.find(user)
+    }
+    fn enrolled_by_psk<'a>(&'a self, identity: &'a str) -> Answer<'a, Option<(Device, Vec<u8>)>> {
+        Box::pin(self.device_by_psk(identity))
+    }
+    fn enrolled_by_key(&self, digest: [u8; 32]) -> Answer<'_, Option<Device>> {
+        Box::pin(self.device_by_key(digest))
     }
     fn give_out(&self, credential: NewCredential) -> Answer<'_, ()> {
         Box::pin(self.insert_credential(credential))
@@ -201,8 +263,8 @@ impl Store for Sqlite {
     fn use_item<'a>(&'a self, token: &'a str, content: Option<Vec<u8>>, at: Timestamp) -> Answer<'a, bool> {
         Box::pin(self.mark_item(token, content, at))
     }
-    fn record(&self, records: Vec<Record>) -> Answer<'_, ()> {
-        Box::pin(self.insert_records(records))
+    fn keep(&self, entries: Vec<Entry>) -> Answer<'_, Vec<Result<(), StoreError>>> {
+        Box::pin(self.keep_all(entries))
     }
     fn requests_of<'a>(&'a self, device: Option<i64>, dev_id: &'a str, limit: u32) -> Answer<'a, Vec<Recorded>> {
         Box::pin(self.records_of(device, dev_id, limit))
@@ -216,6 +278,11 @@ impl Store for Sqlite {
     fn counts(&self) -> Answer<'_, Vec<(DeviceState, u64)>> {
         Box::pin(self.devices_by_state())
     }
+}
+
+/// A number as `meta` keeps it.
+fn number(bytes: Option<Vec<u8>>) -> i64 {
+    bytes.and_then(|bytes| bytes.try_into().ok()).map_or(0, i64::from_be_bytes)
 }
 
 /// Seconds as the database keeps them.
@@ -265,9 +332,11 @@ mod tests {
         every_change_of_a_profile_shows_in_the_version,
         devices_are_found_by_dev_id_and_user,
         devices_come_in_pages,
+        devices_are_found_by_what_tls_proves,
         valid_are_the_last_used_credential_and_the_four_newest_unused,
         a_loose_credential_is_bound_once,
         a_session_goes_on_from_its_last_version_only,
+        a_cookie_may_take_the_place_of_another,
         an_agreement_counts_only_when_the_session_ends_well,
         a_job_is_sent_once_and_again_only_after_its_session_broke,
         what_is_due_is_queued_once,
@@ -289,10 +358,13 @@ mod tests {
             dev_id: name.parse().unwrap(),
             user: name.to_owned(),
             enrolment: None,
+            psk: None,
+            key_digest: None,
             at: Timestamp(1_800_000_000),
         };
         for round in 0..20 {
             let credential = NewCredential {
+                scheme: crate::store::CredentialScheme::Basic,
                 user: format!("card{round}"),
                 secret: vec![1],
                 device: None,
@@ -335,8 +407,8 @@ mod tests {
                 tokio::join!(one.insert_session(session(2 * round)), other.insert_session(session(2 * round + 1)));
             assert!(first.unwrap() != second.unwrap(), "a job goes out once");
             let (first, second) =
-                tokio::join!(one.insert_records(vec![junk(1, 9)]), other.insert_records(vec![junk(2, 9)]));
-            first.and(second).unwrap();
+                tokio::join!(one.keep_all(vec![junk(1, 9).into()]), other.keep_all(vec![junk(2, 9).into()]));
+            assert!(first.unwrap().into_iter().chain(second.unwrap()).all(|kept| kept.is_ok()));
         }
     }
 
@@ -374,7 +446,8 @@ mod tests {
             let first = round as u64 * u64::from(SLOTS);
             let numbers: Vec<u64> = (first..first + u64::from(SLOTS)).collect();
             for batch in numbers.chunks(256) {
-                store.insert_records(batch.iter().map(|number| junk(*number, length)).collect()).await.unwrap();
+                let junk = batch.iter().map(|number| junk(*number, length).into()).collect();
+                assert!(store.keep_all(junk).await.unwrap().iter().all(Result::is_ok));
             }
             sqlx::query("pragma wal_checkpoint(truncate)").execute(&store.write).await.unwrap();
             sizes.push(size(&folder) - empty);
@@ -384,7 +457,7 @@ mod tests {
         let worst = sizes.iter().max().unwrap();
         let full = worst * u64::from(Retention::default().strangers) / u64::from(SLOTS);
         // The write-ahead log comes on top.
-        assert!(full + 4_194_304 < JUNK, "{} bytes a row, {full} in all; {sizes:?}", worst / u64::from(SLOTS));
+        assert!(full + (JOURNAL as u64) < JUNK, "{} bytes a row, {full} in all; {sizes:?}", worst / u64::from(SLOTS));
         assert_eq!(sizes[3], sizes[4], "it does not grow any more");
     }
 }

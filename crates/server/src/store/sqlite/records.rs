@@ -2,46 +2,26 @@
 
 use omadm_core::time::Timestamp;
 use sha2::{Digest, Sha256};
+use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 
 use super::sessions::end_idle;
 use super::{Sqlite, seconds, time};
 use crate::dm::IDLE;
-use crate::store::{Endpoint, Record, Recorded, StoreError};
+use crate::store::{Endpoint, Recorded, StoreError};
 
 /// How many bytes of a claimed DevID are kept.
-const DEV_ID: usize = 64;
+pub(super) const DEV_ID: usize = 64;
 /// How many bytes of a sentence about a stranger are kept; the ring's size depends on it.
-const STRANGER_DETAIL: usize = 128;
+pub(super) const STRANGER_DETAIL: usize = 128;
 /// How many bytes of a sentence about a device are kept.
-const DETAIL: usize = 400;
+pub(super) const DETAIL: usize = 400;
 /// How many bytes of a reason code are kept.
-const CODE: usize = 32;
+pub(super) const CODE: usize = 32;
 /// Seconds of a day.
 const DAY: u64 = 86_400;
 
 impl Sqlite {
-    pub(super) async fn insert_records(&self, records: Vec<Record>) -> Result<(), StoreError> {
-        let mut tx = self.begin().await?;
-        let start: i64 = sqlx::query_scalar("select next from ring").fetch_one(&mut *tx).await?;
-        let mut next = start;
-        for record in &records {
-            match record.device {
-                Some(device) => insert_known(&mut tx, device, record, self.bounds.per_device).await?,
-                None => {
-                    insert_stranger(&mut tx, next, record, self.bounds.strangers).await?;
-                    next = next.wrapping_add(1).max(0);
-                }
-            }
-        }
-        if next != start {
-            sqlx::query("update ring set next = ?").bind(next).execute(&mut *tx).await?;
-        }
-        tx.commit().await?;
-        Ok(())
-    }
-
     pub(super) async fn records_of(
         &self,
         device: Option<i64>,
@@ -49,12 +29,15 @@ impl Sqlite {
         limit: u32,
     ) -> Result<Vec<Recorded>, StoreError> {
         // Each kind has its own limit: what others claim pushes nothing of the device's own out of sight.
-        let mut known =
-            sqlx::query("select *, true as known from request where device_id = ? order by id desc limit ?")
-                .bind(device)
-                .bind(limit)
-                .fetch_all(&self.read)
-                .await?;
+        let mut known = sqlx::query(
+            "select *, true as known from request
+                 where device_id = coalesce(?, (select id from device where dev_id = ?)) order by id desc limit ?",
+        )
+        .bind(device)
+        .bind(dev_id)
+        .bind(limit)
+        .fetch_all(&self.read)
+        .await?;
         let others = sqlx::query(
             "select *, true as known from request where dev_key = ? and device_id is not ? order by id desc limit ?",
         )
@@ -113,76 +96,20 @@ impl Sqlite {
         }
         end_idle(&mut tx, seconds(now), seconds(Timestamp(now.0.saturating_sub(IDLE)))).await?;
         tx.commit().await?;
+        let _turn = self.turn.lock().await;
         sqlx::query("pragma incremental_vacuum(1000)").execute(&self.write).await?;
         Ok(())
     }
 }
 
-async fn insert_known(
-    connection: &mut SqliteConnection,
-    device: i64,
-    record: &Record,
-    kept: u32,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "insert into request (device_id, dev_key, at, endpoint, status, code, dev_id, remote, detail)
-         values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(device)
-    .bind(record.dev_id.as_deref().map(dev_key))
-    .bind(seconds(record.at))
-    .bind(record.endpoint.as_str())
-    .bind(record.status)
-    .bind(cut(&record.code, CODE))
-    .bind(record.dev_id.as_deref().map(|dev_id| cut(dev_id, 2 * DEV_ID)))
-    .bind(&record.remote)
-    .bind(cut(&record.detail, DETAIL))
-    .execute(&mut *connection)
-    .await?;
-    sqlx::query(
-        "delete from request where device_id = ?1 and id <=
-         (select id from request where device_id = ?1 order by id desc limit 1 offset ?2)",
-    )
-    .bind(device)
-    .bind(kept)
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-async fn insert_stranger(
-    connection: &mut SqliteConnection,
-    number: i64,
-    record: &Record,
-    size: u32,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "insert or replace into stranger (slot, dev_key, number, at, endpoint, status, code, dev_id, remote, detail)
-         values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(number % i64::from(size.max(1)))
-    .bind(record.dev_id.as_deref().map(dev_key))
-    .bind(number)
-    .bind(seconds(record.at))
-    .bind(record.endpoint.as_str())
-    .bind(record.status)
-    .bind(cut(&record.code, CODE))
-    .bind(record.dev_id.as_deref().map(|dev_id| cut(dev_id, DEV_ID)))
-    .bind(cut(&record.remote, DEV_ID))
-    .bind(cut(&record.detail, STRANGER_DETAIL))
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
 /// Eight bytes stand for a DevID in the indexes, however long it is.
-fn dev_key(dev_id: &str) -> i64 {
+pub(super) fn dev_key(dev_id: &str) -> i64 {
     let digest = Sha256::digest(dev_id.as_bytes());
     digest.iter().take(8).fold(0, |key, byte| (key << 8) | i64::from(*byte))
 }
 
 /// The text, or as much of it as fits, at a character's boundary.
-fn cut(text: &str, most: usize) -> &str {
+pub(super) fn cut(text: &str, most: usize) -> &str {
     &text[..text.floor_char_boundary(most)]
 }
 

@@ -80,6 +80,7 @@ impl Sqlite {
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
+        self.enrolled.forget(new.device);
         Ok(true)
     }
 
@@ -131,7 +132,7 @@ impl Sqlite {
         };
         sqlx::query(
             "update session set version = version + 1, state = ?, alerts = ?, commands = ?, agreed = ?,
-             touched_at = ?, ended_at = ?, outcome = ? where id = ?",
+             touched_at = ?, ended_at = ?, outcome = ?, cookie = coalesce(?, cookie) where id = ?",
         )
         .bind(&step.state)
         .bind(to_json(&old.alerts)?)
@@ -140,6 +141,7 @@ impl Sqlite {
         .bind(at)
         .bind(step.end.as_ref().map(|_| at))
         .bind(outcome)
+        .bind(step.cookie.map(|digest| digest.to_vec()))
         .bind(old.id)
         .execute(&mut *tx)
         .await?;
@@ -164,6 +166,7 @@ impl Sqlite {
             Some(End::Broken(_)) => hand_back(&mut tx, old.id, at).await?,
         }
         tx.commit().await?;
+        self.enrolled.forget(old.device);
         Ok(true)
     }
 }
