@@ -116,7 +116,8 @@ impl Living {
             inner.now
         };
         let Device { every, stale_after, .. } = self.plan.device;
-        let bound = (every + stale_after + 5) * DAY;
+        // Each source of the same server may have to become stale before the next is asked.
+        let bound = (every + 3 * stale_after + 5) * DAY;
         self.until(healed / 1000 + bound, &mut program, true);
         if self.is_over() {
             return;
