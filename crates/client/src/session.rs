@@ -167,6 +167,7 @@ impl Client {
             self.trace.did("Managed", "");
             self.trace.totals(&self.state().notes.last_run);
         }
+        let shown: Vec<_> = self.state().accounts.iter().map(|one| one.miid.clone()).collect();
         let state = self.memory.state_mut();
         let note = SessionNote {
             at: now,
@@ -193,7 +194,8 @@ impl Client {
             state.session_not_before.remove(srv_id);
         }
         // A fallback may have taken the account's place.
-        if let Err(error) = self.refresh_tree() {
+        let as_before = self.state().accounts.iter().map(|one| &one.miid).eq(&shown);
+        if !as_before && let Err(error) = self.refresh_tree() {
             tracing::error!("{error}");
         }
         self.save();

@@ -1,7 +1,7 @@
 //! The disk of a life, with an eye on what may be in the state file after a power cut.
 
 use super::disk::ModelDisk;
-use super::world::ModelWorld;
+use super::world::{Fault, ModelWorld};
 use omadm_client::state::Storage;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -93,7 +93,10 @@ impl Storage for Watched {
             seen.possible.drain(..newest);
         });
         // A refused PIN that the client knows of is in what was written, since nothing comes before that.
-        self.world.inner().refused.values_mut().for_each(|durable| *durable = true);
+        let mut inner = self.world.inner();
+        if inner.fault != Fault::LyingCard {
+            inner.refused.values_mut().for_each(|durable| *durable = true);
+        }
         Ok(())
     }
 
