@@ -1,11 +1,12 @@
 //! The client under test: what a bootstrap, its session and a repeat session take, and how large the program is.
 
 use anyhow::{Context, Result, ensure};
+use omadm_tls::ca::{self, Validity};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::fleet::{Fleet, SECRET, private_file, profile};
 use super::programs::{Programs, Running, output};
@@ -26,16 +27,40 @@ pub(super) enum Origins {
 pub(super) enum Auth {
     /// HTTP Basic, the server by its P-256 certificate.
     Basic,
+    /// A pre-shared key of TLS.
+    Psk,
+    /// P-256 certificates both ways.
+    X509,
 }
 
 impl Auth {
     /// All of them.
-    pub(super) const ALL: [Self; 1] = [Self::Basic];
+    pub(super) const ALL: [Self; 3] = [Self::Basic, Self::Psk, Self::X509];
 
     /// Its name in tables.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Basic => "Basic",
+            Self::Psk => "PSK",
+            Self::X509 => "X.509",
+        }
+    }
+
+    /// Its name in profiles and configurations.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Basic => "basic",
+            Self::Psk => "psk",
+            Self::X509 => "x509",
+        }
+    }
+
+    /// The credentials in the message: fresh ones for another server and for Basic. A device that proves itself by TLS
+    /// goes on as it came, in the same connection.
+    fn given(self, origins: Origins) -> &'static str {
+        match (self, origins) {
+            (Self::Psk | Self::X509, Origins::Shared) => "none",
+            (Self::Psk | Self::X509, Origins::Separate) | (Self::Basic, _) => self.word(),
         }
     }
 }
@@ -72,12 +97,14 @@ pub(super) fn live(programs: &Programs, folder: &Path, auth: Auth, origins: Orig
     for (number, relay) in relays.iter().enumerate() {
         let fleet = Fleet::start(programs, &folder.join(format!("server{number}")), Some(relay.address()))?;
         relay.lead_to(fleet.device_port()?);
-        fleet.add_profile(&profile())?;
+        fleet.add_profile(&profile(auth.given(origins)))?;
         fleets.push(fleet);
     }
     let dev_id = "IMEI:493005100592800";
     let (asked, manager) = (fleets.first().context("a server")?, fleets.last().context("a server")?);
-    asked.add_device(dev_id)?;
+    let home = folder.join("device");
+    fs::create_dir_all(&home)?;
+    let means = enrol(asked, &home, dev_id, auth)?;
     if origins == Origins::Separate {
         // The account of the other server is part of the first one's template.
         let message = manager.issue("meters", "for the other server")?;
@@ -85,9 +112,7 @@ pub(super) fn live(programs: &Programs, folder: &Path, auth: Auth, origins: Orig
             "name": "elsewhere", "match": {"dev_id": [dev_id]}, "credentials": "none", "message": message}))?;
     }
     let port = relays.first().context("a relay")?.address().port();
-    let home = folder.join("device");
-    fs::create_dir_all(&home)?;
-    configure(&home, dev_id, auth, &format!("https://localhost:{port}/bootstrap"), &asked.data("ca.pem"))?;
+    configure(&home, dev_id, &means, &format!("https://localhost:{port}/bootstrap"), &asked.data("ca.pem"))?;
 
     let mut command = Command::new(&programs.client);
     command.arg("--config").arg(home.join("client.toml")).arg("run");
@@ -99,7 +124,7 @@ pub(super) fn live(programs: &Programs, folder: &Path, auth: Auth, origins: Orig
     ensure!(manager.device(dev_id)?["state"] == "managed", "the server does not know it as managed");
 
     relays.iter().for_each(Relay::reset);
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     ask(programs, &home, &["session"])?;
     let repeat_time = start.elapsed();
     let repeat = sum(&relays);
@@ -113,16 +138,38 @@ pub(super) fn live(programs: &Programs, folder: &Path, auth: Auth, origins: Orig
     Ok(Taken { cold, own_round_trips, own_bytes, time, repeat, repeat_time, memory })
 }
 
-fn configure(home: &Path, dev_id: &str, auth: Auth, url: &str, ca: &Path) -> Result<()> {
-    let (state, secret) = (home.join("state"), home.join("secret"));
-    let login = match auth {
+/// Makes the device known; gives the lines of its configuration that say how it proves itself.
+fn enrol(fleet: &Fleet, home: &Path, dev_id: &str, auth: Auth) -> Result<String> {
+    let (secret, cert, key) = (home.join("secret"), home.join("cert.pem"), home.join("key.pem"));
+    let means = match auth {
         Auth::Basic => {
+            fleet.add_device(dev_id)?;
             private_file(&secret, SECRET.as_bytes())?;
-            format!("auth = \"basic\"\nsecret_file = {secret:?}\n")
+            format!("secret_file = {secret:?}\n")
+        }
+        Auth::Psk => {
+            const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+            fleet.enrol(&json!({"dev_id": dev_id, "psk": {"key": KEY}}))?;
+            private_file(&secret, KEY.as_bytes())?;
+            format!("secret_file = {secret:?}\n")
+        }
+        Auth::X509 => {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+            let maker = ca::make("Maker of devices", Validity::of_ca(now))?;
+            let issued = ca::issue_device(&maker, dev_id, Validity::of_device(now))?;
+            fleet.enrol(&json!({"dev_id": dev_id, "cert": issued.certificate}))?;
+            private_file(&cert, issued.certificate.as_bytes())?;
+            private_file(&key, issued.key.as_bytes())?;
+            format!("cert = {cert:?}\nkey = {key:?}\n")
         }
     };
+    Ok(format!("auth = \"{}\"\n{means}", auth.word()))
+}
+
+fn configure(home: &Path, dev_id: &str, means: &str, url: &str, ca: &Path) -> Result<()> {
+    let state = home.join("state");
     let text = format!(
-        "state = {state:?}\ndev_id = \"{dev_id}\"\n[card]\nlink = \"off\"\n[bootstrap]\nurl = \"{url}\"\nca = {ca:?}\n{login}"
+        "state = {state:?}\ndev_id = \"{dev_id}\"\n[card]\nlink = \"off\"\n[bootstrap]\nurl = \"{url}\"\nca = {ca:?}\n{means}"
     );
     private_file(&home.join("client.toml"), text.as_bytes())
 }
@@ -147,8 +194,9 @@ fn sum(relays: &[Relay]) -> Passed {
 /// What must hold of bytes, by who authenticates how: of a cold run, and of a repeat session.
 fn most_bytes(auth: Auth) -> (Option<f64>, Option<f64>) {
     match auth {
-        // The issue bounds pre-shared keys and certificates.
         Auth::Basic => (None, None),
+        Auth::Psk => (Some(6.0 * 1024.0), Some(3.0 * 1024.0)),
+        Auth::X509 => (Some(10.0 * 1024.0), Some(3.0 * 1024.0)),
     }
 }
 

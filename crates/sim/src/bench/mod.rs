@@ -122,7 +122,7 @@ fn client(programs: &Programs, folder: &Path) -> Result<Vec<Row>> {
 fn server(programs: &Programs, folder: &Path, time: Duration) -> Result<Vec<Row>> {
     fs::create_dir_all(folder)?;
     let fleet = Fleet::start(programs, folder, None)?;
-    fleet.add_profile(&profile())?;
+    fleet.add_profile(&profile("basic"))?;
     for number in 0..DEVICES {
         fleet.add_device(&load::dev_id(number))?;
     }
