@@ -60,7 +60,13 @@ impl Device {
 
     /// Lets it use the private pcscd on this socket.
     pub fn use_pcscd(&mut self, socket: &Path) {
-        self.environment = vec![("PCSCLITE_CSOCK_NAME".to_owned(), socket.to_owned())];
+        self.set_environment("PCSCLITE_CSOCK_NAME", socket);
+    }
+
+    /// Runs its program with this variable.
+    pub fn set_environment(&mut self, name: &str, value: impl Into<PathBuf>) {
+        self.environment.retain(|(old, _)| old != name);
+        self.environment.push((name.to_owned(), value.into()));
     }
 
     /// A file in its folder.

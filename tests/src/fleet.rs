@@ -117,6 +117,13 @@ impl Fleet {
         assert_eq!(code, 0, "{text}");
     }
 
+    /// Adds the profile of the documentation for all devices, which gives them credentials of this scheme.
+    pub fn add_profile_giving(&self, credentials: &str) {
+        let mut profile = example_profile();
+        profile["credentials"] = credentials.into();
+        self.add_profile(&profile);
+    }
+
     /// Adds the profile of the documentation, `meters`, for all devices: one account, DevInfo and the example MO listed.
     pub fn add_default_profile(&self) {
         self.add_profile(&example_profile());

@@ -1,11 +1,13 @@
 //! `omadm device`: the devices, and what became of them.
 
 use comfy_table::Cell;
+use omadm_core::secret::Secret;
 use serde_json::Value;
+use std::fs;
 use std::io::BufRead;
 
-use crate::admin::{Admin, first_line};
-use crate::args::{AddDevice, DeviceCommand, Listing};
+use crate::admin::{Admin, Enrolment, first_line};
+use crate::args::{AddDevice, DeviceCommand, EnrolBy, Listing};
 use crate::failure::Failure;
 use crate::output::{self, Output, Style};
 use crate::profile::text_of;
@@ -24,16 +26,32 @@ pub(crate) fn run(command: &DeviceCommand) -> Result<(), Failure> {
 }
 
 fn add(admin: &Admin, args: &AddDevice) -> Result<(), Failure> {
-    let secret = match &args.secret_file {
-        Some(path) => Some(first_line(path)?),
-        None if args.secret_stdin => Some(line_of_stdin()?),
-        None => None,
+    let by = &args.by;
+    let text = text_to_send(by)?;
+    let text = str::from_utf8(text.expose()).unwrap_or_default();
+    let (enrolment, what) = if by.psk_file.is_some() {
+        (Enrolment::Psk { identity: args.psk_identity.as_deref(), key: text }, "its pre-shared key")
+    } else if by.cert.is_some() {
+        (Enrolment::Certificate(text), "the key of its certificate")
+    } else if by.device_ca {
+        (Enrolment::DeviceCa, "a certificate of the device CA")
+    } else if text.is_empty() {
+        (Enrolment::MadeUp, "its secret")
+    } else {
+        (Enrolment::Secret(text), "its secret")
     };
-    let added = admin.add_device(&args.dev_id, secret.as_deref())?;
+    let added = admin.add_device(&args.dev_id, enrolment)?;
     if args.listing.json {
         return output::json(&added);
     }
-    output::say(format!("The device {} is known; its user is {}.", args.dev_id, text_of(&added, "user")))?;
+    let user = text_of(&added, "user");
+    output::say(match enrolment {
+        Enrolment::MadeUp | Enrolment::Secret(_) => format!("The device {} is known; its user is {user}.", args.dev_id),
+        Enrolment::Psk { identity, .. } => {
+            format!("The device {} is known by {what}; its identity is {}.", args.dev_id, identity.unwrap_or(&user))
+        }
+        Enrolment::Certificate(_) | Enrolment::DeviceCa => format!("The device {} is known by {what}.", args.dev_id),
+    })?;
     match text_of(&added, "secret") {
         made_up if made_up.is_empty() => Ok(()),
         made_up => {
@@ -44,6 +62,20 @@ fn add(admin: &Admin, args: &AddDevice) -> Result<(), Failure> {
             ))
         }
     }
+}
+
+/// What stands in the file that was named, or on standard input; nothing if neither was.
+fn text_to_send(by: &EnrolBy) -> Result<Secret, Failure> {
+    let text = if let Some(path) = by.secret_file.as_ref().or(by.psk_file.as_ref()) {
+        first_line(path)?
+    } else if let Some(path) = &by.cert {
+        fs::read_to_string(path).map_err(|error| Failure::unreadable(path, &error))?
+    } else if by.secret_stdin {
+        line_of_stdin()?
+    } else {
+        String::new()
+    };
+    Ok(Secret::new(text.into_bytes()))
 }
 
 fn line_of_stdin() -> Result<String, Failure> {

@@ -40,12 +40,16 @@ async fn serve(args: &Serve, options: ServeOptions) -> Result<(), Failure> {
     let no_signals = |error| Failure::failed(format!("cannot listen to signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(no_signals)?;
     let server = Server::start(options).await.map_err(|error| Failure::failed(error.to_string()))?;
     let address = AddressFile::write(&args.data, &local_url(&server))?;
     if args.listing.json { announce(&server) } else { welcome(&server, &args.data) }?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => server.reload().await,
+        }
     }
     drop(address);
     server.shutdown().await;

@@ -182,3 +182,37 @@ fn serve_says_where_it_is_and_ends_politely() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("no server runs"), "{}", text(&output.stderr));
 }
+
+#[test]
+fn a_device_is_known_by_a_key_of_tls_too() {
+    let server = Server::start();
+    let key = "30313233343536373839616263646566";
+    fs::write(server.path("key.hex"), format!("{key}\n")).unwrap();
+    let added = server.omadm(&["device", "add", DEV_ID, "--psk-file", "key.hex"]);
+    let said = String::from_utf8(added.stdout).unwrap();
+    assert!(said.contains("its identity is IMEI%3A493005100592800") && !said.contains("secret"), "{said}");
+    let added = server.json(&["device", "add", DEV_ID, "--psk-file", "key.hex", "--psk-identity", "meter 7"]);
+    assert!(added.get("secret").is_none() && !added.to_string().contains(key), "{added}");
+    let ca = server.ready["ca_file"].as_str().unwrap();
+    server.json(&["device", "add", DEV_ID, "--cert", ca]);
+
+    fs::write(server.path("short.hex"), "abcd").unwrap();
+    for wrong in [
+        &["--psk-file", "short.hex"][..],
+        &["--psk-file", "none.hex"],
+        &["--cert", "key.hex"],
+        &["--device-ca"],
+        &["--psk-file", "key.hex", "--cert", ca],
+        &["--psk-identity", "x"],
+    ] {
+        assert_eq!(server.code(&[&["device", "add", DEV_ID], wrong].concat()), 2, "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_hangup_is_no_end() {
+    let server = Server::start();
+    let id = server.process.id().to_string();
+    assert!(Command::new("kill").args(["-HUP", &id]).status().unwrap().success());
+    assert_eq!(server.code(&["device", "list"]), 0);
+}

@@ -3,13 +3,13 @@
 use crate::client::Client;
 use crate::control::{Control, Reply, Ticket, socket_path};
 use crate::exit::Exit;
+use crate::handover::{Nothing, Taker, handover};
 use crate::schedule::Schedule;
 use crate::wait::{Stop, Stopped};
 use crate::watch::{self, Sign};
 use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -56,12 +56,9 @@ pub fn run(mut client: Client, stop: &Stop) -> Result<(), RunError> {
         }
     };
     let board = client.board().clone();
-    let (work, calls) = channel();
+    let (work, calls) = handover();
     let signs = work.clone();
-    watch::start(&client.config, stop, move |sign| {
-        // Who works may have ended.
-        let _ = signs.send(Call::Sign(sign));
-    });
+    watch::start(&client.config, stop, move |sign| signs.give(Call::Sign(sign)));
     thread::scope(|scope| {
         // However the work ends, the other thread has to end too.
         let _end = RaiseAtEnd(stop);
@@ -94,18 +91,18 @@ impl Drop for RaiseAtEnd<'_> {
     }
 }
 
-fn work_on(client: &mut Client, calls: &Receiver<Call>) -> Result<Infallible, Stopped> {
+fn work_on(client: &mut Client, calls: &Taker<Call>) -> Result<Infallible, Stopped> {
     let mut schedule = Schedule::new();
     loop {
         if client.world.is_stopped() {
             return Err(Stopped);
         }
         let Some(pause) = schedule.step(client)? else { continue };
-        match calls.recv_timeout(pause) {
+        match calls.take(pause) {
             Ok(Call::Order(ticket)) => serve(&mut schedule, client, &ticket)?,
             Ok(Call::Sign(sign)) => schedule.notice(sign, client.clock.now()),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Err(Stopped),
+            Err(Nothing::Yet) => {}
+            Err(Nothing::Ever) => return Err(Stopped),
         }
     }
 }

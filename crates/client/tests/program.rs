@@ -261,6 +261,20 @@ fn exit_codes_are_those_that_scripts_rely_on() {
 }
 
 #[test]
+fn how_a_session_broke_off_is_known_to_a_later_status_and_written_once() {
+    let server = Server::start(|_, _| answer(500, "text/plain", ""));
+    let device = factory_device(&server);
+    assert_eq!(call(&device, &["bootstrap"]).status.code(), Some(0));
+    assert_eq!(call(&device, &["session"]).status.code(), Some(1));
+    let status = json(&call(&device, &["status", "--json"]));
+    let session = &status["accounts"][0]["session"];
+    assert_eq!((&session["ended"], &session["reason"]), (&false.into(), &"http-500".into()), "{status}");
+    let before = device.state();
+    assert_eq!(call(&device, &["session"]).status.code(), Some(1));
+    assert_eq!(device.state(), before, "it broke off as before");
+}
+
+#[test]
 fn the_tree_is_shown_without_secrets() {
     let device = factory_device(&end_server());
     call(&device, &["bootstrap"]);

@@ -27,6 +27,17 @@ enum Package {
     Further,
 }
 
+/// By what a Package#3 says which session it belongs to (Profile P-5).
+struct Continuity<'a> {
+    cookie: Option<&'a str>,
+    /// The token of the CONT that led here.
+    token: Option<&'a str>,
+}
+
+fn cont_token(query: Option<&str>) -> Option<&str> {
+    query?.split('&').find_map(|pair| pair.strip_prefix(queue::CONT_TOKEN)?.strip_prefix('='))
+}
+
 /// Answers a package.
 pub(crate) async fn answer(app: &App, case: &mut Case, request: &Parts, content: Body) -> Result<Answered, Refusal> {
     let package = match media_type(body::header(&request.headers, CONTENT_TYPE.as_str())?.unwrap_or_default()).as_str()
@@ -49,6 +60,9 @@ pub(crate) async fn answer(app: &App, case: &mut Case, request: &Parts, content:
     let _work = app.load.work(bytes.len()).await;
     match package {
         Package::First => turn::first(app, &identity, &bytes).await,
-        Package::Further => turn::further(app, &identity, cookie::of(&request.headers), &bytes).await,
+        Package::Further => {
+            let shown = Continuity { cookie: cookie::of(&request.headers), token: cont_token(request.uri.query()) };
+            turn::further(app, &identity, &shown, &bytes).await
+        }
     }
 }

@@ -242,6 +242,32 @@ mod tests {
     }
 
     #[test]
+    fn what_nears_its_end_is_renewed_or_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let loaded = load(folder.path(), &Config::default(), NOW).unwrap();
+        let day = |days: u64| NOW.plus(days * 86_400);
+        assert!(!loaded.is_due(day(334)) && loaded.is_due(day(336)));
+        assert!(loaded.ends(day(349)).is_empty(), "it will be renewed");
+        assert!(loaded.ends(day(351)).concat().starts_with("the server's certificate ends on 2028-01-15"));
+        let told = loaded.ends(day(3500));
+        assert!(told[0].contains("ended on") && told[1].starts_with("the CA of the server's certificate ends on"));
+        let renewed = load(folder.path(), &Config::default(), day(336)).unwrap();
+        assert!(renewed.chain != loaded.chain && !renewed.is_due(day(336)));
+    }
+
+    #[test]
+    fn the_device_ca_is_made_once_and_issues_what_tls_takes() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = DeviceCa::open(folder.path(), NOW).unwrap();
+        let issued = first.issue("IMEI:1", NOW).unwrap();
+        omadm_tls::ClientIdentity::x509(issued.chain.expose(), issued.key.expose()).unwrap();
+        let again = DeviceCa::open(folder.path(), NOW).unwrap();
+        assert_eq!(again.0.certificate, first.0.certificate);
+        std::fs::remove_file(folder.path().join("device-ca.key")).unwrap();
+        assert!(matches!(DeviceCa::open(folder.path(), NOW), Err(PkiError::Missing { .. })));
+    }
+
+    #[test]
     fn a_ca_without_its_key_is_not_replaced_in_silence() {
         let folder = tempfile::tempdir().unwrap();
         load(folder.path(), &Config::default(), NOW).unwrap();

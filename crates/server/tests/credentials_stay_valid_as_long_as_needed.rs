@@ -6,7 +6,6 @@ mod kit;
 
 use kit::{CLIENT_INITIATED, Device, Fleet, IMEI, OTHER, SECRET, account, basic, profile, user};
 use omadm_core::web::media;
-use omadm_tls::ClientIdentity;
 use serde_json::{Value, json};
 
 fn works(device: &mut Device<'_>) -> bool {
@@ -51,8 +50,13 @@ fn the_enrolment_secret_opens_sessions_of_accounts_without_credentials() {
     fleet.add_profile(&profile()).expect(201);
     fleet.add_device(IMEI);
     let authorization = basic(&user(IMEI), SECRET);
-    let identity = ClientIdentity::nobody();
-    let mut device = Device { fleet: &fleet, dev_id: IMEI.into(), identity, authorization, cookie: None };
+    let mut device = Device {
+        fleet: &fleet,
+        dev_id: IMEI.into(),
+        identity: omadm_tls::ClientIdentity::nobody(),
+        authorization,
+        cookie: None,
+    };
     device.become_managed();
     assert_eq!(fleet.shown(IMEI)["state"], "managed");
 }

@@ -88,8 +88,13 @@ fn everything_outlives_a_restart_between_two_packages() {
     let sent = commands(&device.first(BOOTSTRAP_COMPLETE));
     let (authorization, cookie) = (device.authorization.clone(), device.cookie.clone());
     fleet.restart();
-    let identity = omadm_tls::ClientIdentity::nobody();
-    let device = kit::Device { fleet: &fleet, dev_id: IMEI.into(), identity, authorization, cookie };
+    let device = kit::Device {
+        fleet: &fleet,
+        dev_id: IMEI.into(),
+        identity: omadm_tls::ClientIdentity::nobody(),
+        authorization,
+        cookie,
+    };
     device.put(sent[0][1].as_str().unwrap(), &device.devinfo()).expect(204);
     device.further(&json!([{"sc": 200}, {"sc": 200, "Data": device.devinfo()}])).expect(200);
     assert_eq!(fleet.shown(IMEI)["state"], "managed");

@@ -6,6 +6,7 @@ mod kit;
 
 use kit::{BOOTSTRAP_COMPLETE, CLIENT_INITIATED, Device, Fleet, IMEI, OTHER, commands};
 use omadm_core::web::media;
+use omadm_tls::ClientIdentity;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -45,6 +46,43 @@ fn a_client_without_cookies_is_matched_by_its_identity() {
     device.cookie = None;
     assert_eq!(commands(&device.post(media::RESPONSE, RESULTS.as_bytes())), [json!(["END"])]);
     device.post(media::RESPONSE, RESULTS.as_bytes()).problem(403);
+}
+
+#[test]
+fn a_cont_carries_a_token_that_is_good_once_and_for_its_device() {
+    let fleet = Fleet::start();
+    let mut device = fleet.bootstrapped(IMEI);
+    device.become_managed();
+    let node = format!("{}/dm", fleet.server().public_url);
+    let job = json!({"commands": [["CONT", node], ["GET", "urn:oma:mo:oma-dm-devinfo:1.2//"]]});
+    fleet.api("POST", &format!("/devices/{}/jobs", kit::user(IMEI)), &job).expect(201);
+    fleet.add_device(OTHER);
+    let mut other = fleet.account(OTHER);
+    other.first(BOOTSTRAP_COMPLETE).expect(200);
+
+    let sent = commands(&device.first(CLIENT_INITIATED).expect(200));
+    let old = device.cookie.take();
+    let uri = sent[0][1].as_str().unwrap();
+    let token = uri.strip_prefix(&format!("{node}?t=")).unwrap();
+    assert!(token.len() >= 22, "at least 128 bits");
+    let headers = [("Content-Type", media::RESPONSE), ("Accept", media::REQUEST)];
+    let results = br#"{"Status":[{"sc":200},{"sc":404}]}"#;
+    // Another device's, an unknown one, then its own: once.
+    other.send("POST", kit::path_of(uri), &headers, results).problem(403);
+    device.send("POST", "/dm?t=unknown", &headers, results).problem(403);
+    let moved = device.send("POST", kit::path_of(uri), &headers, b"{\"Status\":[]}");
+    // Fewer results than commands break the session, but by then the token is spent.
+    moved.problem(400);
+    device.send("POST", kit::path_of(uri), &headers, results).problem(403);
+
+    // The job goes out again with another token; the answer brings a cookie that takes the place of the old one.
+    let sent = commands(&device.first(CLIENT_INITIATED).expect(200));
+    let before = device.cookie.take();
+    assert_ne!(before, old);
+    let uri = sent[0][1].as_str().unwrap().to_owned();
+    let answer = device.send("POST", kit::path_of(&uri), &headers, results).expect(200);
+    assert_eq!(commands(&answer), [json!(["END"])]);
+    assert_ne!(Some(answer.cookie()), before);
 }
 
 #[test]
@@ -153,7 +191,7 @@ fn who_sends_is_proven_each_time() {
     let mut device = fleet.bootstrapped(IMEI);
     device.first(BOOTSTRAP_COMPLETE).expect(200);
     let stranger = Device {
-        identity: omadm_tls::ClientIdentity::nobody(),
+        identity: ClientIdentity::nobody(),
         fleet: &fleet,
         dev_id: IMEI.into(),
         authorization: kit::basic("nobody", "x"),

@@ -19,6 +19,21 @@ pub(crate) enum Carrier<'a> {
     Factory(&'a str),
 }
 
+/// By what a device enrols.
+#[derive(Clone, Copy)]
+pub(crate) enum Enrolment<'a> {
+    /// A secret that the server makes up and shows this once.
+    MadeUp,
+    /// This secret.
+    Secret(&'a str),
+    /// This pre-shared key, in hexadecimal digits; its identity is the DevID percent-encoded if there is none.
+    Psk { identity: Option<&'a str>, key: &'a str },
+    /// The key of this certificate, in PEM.
+    Certificate(&'a str),
+    /// A certificate of the server's device CA.
+    DeviceCa,
+}
+
 impl Admin {
     /// All profiles by name.
     pub(crate) fn profiles(&self) -> Result<Vec<Value>, Failure> {
@@ -77,9 +92,16 @@ impl Admin {
         }
     }
 
-    /// Makes a device known by its enrolment secret; without one the server makes it up and shows it this once.
-    pub(crate) fn add_device(&self, dev_id: &str, secret: Option<&str>) -> Result<Value, Failure> {
-        self.send(Method::POST, "/devices", &json!({"dev_id": dev_id, "secret": secret}))
+    /// Makes a device known, and by what it enrols.
+    pub(crate) fn add_device(&self, dev_id: &str, by: Enrolment<'_>) -> Result<Value, Failure> {
+        let body = match by {
+            Enrolment::MadeUp => json!({"dev_id": dev_id}),
+            Enrolment::Secret(secret) => json!({"dev_id": dev_id, "secret": secret}),
+            Enrolment::Psk { identity, key } => json!({"dev_id": dev_id, "psk": {"identity": identity, "key": key}}),
+            Enrolment::Certificate(pem) => json!({"dev_id": dev_id, "cert": pem}),
+            Enrolment::DeviceCa => json!({"dev_id": dev_id, "device_ca": true}),
+        };
+        self.send(Method::POST, "/devices", &body)
     }
 
     /// A device and what is known of it.

@@ -3,7 +3,7 @@
 mod calls;
 mod tls;
 
-pub(crate) use calls::Carrier;
+pub(crate) use calls::{Carrier, Enrolment};
 
 use omadm_core::secret::Secret;
 use omadm_core::web::{Url, UrlError};

@@ -12,8 +12,11 @@ pub(crate) enum DeviceCommand {
     #[command(after_help = "\
 Example:
   omadm device add IMEI:493005100592800 --secret-file secret.txt
+  omadm device add IMEI:493005100592800 --psk-file key.hex
+  omadm device add IMEI:493005100592800 --cert device.pem
 
-Without --secret-file and --secret-stdin an enrolment secret is made up and shown this once.")]
+Without any of them an enrolment secret is made up and shown this once.
+Adding a device anew takes away what it enrolled by before.")]
     Add(AddDevice),
     /// List the devices
     #[command(after_help = "\
@@ -56,14 +59,34 @@ Example:
 pub(crate) struct AddDevice {
     /// The device's DevID, with its prefix, such as IMEI:493005100592800
     pub(crate) dev_id: String,
-    /// The file with the enrolment secret: its first line
-    #[arg(long, value_name = "FILE", conflicts_with = "secret_stdin")]
-    pub(crate) secret_file: Option<PathBuf>,
-    /// Read the enrolment secret from standard input: its first line
-    #[arg(long)]
-    pub(crate) secret_stdin: bool,
+    #[command(flatten)]
+    pub(crate) by: EnrolBy,
+    /// The identity of the pre-shared key; the DevID percent-encoded if it is not given
+    #[arg(long, value_name = "NAME", requires = "psk_file")]
+    pub(crate) psk_identity: Option<String>,
     #[command(flatten)]
     pub(crate) listing: Listing,
     #[command(flatten)]
     pub(crate) reach: Reach,
+}
+
+/// What a device proves itself by when it asks for its Bootstrap Message.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct EnrolBy {
+    /// The file with the enrolment secret: its first line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) secret_file: Option<PathBuf>,
+    /// Read the enrolment secret from standard input: its first line
+    #[arg(long)]
+    pub(crate) secret_stdin: bool,
+    /// The file with a pre-shared key of TLS, in hexadecimal digits: its first line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) psk_file: Option<PathBuf>,
+    /// The device's certificate (PEM): it enrols by the key of it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cert: Option<PathBuf>,
+    /// It enrols by a certificate of the server's device CA that names this DevID
+    #[arg(long)]
+    pub(crate) device_ca: bool,
 }

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 pub(crate) use card::{Ask, CardCommand, CreateCard, Form, Place, ReadCard, RunCard};
 pub(crate) use demo::{Cast, Demo};
-pub(crate) use device::{AddDevice, DeviceCommand};
+pub(crate) use device::{AddDevice, DeviceCommand, EnrolBy};
 pub(crate) use figure::Figure;
 pub(crate) use profile::{Preview, ProfileCommand};
 pub(crate) use reach::Reach;

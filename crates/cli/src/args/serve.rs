@@ -13,7 +13,8 @@ Example:
   omadm serve --data /var/lib/omadm --device 0.0.0.0:8443 --admin 127.0.0.1:8080
 
 At first start the folder gets a database, a key file, a CA with a certificate, and an admin token.
-It stops at SIGTERM or Ctrl-C, after the answers under way.")]
+It stops at SIGTERM or Ctrl-C, after the answers under way.
+At SIGHUP it reads its certificates anew.")]
 pub(crate) struct Serve {
     /// The folder for database, keys, certificates and admin token; made if it is not there
     #[arg(long, value_name = "DIR")]

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::stage::{private_file, private_folder};
 use super::watch::{configuration, home};
-use crate::admin::{Admin, Carrier};
+use crate::admin::{Admin, Carrier, Enrolment};
 use crate::args::Cast;
 use crate::failure::Failure;
 
@@ -39,7 +39,7 @@ pub(super) fn prepare_server(admin: &Admin) -> Result<(), Failure> {
     {
         admin.add_profile(profile(name, &matches).to_string().into_bytes())?;
     }
-    admin.add_device(Cast::Network.facts().dev_id, Some(ENROLMENT_SECRET)).map(|_| ())
+    admin.add_device(Cast::Network.facts().dev_id, Enrolment::Secret(ENROLMENT_SECRET)).map(|_| ())
 }
 
 fn profile(name: &str, matches: &Value) -> Value {

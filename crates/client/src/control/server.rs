@@ -3,6 +3,7 @@
 use super::client::read_line;
 use super::{MAX_ORDER, Order, Reply};
 use crate::exit::Exit;
+use crate::handover::{Giver, Nothing, handover};
 use crate::wait::{For, Stop, Waited};
 use rustix::fs::Mode;
 use serde_json::Value;
@@ -10,7 +11,6 @@ use std::io::{self, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -47,13 +47,13 @@ impl Board {
 pub struct Ticket {
     /// The order; never [`Order::Status`].
     pub order: Order,
-    reply: SyncSender<Reply>,
+    reply: Giver<Reply>,
 }
 
 impl Ticket {
     /// Replies. Who asked may have gone.
     pub fn reply(&self, reply: Reply) {
-        let _ = self.reply.try_send(reply);
+        self.reply.give(reply);
     }
 }
 
@@ -84,7 +84,7 @@ impl Control {
     }
 
     /// Serves until the program is to end; then whoever receives the tickets sees that no more come.
-    pub fn serve<W: From<Ticket> + Send + 'static>(&self, stop: &Stop, board: &Board, work: Sender<W>) {
+    pub fn serve<W: From<Ticket> + Send + 'static>(&self, stop: &Stop, board: &Board, work: Giver<W>) {
         let busy = Arc::new(AtomicUsize::new(0));
         while stop.wait_for(&self.listener, For::Input, Duration::from_secs(3600)) != Waited::Stopped {
             let stream = match self.listener.accept() {
@@ -122,7 +122,7 @@ impl Drop for Control {
     }
 }
 
-fn serve_one<W: From<Ticket>>(mut stream: UnixStream, stop: &Stop, board: &Board, work: Sender<W>) {
+fn serve_one<W: From<Ticket>>(mut stream: UnixStream, stop: &Stop, board: &Board, work: Giver<W>) {
     let reply = match read_line(&mut stream, MAX_ORDER, ORDER_LIMIT, stop) {
         Err(_) => return,
         Ok(line) => match serde_json::from_slice(&line).and_then(serde_json::from_value) {
@@ -138,18 +138,15 @@ fn serve_one<W: From<Ticket>>(mut stream: UnixStream, stop: &Stop, board: &Board
     let _ = ready.and_then(|()| stream.write_all(&line));
 }
 
-fn carry_out<W: From<Ticket>>(order: Order, stop: &Stop, work: Sender<W>) -> Reply {
-    let (reply, replied): (_, Receiver<Reply>) = sync_channel(1);
-    let ending = || Reply::failure(Exit::Failed, "the client is about to end");
-    if work.send(Ticket { order, reply }.into()).is_err() {
-        return ending();
-    }
+fn carry_out<W: From<Ticket>>(order: Order, stop: &Stop, work: Giver<W>) -> Reply {
+    let (reply, replied) = handover();
+    work.give(Ticket { order, reply }.into());
     drop(work);
     loop {
-        match replied.recv_timeout(PATIENCE) {
+        match replied.take(PATIENCE) {
             Ok(reply) => return reply,
-            Err(RecvTimeoutError::Timeout) if !stop.is_raised() => {}
-            Err(_) => return ending(),
+            Err(Nothing::Yet) if !stop.is_raised() => {}
+            Err(Nothing::Yet | Nothing::Ever) => return Reply::failure(Exit::Failed, "the client is about to end"),
         }
     }
 }

@@ -1,10 +1,10 @@
 use super::*;
+use crate::handover::handover;
 use crate::wait::Stop;
 use serde_json::json;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -18,13 +18,13 @@ fn served<T>(test: impl FnOnce(&Path, &Stop) -> T) -> T {
     let board = Board::default();
     board.show(json!({"state": "waiting"}));
     let control = Control::bind(&path).unwrap();
-    let (work, tickets) = mpsc::channel::<Ticket>();
+    let (work, tickets) = handover::<Ticket>();
     let result = thread::scope(|scope| {
         scope.spawn(|| control.serve(&stop, &board, work));
         let worker = stop.clone();
         scope.spawn(move || {
             while !worker.is_raised() {
-                if let Ok(ticket) = tickets.recv_timeout(Duration::from_millis(20)) {
+                if let Ok(ticket) = tickets.take(Duration::from_millis(20)) {
                     let result = serde_json::to_value(&ticket.order).unwrap();
                     ticket.reply(Reply { exit: Exit::Done, result });
                 }

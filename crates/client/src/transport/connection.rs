@@ -5,7 +5,7 @@ use super::meter::Meter;
 use super::socket::Socket;
 use crate::wait::Stop;
 use omadm_core::web::{Url, is_public};
-use omadm_tls::{ClientContext, TlsStream};
+use omadm_tls::{ClientContext, Proof, TlsStream};
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -34,7 +34,15 @@ impl Dialer<'_> {
             return Ok(Connection::Plain(socket));
         }
         match self.tls.connect(host, url.port(), socket) {
-            Ok(stream) => Ok(Connection::Tls(Box::new(stream))),
+            Ok(stream) => {
+                let how = match (stream.proved(), stream.resumed()) {
+                    (Proof::Psk, _) => "by pre-shared key",
+                    (Proof::Certificate, false) => "by certificate",
+                    (Proof::Certificate, true) => "resumed",
+                };
+                tracing::debug!("TLS with {host}: {}, {how}", stream.version());
+                Ok(Connection::Tls(Box::new(stream)))
+            }
             Err(_) if self.stop.is_raised() => Err(HttpError::Stopped),
             Err(error) => Err(HttpError::from_tls(error)),
         }

@@ -100,43 +100,46 @@ impl FromStr for Url {
     type Err = UrlError;
 
     fn from_str(text: &str) -> Result<Self, UrlError> {
-        if text.len() > MAX_URL || text.contains('#') {
+        if text.len() > MAX_URL || !text.bytes().all(is_of_url) {
             return Err(UrlError::Malformed);
         }
-        let uri: http::Uri = text.parse().map_err(|_| UrlError::Malformed)?;
-        let https = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => false,
-            Some(_) => return Err(UrlError::Scheme),
-            None => return Err(UrlError::Malformed),
+        let (scheme, behind) = text.split_once("://").ok_or(UrlError::Malformed)?;
+        let https = match scheme {
+            _ if scheme.eq_ignore_ascii_case("https") => true,
+            _ if scheme.eq_ignore_ascii_case("http") => false,
+            _ if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => return Err(UrlError::Scheme),
+            _ => return Err(UrlError::Malformed),
         };
-        let authority = uri.authority().ok_or(UrlError::Malformed)?;
-        if authority.as_str().contains('@') {
+        let (authority, rest) = behind.split_at(behind.find(['/', '?']).unwrap_or(behind.len()));
+        if authority.contains('@') {
             return Err(UrlError::UserInfo);
         }
-        let host = bare_host(authority.host()).ok_or(UrlError::Malformed)?;
-        let port_text = authority.as_str().rsplit_once(']').map_or(authority.as_str(), |(_, rest)| rest);
-        let port = match (authority.port_u16(), port_text.contains(':')) {
-            (Some(port), _) => port,
-            (None, false) => {
-                if https {
-                    443
-                } else {
-                    80
-                }
-            }
-            (None, true) => return Err(UrlError::Malformed),
+        // The colons of an IPv6 address stand in brackets.
+        let end = authority.find(']').map_or(0, |bracket| bracket + 1);
+        let colon = authority.get(end..).and_then(|behind| behind.find(':')).map(|place| end + place);
+        let (host, port) = authority.split_at(colon.unwrap_or(authority.len()));
+        let host = bare_host(host).ok_or(UrlError::Malformed)?;
+        let port = match (port.strip_prefix(':'), https) {
+            (Some(digits), _) => port_of(digits).ok_or(UrlError::Malformed)?,
+            (None, true) => 443,
+            (None, false) => 80,
         };
-        if port == 0 {
-            return Err(UrlError::Malformed);
-        }
-        let scheme_len = if https { "https://".len() } else { "http://".len() };
-        let path_start = scheme_len + authority.as_str().len();
-        let rest = text.get(path_start..).ok_or(UrlError::Malformed)?;
+        let path_start = if https { "https://".len() } else { "http://".len() } + authority.len();
         let slash = if rest.is_empty() || rest.starts_with('?') { "/" } else { "" };
-        let text = format!("{}{}{slash}{rest}", if https { "https://" } else { "http://" }, authority.as_str());
+        let text = format!("{}{}{slash}{rest}", if https { "https://" } else { "http://" }, authority);
         Ok(Self { text, origin: Origin { https, host, port }, path_start })
     }
+}
+
+/// Whether a byte may stand in a URL without a fragment (RFC 3986).
+fn is_of_url(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"\"#<>\\^`{|}".contains(&byte)
+}
+
+/// A port that can be connected to.
+fn port_of(digits: &str) -> Option<u16> {
+    let port = digits.parse().ok().filter(|port| *port != 0)?;
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then_some(port)
 }
 
 /// A host in lower case: a name, an IPv4 address, or an IPv6 address, which stands in brackets and is given without
@@ -299,6 +302,15 @@ mod tests {
             "https://[a.example]/",
             "https://a%2eexample/",
             "https://a*b/",
+            "https://a:/",
+            "https://a:+1/",
+            "https://a:1:2/",
+            "https://[::1]x/",
+            "https://a/\u{e4}",
+            "https://a/<b>",
+            "/x?u=https://a",
+            "https:/a",
+            "://a",
         ] {
             assert!(bad.parse::<Url>().is_err(), "{bad}");
         }

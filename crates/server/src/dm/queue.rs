@@ -2,6 +2,7 @@
 
 use omadm_core::package::{Command, MAX_COMMANDS};
 use omadm_core::session::server::Job;
+use omadm_core::web::Url;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -13,6 +14,10 @@ use crate::store::{Item, JobKind, JobRow, NewJob};
 const PLACE: &str = "data:";
 /// The commands whose first parameter is a ServerURI of the data repository, and whether the device sends there.
 const WITH_PLACE: [(&str, bool); 3] = [("HGET", false), ("HPUT", true), ("HPOST", true)];
+/// Moves the session to another address, where the client shows no cookie.
+pub(super) const CONT: &str = "CONT";
+/// The parameter of a CONT URI's query that holds its one-time token (Profile P-5).
+pub(super) const CONT_TOKEN: &str = "t";
 /// The longest commands of one job, in bytes of JSON: as many jobs as one package takes stay below its limit.
 const MAX_SIZE: usize = 32 * 1024;
 /// The MO that tells what a device is.
@@ -77,6 +82,15 @@ pub(super) fn to_send(public: &str, device: i64, row: &JobRow) -> Result<(Job, V
     let mut commands = row.commands.as_array().cloned().unwrap_or_default();
     let mut items = Vec::new();
     for command in &mut commands {
+        if let Some(uri) = next_node(command) {
+            let token = random::token()?;
+            if let Some(server_uri) = command.get_mut(1) {
+                *server_uri = format!("{uri}?{CONT_TOKEN}={token}").into();
+            }
+            let (name, made_at, used_at) = (CONT.to_owned(), clock::now(), None);
+            items.push(Item { token, device, job: row.id, name, upload: false, content: None, made_at, used_at });
+            continue;
+        }
         let Some((name, upload)) = place(command).map(|(name, upload)| (name.to_owned(), upload)) else { continue };
         let token = random::token()?;
         if let Some(server_uri) = command.get_mut(1) {
@@ -93,6 +107,16 @@ pub(super) fn to_send(public: &str, device: i64, row: &JobRow) -> Result<(Job, V
 /// The names of a job's commands.
 pub(super) fn names(row: &JobRow) -> impl Iterator<Item = String> + '_ {
     row.commands.as_array().into_iter().flatten().map(|command| Command::from_json(command.clone()).name().to_owned())
+}
+
+/// Where a CONT leads, if that is where a node of this fleet takes packages.
+fn next_node(command: &Value) -> Option<String> {
+    if command.get(0)?.as_str()? != CONT {
+        return None;
+    }
+    let uri = command.get(1)?.as_str()?;
+    let url: Url = uri.parse().ok()?;
+    (url.path_and_query() == "/dm").then(|| uri.to_owned())
 }
 
 /// The place that a command addresses, and whether the device sends there.
@@ -134,20 +158,34 @@ mod tests {
         }
     }
 
-    #[test]
-    fn places_become_urls_that_differ_each_time() {
-        let new = read_devinfo(7);
-        let row = JobRow {
+    fn row(commands: Value) -> JobRow {
+        JobRow {
             id: 3,
-            kind: new.kind,
-            commands: new.commands,
-            data: new.data,
+            kind: JobKind::Operator,
+            commands,
+            data: BTreeMap::new(),
             state: crate::store::JobState::Waiting,
             tries: 0,
             results: None,
             made_at: Timestamp(0),
             done_at: None,
+        }
+    }
+
+    #[test]
+    fn a_cont_to_a_node_carries_a_token_and_one_to_elsewhere_does_not() {
+        let row = row(json!([["CONT", "https://b.example:8443/dm"], ["CONT", "https://b.example/other"]]));
+        let (job, items) = to_send("https://dm.example", 7, &row).unwrap();
+        let [Command::Cont { server_uri: ours }, Command::Cont { server_uri: theirs }] = &job.commands[..] else {
+            panic!("{job:?}")
         };
+        assert_eq!(*ours, format!("https://b.example:8443/dm?t={}", items[0].token));
+        assert_eq!((theirs.as_str(), items.len()), ("https://b.example/other", 1));
+    }
+
+    #[test]
+    fn places_become_urls_that_differ_each_time() {
+        let row = row(read_devinfo(7).commands);
         let (job, items) = to_send("https://dm.example", 7, &row).unwrap();
         let Command::Hput { server_uri, .. } = &job.commands[0] else { panic!("{job:?}") };
         assert_eq!(*server_uri, format!("https://dm.example/data/{}/devinfo", items[0].token));

@@ -12,7 +12,7 @@ use omadm_core::web::media;
 use serde_json::{Value, json};
 
 use super::identity::Sender;
-use super::{cookie, devinfo, queue};
+use super::{Continuity, cookie, devinfo, queue};
 use crate::app::App;
 use crate::clock;
 use crate::device_port::Answered;
@@ -67,9 +67,7 @@ pub(super) async fn first(app: &App, sender: &Sender, bytes: &[u8]) -> Result<An
         };
         if app.store.open_session(new).await? {
             let mut answered = package2(&turn.reply, turn.ended, format!("session opened: {}", short(&alerts)));
-            if let Ok(value) = HeaderValue::from_str(&cookie::set(&token)) {
-                answered.response.headers_mut().insert(SET_COOKIE, value);
-            }
+            set_cookie(&mut answered, Some(&token));
             return Ok(answered);
         }
     }
@@ -80,11 +78,16 @@ pub(super) async fn first(app: &App, sender: &Sender, bytes: &[u8]) -> Result<An
 pub(super) async fn further(
     app: &App,
     sender: &Sender,
-    token: Option<&str>,
+    shown: &Continuity<'_>,
     bytes: &[u8],
 ) -> Result<Answered, Refusal> {
     let now = clock::now();
-    let row = live_session(app, sender, token, now).await?;
+    let row = live_session(app, sender, shown, now).await?;
+    // Whoever comes by a CONT has no cookie for this address yet.
+    let fresh = match (shown.cookie, shown.token) {
+        (None, Some(_)) => Some(random::token()?),
+        (Some(_), _) | (None, None) => None,
+    };
     let mut session: ServerSession =
         serde_json::from_str(&row.state).map_err(|error| StoreError::Corrupt(format!("session: {error}")))?;
     let package = match Package3::parse(bytes) {
@@ -115,17 +118,43 @@ pub(super) async fn further(
         devinfo: results.devinfo,
         agreed: results.agreed,
         end: turn.ended.then_some(End::Well),
+        cookie: fresh.as_deref().map(cookie::digest),
         at: now,
     };
-    if app.store.advance_session(step).await? { Ok(package2(&turn.reply, turn.ended, why)) } else { Err(conflict()) }
+    if !app.store.advance_session(step).await? {
+        return Err(conflict());
+    }
+    let mut answered = package2(&turn.reply, turn.ended, why);
+    set_cookie(&mut answered, fresh.as_deref());
+    Ok(answered)
 }
 
-/// The session of this cookie; without one, that of this identity (Profile P-5).
-async fn live_session(app: &App, sender: &Sender, token: Option<&str>, now: Timestamp) -> Result<SessionRow, Refusal> {
+fn set_cookie(answered: &mut Answered, token: Option<&str>) {
+    if let Some(Ok(value)) = token.map(|token| HeaderValue::from_str(&cookie::set(token))) {
+        answered.response.headers_mut().insert(SET_COOKIE, value);
+    }
+}
+
+/// The session of this cookie; without one, that of this identity, by the token of a CONT or without (Profile P-5).
+async fn live_session(
+    app: &App,
+    sender: &Sender,
+    shown: &Continuity<'_>,
+    now: Timestamp,
+) -> Result<SessionRow, Refusal> {
     let refused = |why: &str| {
         Refusal::new(StatusCode::FORBIDDEN, "no-session", "no session is open here; begin a new one").because(why)
     };
-    let row = match token {
+    if let (None, Some(token)) = (shown.cookie, shown.token) {
+        let item = app.store.item(token).await?.ok_or_else(|| refused("the token of its CONT is unknown"))?;
+        if item.device != sender.device.id || item.name != queue::CONT {
+            return Err(refused("the token of its CONT is another device's"));
+        }
+        if !app.store.use_item(token, None, now).await? {
+            return Err(refused("the token of its CONT was used already"));
+        }
+    }
+    let row = match shown.cookie {
         Some(token) => {
             let row = app.store.session_by_cookie(cookie::digest(token)).await?;
             let row = row.ok_or_else(|| refused("its cookie is unknown"))?;
@@ -214,6 +243,7 @@ async fn broken(app: &App, row: &SessionRow, now: Timestamp, why: String) -> Res
         devinfo: None,
         agreed: false,
         end: Some(End::Broken(why.chars().take(200).collect())),
+        cookie: None,
         at: now,
     };
     app.store.advance_session(step).await?;

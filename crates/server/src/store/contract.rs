@@ -87,6 +87,7 @@ fn step(row: &SessionRow, end: Option<End>) -> Step {
         devinfo: None,
         agreed: false,
         end,
+        cookie: None,
         at: NOW.plus(1),
     }
 }
@@ -277,6 +278,17 @@ pub(crate) async fn a_session_goes_on_from_its_last_version_only(store: &dyn Sto
     assert_eq!((device.state, device.devinfo), (DeviceState::Managed, Some(devinfo)));
     let (known, _) = store.enrolled("user1").await.unwrap().unwrap();
     assert_eq!((known.id, known.state, known.devinfo), (device.id, DeviceState::Managed, None));
+}
+
+pub(crate) async fn a_cookie_may_take_the_place_of_another(store: &dyn Store) {
+    let device = store.add_device(new_device(1)).await.unwrap().id;
+    assert!(store.open_session(new_session(device, 1, Vec::new())).await.unwrap());
+    let row = store.session_by_cookie([1; 32]).await.unwrap().unwrap();
+    assert!(store.advance_session(Step { cookie: Some([2; 32]), ..step(&row, None) }).await.unwrap());
+    assert!(store.session_by_cookie([1; 32]).await.unwrap().is_none());
+    let row = store.session_by_cookie([2; 32]).await.unwrap().unwrap();
+    assert!(store.advance_session(step(&row, None)).await.unwrap());
+    assert!(store.session_by_cookie([2; 32]).await.unwrap().is_some());
 }
 
 pub(crate) async fn an_agreement_counts_only_when_the_session_ends_well(store: &dyn Store) {

@@ -239,6 +239,8 @@ pub(crate) struct Step {
     pub(crate) devinfo: Option<DevInfo>,
     pub(crate) agreed: bool,
     pub(crate) end: Option<End>,
+    /// SHA-256 of a cookie that takes the place of the one before.
+    pub(crate) cookie: Option<[u8; 32]>,
     pub(crate) at: Timestamp,
 }
 

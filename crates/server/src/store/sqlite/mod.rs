@@ -336,6 +336,7 @@ mod tests {
         valid_are_the_last_used_credential_and_the_four_newest_unused,
         a_loose_credential_is_bound_once,
         a_session_goes_on_from_its_last_version_only,
+        a_cookie_may_take_the_place_of_another,
         an_agreement_counts_only_when_the_session_ends_well,
         a_job_is_sent_once_and_again_only_after_its_session_broke,
         what_is_due_is_queued_once,

@@ -132,7 +132,7 @@ impl Sqlite {
         };
         sqlx::query(
             "update session set version = version + 1, state = ?, alerts = ?, commands = ?, agreed = ?,
-             touched_at = ?, ended_at = ?, outcome = ? where id = ?",
+             touched_at = ?, ended_at = ?, outcome = ?, cookie = coalesce(?, cookie) where id = ?",
         )
         .bind(&step.state)
         .bind(to_json(&old.alerts)?)
@@ -141,6 +141,7 @@ impl Sqlite {
         .bind(at)
         .bind(step.end.as_ref().map(|_| at))
         .bind(outcome)
+        .bind(step.cookie.map(|digest| digest.to_vec()))
         .bind(old.id)
         .execute(&mut *tx)
         .await?;
