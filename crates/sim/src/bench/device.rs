@@ -15,7 +15,7 @@ use crate::relay::{Passed, Relay};
 
 /// Whether the DM Bootstrap Server and the DM Server are one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origins {
+pub enum Origins {
     /// One server does both.
     Shared,
     /// A server for each.
@@ -24,7 +24,7 @@ pub(super) enum Origins {
 
 /// How the device and the server authenticate each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Auth {
+pub enum Auth {
     /// HTTP Basic, the server by its P-256 certificate.
     Basic,
     /// A pre-shared key of TLS.
@@ -35,10 +35,10 @@ pub(super) enum Auth {
 
 impl Auth {
     /// All of them.
-    pub(super) const ALL: [Self; 3] = [Self::Basic, Self::Psk, Self::X509];
+    pub const ALL: [Self; 3] = [Self::Basic, Self::Psk, Self::X509];
 
     /// Its name in tables.
-    pub(super) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Basic => "Basic",
             Self::Psk => "PSK",
@@ -67,28 +67,28 @@ impl Auth {
 
 /// What one device took.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Taken {
+pub struct Taken {
     /// What the relays counted from the start to the end of the first session.
-    pub(super) cold: Passed,
+    pub cold: Passed,
     /// What the client says it counted.
-    pub(super) own_round_trips: u64,
+    pub own_round_trips: u64,
     /// The same, in bytes.
-    pub(super) own_bytes: u64,
+    pub own_bytes: u64,
     /// From the start of the program to the end of the first session.
-    pub(super) time: Duration,
+    pub time: Duration,
     /// What the relays counted of a further session.
-    pub(super) repeat: Passed,
+    pub repeat: Passed,
     /// How long that session took.
-    pub(super) repeat_time: Duration,
+    pub repeat_time: Duration,
     /// The most memory that the client held.
-    pub(super) memory: u64,
+    pub memory: u64,
 }
 
 /// Lets a new device bootstrap, have its session and another one, all through relays that add `delay` each way.
 ///
 /// # Errors
 /// If a program fails, or the device is not managed in the end.
-pub(super) fn live(programs: &Programs, folder: &Path, auth: Auth, origins: Origins, delay: Duration) -> Result<Taken> {
+pub fn live(programs: &Programs, folder: &Path, auth: Auth, origins: Origins, delay: Duration) -> Result<Taken> {
     let relays = match origins {
         Origins::Shared => vec![Relay::start(delay)?],
         Origins::Separate => vec![Relay::start(delay)?, Relay::start(delay)?],
@@ -191,41 +191,58 @@ fn sum(relays: &[Relay]) -> Passed {
     })
 }
 
-/// What must hold of bytes, by who authenticates how: of a cold run, and of a repeat session.
-fn most_bytes(auth: Auth) -> (Option<f64>, Option<f64>) {
-    match auth {
-        Auth::Basic => (None, None),
-        Auth::Psk => (Some(6.0 * 1024.0), Some(3.0 * 1024.0)),
-        Auth::X509 => (Some(10.0 * 1024.0), Some(3.0 * 1024.0)),
-    }
+/// What a device may take at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Most {
+    /// Round trips of a cold bootstrap and session.
+    pub cold_round_trips: u64,
+    /// Round trips of a repeat session.
+    pub repeat_round_trips: u64,
+    /// Bytes of a cold bootstrap and session.
+    pub cold_bytes: u64,
+    /// Bytes of a repeat session.
+    pub repeat_bytes: u64,
+}
+
+/// What must hold, by who authenticates how at how many servers. HTTP Basic, the server by its certificate, is bounded as
+/// certificates both ways are.
+pub fn most(auth: Auth, origins: Origins) -> Most {
+    let cold_round_trips = match origins {
+        Origins::Separate => 8,
+        Origins::Shared => 6,
+    };
+    let cold_bytes = match auth {
+        Auth::Psk => 6 * 1024,
+        Auth::Basic | Auth::X509 => 10 * 1024,
+    };
+    Most { cold_round_trips, repeat_round_trips: 4, cold_bytes, repeat_bytes: 3 * 1024 }
 }
 
 /// The measurements as rows of the table.
 pub(super) fn rows(auth: Auth, origins: Origins, taken: &[Taken]) -> Vec<Row> {
-    let (most_trips, place) = match origins {
-        Origins::Separate => (8.0, "two servers"),
-        Origins::Shared => (6.0, "one server"),
+    let place = match origins {
+        Origins::Separate => "two servers",
+        Origins::Shared => "one server",
     };
-    let (most_cold, most_repeat) = most_bytes(auth);
-    let name = auth.name();
-    let row = |what: &str, unit, value: &dyn Fn(&Taken) -> f64, most: Option<f64>| Row {
+    let (name, most) = (auth.name(), most(auth, origins));
+    let row = |what: &str, unit, value: &dyn Fn(&Taken) -> f64, most: Option<u64>| Row {
         ours: taken.iter().map(value).collect(),
-        limits: most.map(Limit::AtMost).into_iter().collect(),
+        limits: most.map(|most| Limit::AtMost(most as f64)).into_iter().collect(),
         ..Row::new(format!("{name}, {place}: {what}"), unit)
     };
+    let (trips, bytes) = (Some(most.cold_round_trips), Some(most.cold_bytes));
     let mut rows = vec![
-        row("round trips, cold", Unit::Count, &|one| one.cold.round_trips as f64, Some(most_trips)),
-        row("the same as the client counts", Unit::Count, &|one| one.own_round_trips as f64, Some(most_trips)),
-        row("bytes, cold", Unit::KiB, &|one| one.cold.bytes() as f64, most_cold),
-        row("the same as the client counts", Unit::KiB, &|one| one.own_bytes as f64, most_cold),
+        row("round trips, cold", Unit::Count, &|one| one.cold.round_trips as f64, trips),
+        row("the same as the client counts", Unit::Count, &|one| one.own_round_trips as f64, trips),
+        row("bytes, cold", Unit::KiB, &|one| one.cold.bytes() as f64, bytes),
+        row("the same as the client counts", Unit::KiB, &|one| one.own_bytes as f64, bytes),
         row("time at 600 ms, cold", Unit::Seconds, &|one| one.time.as_secs_f64(), None),
     ];
-    if origins == Origins::Shared {
-        rows.extend([
-            row("round trips, repeat session", Unit::Count, &|one| one.repeat.round_trips as f64, Some(4.0)),
-            row("bytes, repeat session", Unit::KiB, &|one| one.repeat.bytes() as f64, most_repeat),
-            row("time at 600 ms, repeat session", Unit::Seconds, &|one| one.repeat_time.as_secs_f64(), None),
-        ]);
-    }
+    let (trips, bytes) = (Some(most.repeat_round_trips), Some(most.repeat_bytes));
+    rows.extend([
+        row("round trips, repeat session", Unit::Count, &|one| one.repeat.round_trips as f64, trips),
+        row("bytes, repeat session", Unit::KiB, &|one| one.repeat.bytes() as f64, bytes),
+        row("time at 600 ms, repeat session", Unit::Seconds, &|one| one.repeat_time.as_secs_f64(), None),
+    ]);
     rows
 }

@@ -1,6 +1,6 @@
 //! `omadm-sim bench`: the real programs measured beside their references, everything twice and in turn, in one table.
 
-mod device;
+pub mod device;
 mod fleet;
 mod load;
 mod nginx;
@@ -14,11 +14,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use programs::Programs;
+
 use device::{Auth, Origins, Taken};
 use fleet::{Fleet, profile};
 use load::{DEVICES, Rate, Way};
 use nginx::Nginx;
-use programs::Programs;
 use reference::Reference;
 use table::{Limit, Row, Unit};
 
