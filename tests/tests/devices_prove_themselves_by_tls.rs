@@ -137,7 +137,7 @@ fn with_what_the_server_gives_out_sessions_are_cheap_in_each_version() {
 
 /// What the device says of its last attempt: reason and sentence.
 fn refusal(device: &mut Device) -> (String, String) {
-    let client = device.run();
+    let mut client = device.run();
     let told = until("an attempt was made", 30, || {
         assert!(client.runs(), "{}", client.log());
         let status = device.status()?;

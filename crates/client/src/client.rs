@@ -186,9 +186,11 @@ impl Client {
         Ok(())
     }
 
-    /// Where the status hangs that other threads may tell.
-    pub fn board(&self) -> &Board {
-        &self.board
+    /// Where the status hangs from now on, for other threads to tell.
+    pub fn board(&self) -> Board {
+        let board = self.board.clone();
+        self.publish();
+        board
     }
 
     /// The status.
@@ -219,6 +221,9 @@ impl Client {
 
     /// Hangs up the present status.
     pub(crate) fn publish(&self) {
+        if !self.board.is_public() {
+            return;
+        }
         match serde_json::to_value(self.status()) {
             Ok(status) => self.board.show(status),
             Err(error) => tracing::error!("the status cannot be told: {error}"),

@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+/// The longest pause without a look at the clock, which may be set meanwhile.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+
 /// How long to wait before the control socket is tried again that could not be made.
 const SOCKET_PAUSE: Duration = Duration::from_secs(60);
 
@@ -55,7 +58,7 @@ pub fn run(mut client: Client, stop: &Stop) -> Result<(), RunError> {
             None
         }
     };
-    let board = client.board().clone();
+    let board = client.board();
     let (work, calls) = handover();
     let signs = work.clone();
     watch::start(&client.config, stop, move |sign| signs.give(Call::Sign(sign)));
@@ -98,7 +101,7 @@ fn work_on(client: &mut Client, calls: &Taker<Call>) -> Result<Infallible, Stopp
             return Err(Stopped);
         }
         let Some(pause) = schedule.step(client)? else { continue };
-        match calls.take(pause) {
+        match calls.take(pause.min(LONGEST_PAUSE)) {
             Ok(Call::Order(ticket)) => serve(&mut schedule, client, &ticket)?,
             Ok(Call::Sign(sign)) => schedule.notice(sign, client.clock.now()),
             Err(Nothing::Yet) => {}

@@ -22,9 +22,6 @@ use omadm_core::time::Timestamp;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The longest pause without a look at the clock, which may be set meanwhile.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
-
 /// How long to wait before storage that failed is tried again.
 const STORAGE_PAUSE: Duration = Duration::from_secs(60);
 
@@ -91,7 +88,7 @@ impl Schedule {
         }
     }
 
-    /// Carries out what is due first. Where nothing is due: how long to wait, unless an order comes.
+    /// Carries out what is due first. Where nothing is due: how long to wait, unless an order comes or the clock is set.
     pub fn step(&mut self, client: &mut Client) -> Result<Option<Duration>, Stopped> {
         self.heed_clock(client);
         let now = client.clock.now();
@@ -101,7 +98,7 @@ impl Schedule {
         let next = self.next(client, now);
         client.memory.state_mut().notes.next = next.as_ref().map(|(next, _)| next.clone());
         client.publish();
-        let longest = if client.storage_trouble().is_some() { STORAGE_PAUSE } else { LONGEST_PAUSE };
+        let longest = if client.storage_trouble().is_some() { STORAGE_PAUSE } else { Duration::MAX };
         match next {
             Some((next, task)) if next.at <= now => {
                 self.carry_out(client, &task)?;

@@ -27,13 +27,14 @@ impl Now {
 }
 
 /// Seconds until the next attempt after `failures` failures in a row: full jitter below a ceiling that doubles from
-/// 30 s to 24 h, but never less than 1 s. A Retry-After comes first, with jitter of up to a quarter on top.
+/// 30 s to 24 h, but never less than 1 s. A Retry-After comes first, with jitter on top of it: up to a quarter, and up to
+/// that ceiling, so that a server which says "at once" again and again is not asked without end.
 pub fn exponential(failures: u32, retry_after: Option<u64>, now: Now) -> u64 {
+    let ceiling = FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LAST);
     if let Some(asked) = retry_after {
         let asked = asked.clamp(1, LAST);
-        return asked + now.up_to(asked / 4);
+        return asked + now.up_to((asked / 4).max(ceiling.saturating_sub(asked)));
     }
-    let ceiling = FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LAST);
     1 + now.up_to(ceiling - 1)
 }
 
@@ -64,6 +65,12 @@ mod tests {
         assert_eq!(exponential(1, Some(120), now(0)), 120);
         assert_eq!(exponential(1, Some(120), now(u64::MAX)), 150);
         assert_eq!(exponential(9, Some(0), now(0)), 1);
+    }
+
+    #[test]
+    fn a_server_that_asks_to_come_back_at_once_is_asked_less_and_less() {
+        let most = |failures| exponential(failures, Some(1), now(u64::MAX));
+        assert_eq!([most(1), most(2), most(12), most(99)], [30, 60, 61_440, LAST]);
     }
 
     #[test]

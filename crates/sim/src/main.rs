@@ -1,12 +1,15 @@
 //! `omadm-sim`: lives and benchmarks, for `make lives` and `make bench`.
 
+mod lives_command;
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let result = match arguments.next().as_deref() {
+        Some("lives") => return lives_command::main(arguments),
         Some("bench") => omadm_sim::bench::run(arguments),
-        Some(_) | None => Err(anyhow::anyhow!("usage: omadm-sim bench ...")),
+        Some(_) | None => Err(anyhow::anyhow!("usage: omadm-sim bench ... | lives ...")),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

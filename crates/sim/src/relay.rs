@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -174,14 +174,14 @@ fn carry(
     moment: Moment,
     count: impl Fn(&[u8]) + Send + Sync + 'static,
 ) {
-    let (sender, receiver): (Sender<(Instant, Vec<u8>)>, Receiver<(Instant, Vec<u8>)>) = channel();
+    let (sender, receiver) = channel::<(Instant, Vec<u8>)>();
     let count = Arc::new(count);
     let counted_later = Arc::clone(&count);
     thread::spawn(move || {
         let mut buffer = vec![0; 64 * 1024];
         let mut earliest = Instant::now();
         // An end travels as an empty piece.
-        while let Ok(length) = from.read(&mut buffer).or_else(|_| Ok::<_, io::Error>(0)) {
+        while let Ok(length) = from.read(&mut buffer).or(Ok::<_, io::Error>(0)) {
             let bytes = buffer.get(..length).unwrap_or_default();
             if moment == Moment::Taken && length > 0 {
                 count(bytes);

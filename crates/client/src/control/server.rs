@@ -29,6 +29,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Board(Arc<Mutex<Value>>);
 
 impl Board {
+    /// Whether anybody else has it, who may look.
+    pub(crate) fn is_public(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     /// Hangs up a new status.
     pub fn show(&self, status: Value) {
         if let Ok(mut shown) = self.0.lock() {

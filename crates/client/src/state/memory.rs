@@ -71,7 +71,7 @@ impl Memory {
         let newest = self.state.newest_session();
         if let Some(durable) = &self.durable
             && newest.since(durable.newest_session()) < SESSION_TIME_WRITTEN
-            && self.state.weighty() == durable.weighty()
+            && self.state.weighs_the_same(durable)
         {
             return Ok(false);
         }

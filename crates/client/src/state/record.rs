@@ -164,18 +164,38 @@ impl State {
         self.accounts.iter().filter_map(|installed| installed.last_session).max().unwrap_or_default()
     }
 
-    /// This state without what alone is no reason to write.
-    pub(super) fn weighty(&self) -> Self {
-        let mut state = self.clone();
-        state.notes = Notes::default();
-        let srv_ids: Vec<_> = state.accounts.iter().map(|installed| installed.account.srv_id.clone()).collect();
-        for srv_id in srv_ids {
-            if let Some(installed) = state.accounts.account_mut(&srv_id) {
-                installed.last_session = None;
-            }
-        }
-        state
+    /// Whether this state is another one only in what alone is no reason to write.
+    pub(super) fn weighs_the_same(&self, other: &Self) -> bool {
+        let Self {
+            profile,
+            accounts,
+            tree,
+            attempts,
+            refused_pins,
+            bootstrap_busy,
+            session_not_before,
+            kept_time,
+            notes: _,
+        } = self;
+        *profile == other.profile
+            && *kept_time == other.kept_time
+            && *bootstrap_busy == other.bootstrap_busy
+            && *session_not_before == other.session_not_before
+            && *refused_pins == other.refused_pins
+            && *attempts == other.attempts
+            && (*accounts == other.accounts || without_sessions(accounts) == without_sessions(&other.accounts))
+            && *tree == other.tree
     }
+}
+
+fn without_sessions(accounts: &AccountBook) -> AccountBook {
+    let mut book = accounts.clone();
+    for installed in accounts.iter() {
+        if let Some(installed) = book.account_mut(&installed.account.srv_id) {
+            installed.last_session = None;
+        }
+    }
+    book
 }
 
 /// Those of a list that this version can read: a word of a later version costs one of them, not the accounts.

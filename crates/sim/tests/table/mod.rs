@@ -2,7 +2,6 @@
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "a part of each test file, which uses a part of it")]
 
-use http::{HeaderMap, HeaderValue};
 use omadm_card::VirtualUicc;
 use omadm_card::link::{Link, LinkError, Patience};
 use omadm_card::make::{CardPlan, make};
@@ -11,7 +10,7 @@ use omadm_client::config::{CardConfig, Config};
 use omadm_client::schedule::Schedule;
 use omadm_client::secret_file::SecretFileError;
 use omadm_client::state::Storage;
-use omadm_client::transport::{Answer, Carrier, HttpError, HttpSetup, Outgoing};
+use omadm_client::transport::{Answer, Carrier, Headers, HttpError, HttpSetup, Outgoing};
 use omadm_client::wait::{ApartError, Stopped};
 use omadm_client::world::World;
 use omadm_core::secret::Secret;
@@ -135,8 +134,8 @@ impl Table {
                     .to_owned(),
             ),
         };
-        let mut headers = HeaderMap::new();
-        headers.insert("content-type", HeaderValue::from_static(content_type));
+        let mut headers = Headers::default();
+        headers.add("content-type", content_type);
         Answer { status: 200, headers, body: body.into_bytes() }
     }
 }
