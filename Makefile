@@ -1,6 +1,7 @@
 # Every command of this project. Each does its own set-up.
-.PHONY: demo test lint build audit record fuzz
+.PHONY: demo test lint build audit record fuzz lives
 MINUTES ?= 1
+COUNT ?= 1000000
 
 demo: build
 	target/debug/omadm demo $(DEMO)
@@ -16,6 +17,10 @@ lint: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 	cargo check --quiet -p omadm-client --no-default-features
+
+# A million device lives on a virtual clock, or COUNT of them beginning with the seed SEED.
+lives:
+	cargo run --release --quiet -p omadm-sim -- lives --count $(COUNT) $(if $(SEED),--from $(SEED))
 
 # The recording and the figures of the README, from a run of the demo.
 record: build
