@@ -223,7 +223,7 @@ impl Plan {
         let mut outdated: Vec<_> = troubles.iter().filter(|one| one.what.outdates()).map(|one| one.at).collect();
         outdated.extend((!ready).then_some(0));
         for at in outdated {
-            let after = random.spread(3600, 12 * DAY);
+            let after = random.spread(3600, 9 * DAY);
             troubles.push(Trouble { at: at + after, lasts: 0, what: What::Remedy });
         }
         troubles.sort_by_key(|trouble| trouble.at);
@@ -268,7 +268,7 @@ impl What {
 
 impl Trouble {
     fn draw(at: u64, random: &mut Random) -> Self {
-        let longest = if random.chance(4) { 40 * DAY } else { 3 * DAY };
+        let longest = if random.chance(3) { 30 * DAY } else { 2 * DAY };
         let long = random.spread(60, longest);
         let (what, lasts) = match random.below(100) {
             0..20 => (What::CutAtDisk(random.below(14) as u32), long),
