@@ -139,8 +139,10 @@ fn release(app: &App, case: &mut Case, facts: &Facts, profile: &Profile, form: F
     let Some(device) = device else { return rendered(profile, form, &filling(app)) };
     let (scheme, source) = (profile.credentials, Method::BootstrapServer);
     let (filling, row) = new_credential(app, profile, scheme, Some(device), source, String::new())?;
+    let message = rendered(profile, form, &filling)?;
+    // What is not sent takes no place among the credentials that are valid.
     case.gives = row;
-    rendered(profile, form, &filling)
+    Ok(message)
 }
 
 fn rendered(profile: &Profile, form: Form, filling: &Filling) -> Result<Vec<u8>, Refusal> {
