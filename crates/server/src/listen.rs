@@ -246,9 +246,11 @@ mod tests {
         site.begun.notified().await;
         drop(gone);
         for _ in 0..50 {
-            let mut refused = ask(address).await;
-            let answered = refused.read(&mut [0]).await.unwrap_or(0);
-            assert_eq!(answered, 0, "the address has one place, and it is taken");
+            let (mut refused, mut buffer) = (ask(address).await, [0]);
+            tokio::select! {
+                () = site.begun.notified() => panic!("the address has one place, and it is taken"),
+                answer = refused.read(&mut buffer) => assert_eq!(answer.unwrap_or(0), 0),
+            }
         }
         site.go_on.notify_one();
         while addresses.take(address.ip()).is_none() {
