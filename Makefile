@@ -1,6 +1,7 @@
 # Every command of this project. Each does its own set-up.
-.PHONY: demo test lint build audit record fuzz
+.PHONY: demo test lint build audit record fuzz lives
 MINUTES ?= 1
+COUNT ?= 1000000
 
 demo: build
 	target/debug/omadm demo $(DEMO)
@@ -22,6 +23,10 @@ bench: setup-bench
 	cargo build --quiet --release --bin omadm --bin omadm-sim
 	cargo build --quiet -p omadm-client --profile client
 	target/release/omadm-sim bench --write docs/benchmarks.md
+
+# A million device lives on a virtual clock, or COUNT of them beginning with the seed SEED.
+lives: setup
+	cargo run --release --quiet -p omadm-sim -- lives --count $(COUNT) $(if $(SEED),--from $(SEED))
 
 # The recording and the figures of the README, from a run of the demo.
 record: build
