@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use crate::{Folder, Process, omadm_client, private_file, until};
 
+/// Lets faketime leave the clock alone that only ever goes on.
+const REAL_WAITS: &str = "FAKETIME_DONT_FAKE_MONOTONIC";
+
 /// What is looked at where storage is concerned.
 const STORAGE_CALLS: [&str; 12] = [
     "openat",
@@ -61,6 +64,19 @@ impl Device {
     /// Lets it use the private pcscd on this socket.
     pub fn use_pcscd(&mut self, socket: &Path) {
         self.set_environment("PCSCLITE_CSOCK_NAME", socket);
+    }
+
+    /// Sets its clock, as in `1970-01-02 00:00:00`, by this library of faketime.
+    pub fn set_clock(&mut self, library: &Path, time: &str) {
+        self.set_environment("LD_PRELOAD", library);
+        self.set_environment("FAKETIME", time);
+        // Time limits are to be as ever.
+        self.set_environment(REAL_WAITS, "1");
+    }
+
+    /// Lets its clock be right again.
+    pub fn set_clock_right(&mut self) {
+        self.environment.retain(|(name, _)| !["LD_PRELOAD", "FAKETIME", REAL_WAITS].contains(&name.as_str()));
     }
 
     /// Runs its program with this variable.

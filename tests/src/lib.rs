@@ -14,7 +14,7 @@ pub use card::CardReader;
 pub use device::Device;
 pub use fleet::Fleet;
 pub use hostile::{Answer, Asked, Authority, HostileServer, Relay, Then};
-pub use process::{Process, Signal, omadm, omadm_client};
+pub use process::{Process, Signal, omadm, omadm_client, peak_memory};
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

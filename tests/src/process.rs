@@ -27,6 +27,16 @@ pub fn omadm_client() -> Command {
     Command::new(program("OMADM_CLIENT"))
 }
 
+/// The most memory that a running program has taken so far, in KiB.
+///
+/// # Panics
+/// If it does not run.
+pub fn peak_memory(id: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("a running program");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
 /// A running program, killed when this value is dropped.
 #[derive(Debug)]
 pub struct Process {

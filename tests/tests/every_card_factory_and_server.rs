@@ -171,6 +171,7 @@ struct World {
     authority: Authority,
     scripted: HostileServer,
     foreign: HostileServer,
+    enrolling: std::sync::Mutex<()>,
 }
 
 impl World {
@@ -187,7 +188,7 @@ impl World {
             _ => Answer::raw("", Then::Stall),
         });
         let foreign = HostileServer::tls(&Authority::new().good(), |_| Answer::new(200, &[JSON], &message("evil")));
-        Self { fleet, authority, scripted, foreign }
+        Self { fleet, authority, scripted, foreign, enrolling: std::sync::Mutex::default() }
     }
 
     /// A device with its bootstrap server, not yet with card and factory file.
@@ -228,6 +229,7 @@ impl World {
 
     /// Lets the server know a device, and this one show its credentials.
     fn enrol(&self, device: &Device, dev_id: &str, shown: &str) {
+        let _one_at_a_time = self.enrolling.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if self.fleet.omadm(&["device", "show", dev_id]).0 != 0 {
             self.fleet.add_device(dev_id, "enrolment secret");
         }

@@ -57,7 +57,11 @@ impl Client {
     /// Opens a session with this server and sees it through. How it went is in the report, and in the state.
     pub fn session(&mut self, srv_id: &SrvId) -> Result<Report, SessionError> {
         self.tally.resume(self.world.monotonic());
+        let before = self.tally.meter.count();
         let report = self.run_session(srv_id);
+        let after = self.tally.meter.count();
+        let (round_trips, bytes) = (after.round_trips - before.round_trips, after.bytes - before.bytes);
+        tracing::debug!("the session with {srv_id} took {round_trips} round trips and {bytes} bytes");
         self.tally.pause(self.world.monotonic());
         if let Ok(report) = &report {
             self.note_session(srv_id, report);

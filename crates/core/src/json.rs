@@ -7,6 +7,9 @@ use std::fmt;
 /// How deeply values may be nested (spec 6).
 pub const MAX_DEPTH: usize = 32;
 
+/// How many values there may be, members and items counted: a byte or two of text become some 100 in memory.
+pub const MAX_VALUES: usize = 1 << 16;
+
 /// Why bytes are not JSON as expected here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
@@ -21,6 +24,9 @@ pub enum JsonError {
     /// Nested more deeply than [`MAX_DEPTH`].
     #[error("nested more than {MAX_DEPTH} levels deep")]
     TooDeep,
+    /// More values than [`MAX_VALUES`].
+    #[error("more than {MAX_VALUES} values")]
+    TooMany,
     /// Not JSON, or a member stands twice.
     #[error("{0}")]
     Syntax(String),
@@ -32,16 +38,16 @@ pub fn parse(bytes: &[u8], limit: usize) -> Result<Value, JsonError> {
     if bytes.len() > limit {
         return Err(JsonError::TooLarge { size: bytes.len(), limit });
     }
-    check_depth(bytes)?;
+    check_bounds(bytes)?;
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = Strict.deserialize(&mut deserializer).map_err(|error| JsonError::Syntax(error.to_string()))?;
     deserializer.end().map_err(|error| JsonError::Syntax(error.to_string()))?;
     Ok(value)
 }
 
-/// Counts brackets outside strings, so that depth is bounded before anything is built.
-fn check_depth(bytes: &[u8]) -> Result<(), JsonError> {
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+/// Counts brackets and commas outside strings, so that depth and memory are bounded before anything is built.
+fn check_bounds(bytes: &[u8]) -> Result<(), JsonError> {
+    let (mut depth, mut values, mut in_string, mut escaped) = (0_usize, 1_usize, false, false);
     for byte in bytes {
         match (in_string, byte) {
             (true, _) if escaped => escaped = false,
@@ -49,13 +55,17 @@ fn check_depth(bytes: &[u8]) -> Result<(), JsonError> {
             (true, b'"') => in_string = false,
             (false, b'"') => in_string = true,
             (false, b'[' | b'{') => {
-                depth += 1;
+                (depth, values) = (depth + 1, values + 1);
                 if depth > MAX_DEPTH {
                     return Err(JsonError::TooDeep);
                 }
             }
             (false, b']' | b'}') => depth = depth.saturating_sub(1),
+            (false, b',') => values += 1,
             _ => {}
+        }
+        if values > MAX_VALUES {
+            return Err(JsonError::TooMany);
         }
     }
     Ok(())
@@ -141,6 +151,21 @@ mod tests {
         assert!(parse(nested(32).as_bytes(), 1000).is_ok());
         assert_eq!(parse(nested(33).as_bytes(), 1000), Err(JsonError::TooDeep));
         assert_eq!(parse("[".repeat(100_000).as_bytes(), 1 << 20), Err(JsonError::TooDeep));
+    }
+
+    #[test]
+    fn a_float_stays_what_it_was() {
+        let number = parse(b"56666666666666666666666666666666666666667.5", 100).unwrap();
+        assert_eq!(parse(number.to_string().as_bytes(), 100).unwrap(), number);
+    }
+
+    #[test]
+    fn values_are_counted_before_parsing() {
+        let list = |n: usize| format!("[{}1]", "1,".repeat(n - 2));
+        assert!(parse(list(MAX_VALUES).as_bytes(), 1 << 20).is_ok());
+        assert_eq!(parse(list(MAX_VALUES + 1).as_bytes(), 1 << 20), Err(JsonError::TooMany));
+        assert_eq!(parse("[],".repeat(1 << 16).as_bytes(), 1 << 20), Err(JsonError::TooMany));
+        assert!(parse(format!("\"{}\"", ",".repeat(1 << 17)).as_bytes(), 1 << 20).is_ok());
     }
 
     #[test]

@@ -224,7 +224,7 @@ fn refuse_accounts(moid: &Moid) -> Result<(), StatusCode> {
 
 fn read_body(body: &[u8]) -> Result<Vec<SerializedMo>, StatusCode> {
     let json = json::parse(body, MAX_BODY_BYTES).map_err(|error| match error {
-        JsonError::TooLarge { .. } => StatusCode::TOO_LARGE,
+        JsonError::TooLarge { .. } | JsonError::TooMany => StatusCode::TOO_LARGE,
         JsonError::TooDeep | JsonError::Syntax(_) => StatusCode::BAD_REQUEST,
     })?;
     let items = parse_items(&json).map_err(|_| StatusCode::BAD_REQUEST)?;

@@ -302,6 +302,8 @@ mod tests {
             "https://[a.example]/",
             "https://a%2eexample/",
             "https://a*b/",
+            "https://a/\u{e9}",
+            "https://a/\u{93}",
             "https://a:/",
             "https://a:+1/",
             "https://a:1:2/",

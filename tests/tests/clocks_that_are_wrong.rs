@@ -1,0 +1,72 @@
+//! A device whose clock is wrong: behind, time goes on from the last moment that is known for sure (Profile P-27), so a
+//! good certificate is good; ahead, a certificate has expired, which is told by its own reason and tried again.
+
+use std::path::Path;
+use std::process::Command;
+
+use omadm_tests::{Answer, Authority, Device, HostileServer};
+use serde_json::Value;
+
+const BOOTSTRAP: (&str, &str) = ("Content-Type", "application/vnd.oma.dm.bootstrap+json");
+const MESSAGE: &[u8] = br#"[{"ClientURI":"urn:oma:mo:oma-dm-dmacc:1.2/acme/","MOData":{"DMAcc":{"SrvID":"acme","SrvURI":"https://dm.example/dm","Name":"x","Perm":{"1":{"MOID":"urn:oma:mo:oma-dm-devinfo:1.2"}}}}}]"#;
+
+/// A device that asks a good server whose certificate is valid between these days from now, its clock set so.
+fn bootstrap_at(clock: &str, days: (i64, i64)) -> (HostileServer, Device, Value) {
+    let authority = Authority::new();
+    let certificate = authority.certificate(&["127.0.0.1"], days);
+    let server = HostileServer::tls(&certificate, |_| Answer::new(200, &[BOOTSTRAP], MESSAGE));
+    let mut device =
+        Device::asking("IMEI:490154203237742", &server.url("/"), authority.pem(), "[card]\nlink = \"off\"\n");
+    device.set_clock(&library(), clock);
+    let (_, told) = device.json(&["bootstrap"]);
+    (server, device, told)
+}
+
+/// The library that tells a program another time.
+fn library() -> std::path::PathBuf {
+    let listed = Command::new("dpkg").args(["-L", "libfaketime"]).output().expect("dpkg runs");
+    let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let found = text.lines().find(|line| line.ends_with("/libfaketime.so.1"));
+    let path = found.unwrap_or_else(|| panic!("faketime is missing: scripts/setup.sh installs it"));
+    assert!(Path::new(path).exists(), "{path}");
+    path.into()
+}
+
+#[test]
+fn behind_since_1970_a_good_certificate_is_good() {
+    let (_server, device, told) = bootstrap_at("1970-01-02 00:00:00", (-400, 400));
+    assert_eq!(told["result"], "bootstrapped", "{told}");
+    let at = told["attempts"][2]["at"].as_str().expect("a time").to_owned();
+    assert!(at.as_str() > "2026", "the moment that the program was built is known: {at}");
+    assert_eq!(device.status().map(|status| status["state"].clone()), Some("bootstrapped".into()));
+}
+
+#[test]
+fn behind_it_does_not_revive_what_has_expired() {
+    // It expired long before this program was built.
+    let (_, _, told) = bootstrap_at("1970-01-02 00:00:00", (-3000, -2500));
+    clock_is_the_reason(&told);
+}
+
+#[test]
+fn ahead_a_certificate_has_expired_and_is_tried_again() {
+    let (_server, mut device, told) = bootstrap_at("2046-01-01 00:00:00", (-400, 400));
+    clock_is_the_reason(&told);
+    // What was written then does not count as known: the clock may go back.
+    device.set_clock_right();
+    let (_, told) = device.json(&["bootstrap"]);
+    assert_eq!(told["result"], "bootstrapped", "{told}");
+}
+
+#[test]
+fn behind_a_certificate_of_the_future_is_not_valid_yet() {
+    let (_, _, told) = bootstrap_at("1970-01-02 00:00:00", (30, 400));
+    clock_is_the_reason(&told);
+}
+
+fn clock_is_the_reason(told: &Value) {
+    let attempt = &told["attempts"][2];
+    assert_eq!((&attempt["outcome"], &attempt["reason"]), (&"failed".into(), &"clock".into()), "{told}");
+    assert!(attempt["message"].as_str().is_some_and(|text| text.contains("check the clock")), "{told}");
+    assert!(told["next"]["at"].is_string(), "{told}");
+}
