@@ -5,6 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=(build-essential pkg-config libssl-dev libpcsclite-dev pcscd vsmartcard-vpcd opensc iproute2 util-linux strace faketime)
+# What `make bench` measures against, and with.
+[ "${1:-}" = bench ] && packages+=(nginx-light wrk)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")

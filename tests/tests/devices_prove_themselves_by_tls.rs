@@ -89,6 +89,14 @@ fn cost(status: &Value) -> (u64, u64) {
     (count("round_trips"), count("bytes"))
 }
 
+/// Round trips and bytes of the last session.
+fn last_session(log: &str) -> (u64, u64) {
+    let told = log.lines().rev().find_map(|line| line.split_once("the session with acme took "));
+    let numbers: Vec<u64> =
+        told.expect("a session").1.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    (numbers[0], numbers[1])
+}
+
 #[test]
 fn with_their_own_identity_one_connection_is_enough() {
     for way in Way::BOTH {
@@ -130,6 +138,9 @@ fn with_what_the_server_gives_out_sessions_are_cheap_in_each_version() {
             (Way::Psk, _) | (Way::X509, true) => &full,
         };
         assert_eq!(connections(&client.log()).last(), Some(&again), "{way:?} {version}");
+        let (round_trips, bytes) = last_session(&client.log());
+        println!("{way:?}, {version}: repeated session: {round_trips} round trips, {bytes} bytes");
+        assert!(tls12 || (round_trips <= 4 && bytes <= way.bytes().1), "{way:?}: {round_trips}, {bytes}");
         assert!(client.stop().success());
         assert_eq!(fleet.device(DEV_ID)["state"], "managed");
     }

@@ -172,7 +172,8 @@ fn a_wrong_token_is_4() {
 #[test]
 fn serve_says_where_it_is_and_ends_politely() {
     let mut server = Server::start();
-    assert_eq!(members(&server.ready), ["device", "admin", "public_url", "admin_url", "admin_token_file", "ca_file"]);
+    let named = ["device", "plain", "admin", "public_url", "admin_url", "admin_token_file", "ca_file"];
+    assert_eq!(members(&server.ready), named);
     let token = fs::metadata(server.path("data/admin-token")).unwrap().permissions().mode();
     assert_eq!(token & 0o777, 0o600);
     let pid = rustix::process::Pid::from_child(&server.process);

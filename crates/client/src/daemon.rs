@@ -3,10 +3,10 @@
 use crate::client::Client;
 use crate::control::{Control, Reply, Ticket, socket_path};
 use crate::exit::Exit;
-use crate::handover::{Nothing, Taker, handover};
 use crate::schedule::Schedule;
 use crate::wait::{Stop, Stopped};
 use crate::watch::{self, Sign};
+use omadm_card::link::handover::{Nothing, Taker, handover};
 use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -61,7 +61,9 @@ pub fn run(mut client: Client, stop: &Stop) -> Result<(), RunError> {
     let board = client.board();
     let (work, calls) = handover();
     let signs = work.clone();
-    watch::start(&client.config, stop, move |sign| signs.give(Call::Sign(sign)));
+    watch::start(&client.config, stop, move |sign| {
+        signs.give(Call::Sign(sign));
+    });
     thread::scope(|scope| {
         // However the work ends, the other thread has to end too.
         let _end = RaiseAtEnd(stop);

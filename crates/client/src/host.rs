@@ -30,6 +30,11 @@ impl Host {
     }
 }
 
+/// The microseconds since 1970 that the system's clock says.
+pub fn system_micros() -> u128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros())
+}
+
 /// What the system's clock says.
 pub fn system_time() -> Timestamp {
     Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())).min(Timestamp::MAX)

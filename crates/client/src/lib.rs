@@ -25,7 +25,6 @@ mod credentials;
 pub mod daemon;
 pub mod device;
 pub mod exit;
-mod handover;
 pub mod host;
 pub mod orders;
 pub mod regular_file;

@@ -1,10 +1,10 @@
 //! The log: what happens, as lines on standard error.
 
+use omadm_client::host::system_micros;
 use omadm_core::time::Timestamp;
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal, Write as _};
 use std::str::FromStr;
-use std::time::{SystemTime, UNIX_EPOCH};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
@@ -77,11 +77,10 @@ impl Subscriber for Log {
     }
 
     fn event(&self, event: &Event<'_>) {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut message = Message(String::new());
         event.record(&mut message);
         let metadata = event.metadata();
-        let line = line(since.as_micros(), *metadata.level(), metadata.target(), &message.0, self.colour);
+        let line = line(system_micros(), *metadata.level(), metadata.target(), &message.0, self.colour);
         // Who reads may have gone.
         let _ = io::stderr().write_all(line.as_bytes());
     }

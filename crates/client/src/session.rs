@@ -57,7 +57,11 @@ impl Client {
     /// Opens a session with this server and sees it through. How it went is in the report, and in the state.
     pub fn session(&mut self, srv_id: &SrvId) -> Result<Report, SessionError> {
         self.tally.resume(self.world.monotonic());
+        let before = self.tally.meter.count();
         let report = self.run_session(srv_id);
+        let after = self.tally.meter.count();
+        let (round_trips, bytes) = (after.round_trips - before.round_trips, after.bytes - before.bytes);
+        tracing::debug!("the session with {srv_id} took {round_trips} round trips and {bytes} bytes");
         self.tally.pause(self.world.monotonic());
         if let Ok(report) = &report {
             self.note_session(srv_id, report);
@@ -163,6 +167,7 @@ impl Client {
             self.trace.did("Managed", "");
             self.trace.totals(&self.state().notes.last_run);
         }
+        let shown: Vec<_> = self.state().accounts.iter().map(|one| one.miid.clone()).collect();
         let state = self.memory.state_mut();
         let note = SessionNote {
             at: now,
@@ -189,7 +194,8 @@ impl Client {
             state.session_not_before.remove(srv_id);
         }
         // A fallback may have taken the account's place.
-        if let Err(error) = self.refresh_tree() {
+        let as_before = self.state().accounts.iter().map(|one| &one.miid).eq(&shown);
+        if !as_before && let Err(error) = self.refresh_tree() {
             tracing::error!("{error}");
         }
         self.save();

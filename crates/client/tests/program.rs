@@ -194,7 +194,7 @@ fn profile_of_another_program() -> String {
 }
 
 #[test]
-fn an_account_that_takes_anothers_place_on_order_does_not_wait_for_what_the_other_met() {
+fn an_account_that_takes_anothers_place_does_not_wait_for_what_the_other_met() {
     let server = Server::start(|request, _| match request.line.as_str() {
         "POST /old" => answer(404, "text/plain", ""),
         _ => answer(200, REQUEST, r#"{"CMD":[["END"]]}"#),
@@ -219,7 +219,9 @@ fn an_account_that_takes_anothers_place_on_order_does_not_wait_for_what_the_othe
     }
     drop(card);
     let _card = insert("/new");
-    assert_eq!(json(&call(&device, &["bootstrap", "--json"]))["result"], "bootstrapped");
+    // The client may have noticed the card before it was ordered to look.
+    let result = json(&call(&device, &["bootstrap", "--json"]))["result"].clone();
+    assert!(["bootstrapped", "unchanged"].iter().any(|one| result == *one), "{result}");
     await_state(&device, "managed");
 }
 

@@ -70,19 +70,18 @@ fn a_cont_carries_a_token_that_is_good_once_and_for_its_device() {
     // Another device's, an unknown one, then its own: once.
     other.send("POST", kit::path_of(uri), &headers, results).problem(403);
     device.send("POST", "/dm?t=unknown", &headers, results).problem(403);
-    let moved = device.send("POST", kit::path_of(uri), &headers, b"{\"Status\":[]}");
-    // Fewer results than commands break the session, but by then the token is spent.
-    moved.problem(400);
-    device.send("POST", kit::path_of(uri), &headers, results).problem(403);
-
-    // The job goes out again with another token; the answer brings a cookie that takes the place of the old one.
-    let sent = commands(&device.first(CLIENT_INITIATED).expect(200));
-    let before = device.cookie.take();
-    assert_ne!(before, old);
-    let uri = sent[0][1].as_str().unwrap().to_owned();
-    let answer = device.send("POST", kit::path_of(&uri), &headers, results).expect(200);
-    assert_eq!(commands(&answer), [json!(["END"])]);
-    assert_ne!(Some(answer.cookie()), before);
+    let more = json!({"commands": [["GET", "urn:oma:mo:oma-dm-devinfo:1.2//"]]});
+    fleet.api("POST", &format!("/devices/{}/jobs", kit::user(IMEI)), &more).expect(201);
+    let moved = device.send("POST", kit::path_of(uri), &headers, results).expect(200);
+    assert_eq!(commands(&moved)[0][0], "GET", "the session goes on");
+    device.send("POST", kit::path_of(uri), &headers, RESULTS.as_bytes()).problem(403);
+    assert!(fleet.why(IMEI)[0]["detail"].as_str().unwrap().contains("used already"));
+    // The answer brought a cookie that took the place of the old one.
+    device.cookie = old;
+    device.post(media::RESPONSE, br#"{"Status":[{"sc":404}]}"#).problem(403);
+    device.cookie = Some(moved.cookie());
+    let end = device.post(media::RESPONSE, br#"{"Status":[{"sc":404}]}"#);
+    assert_eq!(commands(&end), [json!(["END"])]);
 }
 
 #[test]

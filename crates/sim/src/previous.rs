@@ -37,12 +37,20 @@ pub fn rewritten(file: &[u8]) -> Result<Vec<u8>, Refused> {
     if version != 1 {
         return Err(Refused::Newer(version));
     }
-    let state: State = serde_json::from_slice(body).map_err(|error| damaged(&error.to_string()))?;
-    if state.profile != "omadm-1" {
-        return Err(Refused::OtherProfile(state.profile));
-    }
-    let body = serde_json::to_vec(&state).map_err(|error| damaged(&error.to_string()))?;
+    let body = serde_json::from_slice(body).map_err(|error| damaged(&error.to_string())).and_then(checked)?;
+    let body = serde_json::to_vec(&body).map_err(|error| damaged(&error.to_string()))?;
     Ok([format!("omadm-state 1 {}\n", checksum(1, &body)).as_bytes(), &body].concat())
+}
+
+/// The same of the JSON in the file.
+pub fn rewritten_state(state: serde_json::Value) -> Result<serde_json::Value, Refused> {
+    let damaged = |error: serde_json::Error| Refused::Damaged(error.to_string());
+    let state = serde_json::from_value(state).map_err(damaged).and_then(checked)?;
+    serde_json::to_value(&state).map_err(damaged)
+}
+
+fn checked(state: State) -> Result<State, Refused> {
+    if state.profile == "omadm-1" { Ok(state) } else { Err(Refused::OtherProfile(state.profile)) }
 }
 
 fn checksum(version: u32, body: &[u8]) -> String {

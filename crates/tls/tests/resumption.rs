@@ -4,7 +4,9 @@
 
 mod kit;
 
-use kit::{authority, client, context, now, plain_options, plain_server, psk_options, reach, serve, server_of};
+use kit::{
+    authority, client, context, now, plain_client, plain_options, plain_server, psk_options, reach, serve, server_of,
+};
 use omadm_tls::ca::{self, Identity, Validity};
 use omadm_tls::{ClientContext, ClientIdentity, DeviceAuthorities, Peer, Proof, Resumptions, ServerOptions, Sessions};
 use openssl::ssl::SslVersion;
@@ -97,6 +99,27 @@ fn a_server_that_forgot_still_has_to_show_the_right_certificate() {
     let (address, _seen) = serve(context_of(&other), 1);
     let stream = TcpStream::connect(address).unwrap();
     assert!(context.connect("localhost", 443, stream).is_err());
+}
+
+/// With plain OpenSSL, since our own client forgets what it offered.
+#[test]
+fn what_was_used_once_is_no_way_in_any_more() {
+    let ca = authority();
+    let (address, seen) = serve(context(&server_of(&ca, Validity::of_server(now())), plain_options()), 4);
+    let first = plain_client(address, SslVersion::TLS1_3, |_| ()).unwrap();
+    let (mut name, mut key) = ([0; 16], vec![0; 32]);
+    let label = "EXPORTER-omadm-resumption";
+    first.ssl().export_keying_material(&mut name, label, Some(b"identity")).unwrap();
+    first.ssl().export_keying_material(&mut key, label, Some(b"key")).unwrap();
+    let hex: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
+    let (name, key): (&str, &[u8]) = (format!("omadm-resumption:{hex}").leak(), key.leak());
+    // Whoever saw the name but has not the key neither gets in nor uses it up.
+    assert!(plain_client(address, SslVersion::TLS1_3, |context| kit::offer(context, name, &[7; 32])).is_err());
+    for resumed in [true, false] {
+        let again = plain_client(address, SslVersion::TLS1_3, |context| kit::offer(context, name, key)).unwrap();
+        assert_eq!(again.ssl().session_reused(), resumed);
+    }
+    assert_eq!(seen.join().unwrap().iter().filter(|one| matches!(one, Ok(Peer::Anonymous))).count(), 3);
 }
 
 #[test]

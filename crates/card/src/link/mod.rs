@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::apdu::Protocol;
 
 pub mod atr;
+pub mod handover;
 #[cfg(feature = "pcsc")]
 pub mod pcsc;
 #[cfg(feature = "vpcd")]

@@ -3,8 +3,8 @@
 use super::client::read_line;
 use super::{MAX_ORDER, Order, Reply};
 use crate::exit::Exit;
-use crate::handover::{Giver, Nothing, handover};
 use crate::wait::{For, Stop, Waited};
+use omadm_card::link::handover::{Giver, Nothing, handover};
 use rustix::fs::Mode;
 use serde_json::Value;
 use std::io::{self, Write};

@@ -1,6 +1,6 @@
 use super::*;
-use crate::handover::handover;
 use crate::wait::Stop;
+use omadm_card::link::handover::handover;
 use serde_json::json;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;

@@ -107,13 +107,13 @@ impl Storage for Disk {
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
+        let mut names: Vec<String> = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             if let Ok(name) = entry?.file_name().into_string() {
-                names.push(name);
+                let place = names.partition_point(|other| *other < name);
+                names.insert(place, name);
             }
         }
-        names.sort();
         Ok(names)
     }
 }

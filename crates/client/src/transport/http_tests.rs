@@ -103,6 +103,28 @@ fn an_exchange_is_counted_at_the_socket_and_the_connection_is_kept() {
 }
 
 #[test]
+fn a_connection_that_was_left_serves_the_next_of_the_same_kind_only() {
+    let base = serve(|number, stream| {
+        while request(stream).is_some() {
+            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{number}").unwrap();
+        }
+    });
+    let (carriers, meter) = (Carriers::new(&Stop::new().unwrap()), Meter::default());
+    let ask = |setup: &HttpSetup| {
+        let http = Http::new(Trust::new([url(&base).origin()]), carriers.carrier(setup).unwrap());
+        let answer = http.exchange(get(&base)).unwrap();
+        (String::from_utf8(answer.body).unwrap(), setup.meter.count().round_trips)
+    };
+    assert_eq!(ask(&setup(LIMITS, &meter, true)), ("0".to_owned(), 2));
+    let other = Meter::default();
+    assert_eq!(ask(&setup(LIMITS, &other, false)), ("0".to_owned(), 1), "counted by who uses it");
+    assert_eq!(ask(&setup(LIMITS, &meter, true)), ("1".to_owned(), 4), "that one was not left");
+    let identity = ClientIdentity::psk("me", &[7; 16]).unwrap();
+    assert_eq!(ask(&HttpSetup { identity, ..setup(LIMITS, &meter, false) }).0, "2", "another identity");
+    assert_eq!(ask(&setup(LIMITS, &meter, false)).0, "3", "nothing is left of the first");
+}
+
+#[test]
 fn a_body_may_be_as_large_as_the_limit_and_no_larger() {
     let sized = |size: usize| format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n{}", "x".repeat(size));
     assert_eq!(answer_to(sized(1000)).unwrap().body.len(), 1000);

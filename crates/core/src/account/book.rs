@@ -153,6 +153,9 @@ pub struct AccountBook {
     granted: BTreeSet<Miid>,
 }
 
+/// So many accounts wait beside the tree.
+const MAX_FALLBACKS: usize = 16;
+
 /// What a message would do to the book.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
@@ -235,8 +238,11 @@ impl AccountBook {
         if refused {
             account.session_refused(by.now);
         }
-        if let Some(fallback) = self.fallbacks.iter_mut().find(|one| one.account.srv_id == *srv_id && !one.suspended) {
-            std::mem::swap(&mut self.accounts[index], fallback);
+        let next = self.fallbacks.iter().position(|one| one.account.srv_id == *srv_id && !one.suspended);
+        if let Some(next) = next {
+            // At the end of the list, so that each gets its turn.
+            let fallback = self.fallbacks.remove(next);
+            self.fallbacks.push(std::mem::replace(&mut self.accounts[index], fallback));
         }
     }
 
@@ -326,10 +332,10 @@ impl AccountBook {
         let replaced: Vec<InstalledAccount> = replaced;
         book.fallbacks.extend(replaced);
         book.fallbacks.retain(|one| one.source != *source);
-        // Of each server the one that worked last is kept.
-        book.fallbacks.sort_by_key(|one| std::cmp::Reverse(one.last_session));
-        let mut seen = BTreeSet::new();
-        book.fallbacks.retain(|one| seen.insert(one.account.srv_id.clone()));
+        // Those that worked last come first. Of each source one is kept, so that what was tried is known as such when its
+        // source offers it again, and the next method gets its turn.
+        book.fallbacks.sort_by_key(|one| std::cmp::Reverse((one.last_session, one.installed_at)));
+        book.fallbacks.truncate(MAX_FALLBACKS);
         for (account, wish) in accounts {
             let kept = before.iter().find(|one| one.account.srv_id == account.srv_id);
             let miid = match kept {
@@ -486,6 +492,36 @@ mod tests {
         book.note_session(&srv_id, true, false, week);
         book.note_session(&srv_id, false, false, week);
         assert_eq!(origin(&book), "card-b", "after its first success the old one is gone");
+    }
+
+    #[test]
+    fn sources_that_were_tried_in_vain_do_not_take_turns_for_ever() {
+        let srv_id: SrvId = "acme".parse().unwrap();
+        let named = |name: &str| {
+            let mut accounts = accounts();
+            accounts[0].0.name = name.to_owned();
+            accounts
+        };
+        let mut book = install(&AccountBook::default(), &named("a"), "card-a");
+        let mut by = BY;
+        for other in ["b", "c"] {
+            by = Judgement { now: by.now.plus(by.stale_after), ..by };
+            assert!(!book.has_usable(by));
+            for (name, origin) in [("a", "card-a"), ("b", "card-b")].iter().take_while(|(name, _)| *name < other) {
+                assert_eq!(book.install(&named(name), &source(origin), by), Ok(Change::Unchanged), "{name} {other}");
+            }
+            match book.install(&named(other), &source(&format!("card-{other}")), by) {
+                Ok(Change::Installed(installed)) => book = installed,
+                change => panic!("{change:?}"),
+            }
+        }
+        let mut tried = Vec::new();
+        for _ in 0..6 {
+            tried.push(book.account(&srv_id).unwrap().account.name.clone());
+            book.note_session(&srv_id, false, false, by);
+        }
+        assert_eq!(tried[..3], tried[3..], "they go on being tried in turn");
+        assert_eq!(BTreeSet::from_iter(&tried).len(), 3);
     }
 
     #[test]

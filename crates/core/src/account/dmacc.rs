@@ -232,14 +232,13 @@ fn perm(root: &Place<'_>) -> Result<BTreeSet<Moid>, DmAccError> {
     if perm.children.is_empty() || perm.children.len() > MAX_PERM {
         return Err(DmAccError::new(perm.path, "1 to 256 entries are expected"));
     }
-    perm.children
-        .keys()
-        .map(|name| {
-            let entry = perm.child(name)?.ok_or_else(|| perm.error(name, "a node with MOID is expected"))?;
-            entry.only(&["MOID"])?;
-            entry.required_text("MOID")?.parse().map_err(|error| entry.error("MOID", format!("{error}")))
-        })
-        .collect()
+    let mut listed = BTreeSet::new();
+    for name in perm.children.keys() {
+        let entry = perm.child(name)?.ok_or_else(|| perm.error(name, "a node with MOID is expected"))?;
+        entry.only(&["MOID"])?;
+        listed.insert(entry.required_text("MOID")?.parse().map_err(|error| entry.error("MOID", format!("{error}")))?);
+    }
+    Ok(listed)
 }
 
 fn read_trsp(place: &Place<'_>) -> Result<Credential, DmAccError> {

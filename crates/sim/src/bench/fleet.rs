@@ -69,7 +69,12 @@ impl Fleet {
 
     /// Makes a device known, by its DevID as user and [`SECRET`].
     pub(super) fn add_device(&self, dev_id: &str) -> Result<()> {
-        self.post("/api/v1/devices", &json!({"dev_id": dev_id, "secret": SECRET})).map(|_| ())
+        self.enrol(&json!({"dev_id": dev_id, "secret": SECRET}))
+    }
+
+    /// Makes a device known by what it proves itself with.
+    pub(super) fn enrol(&self, device: &Value) -> Result<()> {
+        self.post("/api/v1/devices", device).map(|_| ())
     }
 
     /// Adds a profile.
@@ -121,9 +126,9 @@ impl Fleet {
     }
 }
 
-/// The profile that is measured: one account with credentials of its own, two MOs listed.
-pub(super) fn profile() -> Value {
-    json!({"name": "meters", "match": {"default": true}, "message": [account()]})
+/// The profile that is measured: one account, with these credentials, two MOs listed.
+pub(super) fn profile(credentials: &str) -> Value {
+    json!({"name": "meters", "match": {"default": true}, "credentials": credentials, "message": [account()]})
 }
 
 fn account() -> Value {

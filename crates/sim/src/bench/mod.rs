@@ -1,6 +1,6 @@
 //! `omadm-sim bench`: the real programs measured beside their references, everything twice and in turn, in one table.
 
-mod device;
+pub mod device;
 mod fleet;
 mod load;
 mod nginx;
@@ -14,11 +14,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use programs::Programs;
+
 use device::{Auth, Origins, Taken};
 use fleet::{Fleet, profile};
 use load::{DEVICES, Rate, Way};
 use nginx::Nginx;
-use programs::Programs;
 use reference::Reference;
 use table::{Limit, Row, Unit};
 
@@ -122,7 +123,7 @@ fn client(programs: &Programs, folder: &Path) -> Result<Vec<Row>> {
 fn server(programs: &Programs, folder: &Path, time: Duration) -> Result<Vec<Row>> {
     fs::create_dir_all(folder)?;
     let fleet = Fleet::start(programs, folder, None)?;
-    fleet.add_profile(&profile())?;
+    fleet.add_profile(&profile("basic"))?;
     for number in 0..DEVICES {
         fleet.add_device(&load::dev_id(number))?;
     }

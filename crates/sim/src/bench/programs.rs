@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 /// The programs that are measured.
 #[derive(Debug, Clone)]
-pub(super) struct Programs {
+pub struct Programs {
     pub(super) omadm: PathBuf,
     pub(super) client: PathBuf,
 }
@@ -22,7 +22,7 @@ impl Programs {
     ///
     /// # Errors
     /// If one of them was not built.
-    pub(super) fn find() -> Result<Self> {
+    pub fn find() -> Result<Self> {
         let own = std::env::current_exe().context("cannot tell where this program is")?;
         let target = own.parent().and_then(Path::parent).context("this program is not in a target folder")?;
         let found = |variable: &str, path: &str| {

@@ -31,7 +31,7 @@ impl Reference {
     /// If it does not get one.
     pub(super) fn peak_memory(&self, programs: &Programs, folder: &Path) -> Result<u64> {
         let fleet = Fleet::start(programs, &folder.join("server"), None)?;
-        fleet.add_profile(&profile())?;
+        fleet.add_profile(&profile("basic"))?;
         let dev_id = "IMEI:493005100592800";
         fleet.add_device(dev_id)?;
         let mut command = Command::new(&self.0);

@@ -106,7 +106,7 @@ struct Disk {
     swallowed: Option<usize>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default)]
 struct File {
     content: Vec<u8>,
     synced: bool,
@@ -179,6 +179,36 @@ impl TestDisk {
         disk.names.iter().map(|(name, file)| (name.clone(), disk.files[*file].content.clone())).collect()
     }
 
+    /// Puts a file there that is durable.
+    pub fn put(&self, name: &str, content: Vec<u8>) {
+        let mut disk = self.disk();
+        let file = disk.files.len();
+        disk.files.push(File { content, synced: true });
+        disk.names.insert(name.to_owned(), file);
+        disk.durable.insert(name.to_owned(), file);
+    }
+
+    /// The power goes and comes back. For each doubt `pick` gives a number below the one that it gets, which says what
+    /// became of it.
+    pub fn lose_power(&self, mut pick: impl FnMut(usize) -> usize) {
+        let mut disk = self.disk();
+        let mut names = std::mem::take(&mut disk.durable);
+        for change in std::mem::take(&mut disk.pending) {
+            let fates = change.fates();
+            if let Some(fate) = fates.get(pick(fates.len())) {
+                change.apply(&mut names, *fate);
+            }
+        }
+        for file in names.values().copied().collect::<BTreeSet<_>>() {
+            let mut contents = disk.files[file].after_cut();
+            let picked = pick(contents.len()).min(contents.len() - 1);
+            disk.files[file] = File { content: contents.swap_remove(picked), synced: true };
+        }
+        disk.names.clone_from(&names);
+        disk.durable = names;
+        disk.forget_files_without_a_name();
+    }
+
     /// Every disk that there can be when the power comes back, each once.
     ///
     /// # Panics
@@ -236,6 +266,19 @@ impl TestDisk {
 }
 
 impl Disk {
+    fn forget_files_without_a_name(&mut self) {
+        let mut kept = BTreeMap::new();
+        let mut files = Vec::new();
+        for number in self.names.values_mut().chain(self.durable.values_mut()) {
+            let old = *number;
+            *number = *kept.entry(old).or_insert(files.len());
+            if *number == files.len() {
+                files.push(std::mem::take(&mut self.files[old]));
+            }
+        }
+        self.files = files;
+    }
+
     fn remove(&mut self, name: &str) {
         if self.names.remove(name).is_some() {
             self.pending.push(Change::Unset(name.to_owned()));
@@ -352,6 +395,7 @@ impl Storage for TestDisk {
             let mut disk = self.disk();
             disk.durable = disk.names.clone();
             disk.pending.clear();
+            disk.forget_files_without_a_name();
         }
         Ok(())
     }
@@ -421,6 +465,27 @@ mod tests {
         disk.write("c", b"").unwrap();
         assert!(states(&disk).contains(&files([("a", "1"), ("c", "")])));
         assert!(states(&disk).contains(&files([("b", "1")])));
+    }
+
+    #[test]
+    fn what_is_picked_is_one_of_what_can_be_and_each_of_it_can_be_picked() {
+        let begin = TestDisk::with(files([("a", "old"), ("c", "x")]));
+        begin.clone().write("b", b"new!").unwrap();
+        begin.clone().rename("b", "a").unwrap();
+        begin.clone().remove("c").unwrap();
+        let mut seen = BTreeSet::new();
+        for seed in 0..3000_usize {
+            let disk = begin.fork(Fault::None);
+            let mut number = seed;
+            disk.lose_power(|count| {
+                let picked = number % count;
+                number /= count;
+                picked
+            });
+            assert_eq!(states(&disk).len(), 1, "nothing is in doubt any more");
+            seen.insert(disk.files());
+        }
+        assert_eq!(seen, states(&begin));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Living a life: the real client on the models, step by step, and looking at what must hold.
 
 use super::broken::{Broken, Invariant};
-use super::disk::Planted;
-use super::plan::{DAY, Device, LIFE, Plan, What};
+use super::disk::{ModelDisk, Planted};
+use super::plan::{CardIll, DAY, Device, LIFE, Plan, What};
 use super::previous;
 use super::watched::{STATE, Watched};
 use super::world::{Counts, Fault, ModelWorld};
@@ -16,6 +16,7 @@ use omadm_client::status::Stage;
 use omadm_core::account::{Credential, DMACC_MOID};
 use omadm_core::ids::Moid;
 use omadm_core::reason::{Method, Reason};
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -70,6 +71,7 @@ pub fn live(plan: &Arc<Plan>, options: Options) -> Life {
         plan: plan.clone(),
         random: Random::new(plan.seed ^ 0x0FF),
         hour: (0, 0),
+        reasons: BTreeSet::new(),
         seen: BTreeSet::new(),
         life: Life::default(),
         world,
@@ -98,6 +100,7 @@ struct Living {
     random: Random,
     /// Which hour it is since the program started, and how many tasks it saw.
     hour: (u64, u32),
+    reasons: BTreeSet<u16>,
     /// Accounts that were counted.
     seen: BTreeSet<(Method, String, u64)>,
     life: Life,
@@ -113,7 +116,8 @@ impl Living {
             inner.now
         };
         let Device { every, stale_after, .. } = self.plan.device;
-        let bound = (every + stale_after + 5) * DAY;
+        // Each source of the same server may have to become stale before the next is asked.
+        let bound = (every + 3 * stale_after + 5) * DAY;
         self.until(healed / 1000 + bound, &mut program, true);
         if self.is_over() {
             return;
@@ -132,7 +136,13 @@ impl Living {
     fn quiet_start(&mut self, program: Option<Program>) {
         drop(program);
         for round in 0..2 {
-            let sessions = self.world.inner().counts.sessions;
+            let sessions = {
+                let mut inner = self.world.inner();
+                if inner.fault == Fault::FickleCard {
+                    inner.slot.set_ill(Some(if round == 0 { CardIll::Damaged } else { CardIll::Unreadable }));
+                }
+                inner.counts.sessions
+            };
             let Some(mut program) = self.start() else { return };
             for _ in 0..20 {
                 match program.schedule.step(&mut program.client) {
@@ -207,6 +217,7 @@ impl Living {
 
     fn start(&mut self) -> Option<Program> {
         self.hour = (0, 0);
+        self.plant();
         let now = self.world.inner().now;
         self.world.inner().booted = now;
         let world = Arc::new(self.world.clone());
@@ -222,6 +233,31 @@ impl Living {
                 }
                 None
             }
+        }
+    }
+
+    /// Changes the state as a client with the planted fault would have written it.
+    fn plant(&mut self) {
+        let (fault, disk) = {
+            let inner = self.world.inner();
+            (inner.fault, inner.disk.clone())
+        };
+        match fault {
+            Fault::ForgetsPins | Fault::LyingCard => self.rewrite(&disk, |state| state["refused_pins"] = json!([])),
+            Fault::HalfAccount => self.rewrite(&disk, |state| {
+                for account in state["accounts"]["accounts"].as_array_mut().into_iter().flatten() {
+                    account["account"]["srv_uri"] = json!("https://half.example/dm");
+                }
+            }),
+            Fault::NoPlace => self.config.state = "/".into(),
+            Fault::Nothing
+            | Fault::Leaks
+            | Fault::Hasty
+            | Fault::NoRemedy
+            | Fault::Sleeps
+            | Fault::Mute
+            | Fault::Grows
+            | Fault::FickleCard => {}
         }
     }
 
@@ -244,10 +280,15 @@ impl Living {
     /// The previous version runs once: what it does not know of the state is lost.
     fn roll_back(&mut self) {
         let disk = self.world.inner().disk.clone();
+        self.rewrite(&disk, |state| *state = previous::rewritten(std::mem::take(state)));
+    }
+
+    fn rewrite(&mut self, disk: &ModelDisk, change: impl FnOnce(&mut Value)) {
         let Some(content) = disk.content(STATE) else { return };
         let body = content.iter().position(|byte| *byte == b'\n').and_then(|end| content.get(end + 1..));
-        let Some(state) = body.and_then(|body| serde_json::from_slice(body).ok()) else { return };
-        let Ok(body) = serde_json::to_vec(&previous::rewritten(state)) else { return };
+        let Some(mut state) = body.and_then(|body| serde_json::from_slice(body).ok()) else { return };
+        change(&mut state);
+        let Ok(body) = serde_json::to_vec(&state) else { return };
         // It may be unable to write, too.
         let _ = StateFile::new(Box::new(self.storage.clone()), STATE).replace(&body);
     }
@@ -275,6 +316,8 @@ impl Living {
     /// What must hold whenever the client waits.
     fn look_at(&mut self, client: &Client, pause: Duration) {
         let device = &self.plan.device;
+        let fault = self.world.inner().fault;
+        let pause = if fault == Fault::Sleeps { Duration::MAX } else { pause };
         let longest = Duration::from_secs((device.every * DAY).max(31 * 3600));
         let mut found = None;
         if pause > longest {
@@ -285,7 +328,8 @@ impl Living {
         if state.notes.next.as_ref().is_none_or(|next| next.why.is_empty()) {
             found = Some((Invariant::ReasonTold, "nobody knows what comes next".to_owned()));
         }
-        let counts = [state.attempts.len(), state.refused_pins.len()];
+        let grown = if fault == Fault::Grows { 100 } else { 1 };
+        let counts = [state.attempts.len() * grown, state.refused_pins.len()];
         if counts.iter().any(|count| *count > MAX_ATTEMPTS) || self.storage.largest() > LARGE {
             let why = format!("{counts:?} attempts and PINs, {} bytes", self.storage.largest());
             found = Some((Invariant::BoundedRecord, why));
@@ -295,7 +339,11 @@ impl Living {
             inner.last_end.is_some_and(|end| inner.now - end < device.stale_after * DAY * 1000)
         };
         if !recent {
-            let status = client.status();
+            let mut status = client.status();
+            if fault == Fault::Mute {
+                status.attempts.clear();
+                status.accounts.clear();
+            }
             let told = status.attempts.iter().any(|attempt| !attempt.message.is_empty())
                 || status.accounts.iter().any(|one| one.session.as_ref().is_some_and(|note| !note.message.is_empty()));
             if !told || status.state == Stage::Unconfigured {
@@ -350,14 +398,10 @@ impl Living {
         let reasons: BTreeSet<u16> =
             state.attempts.iter().filter_map(|one| one.reason).chain(sessions).map(number).collect();
         for reason in reasons {
-            if self.random_reason_is_new(reason) {
+            if self.reasons.insert(reason) {
                 self.life.reasons.insert(name(reason));
             }
         }
-    }
-
-    fn random_reason_is_new(&self, reason: u16) -> bool {
-        !self.life.reasons.contains(&name(reason))
     }
 }
 

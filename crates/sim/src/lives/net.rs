@@ -3,7 +3,7 @@
 use super::broken::Invariant;
 use super::plan::{DAY, Ill};
 use super::servers::{Arrival, Reply, ill_reply};
-use super::truth::{self, BOOTSTRAP_HOST, FOREIGN_HOST, OWN_SECRET, OWN_USER, PUBLIC};
+use super::truth::{self, BOOTSTRAP_HOST, FOREIGN_HOST, NOWHERE_HOST, OWN_SECRET, OWN_USER, PUBLIC, Server};
 use super::world::{Fault, Inner, ModelWorld};
 use omadm_client::transport::{Answer, Carrier, Headers, HttpError, HttpSetup, Limits, Outgoing};
 use omadm_core::web::media;
@@ -26,6 +26,7 @@ enum Peer {
     Bootstrap,
     Dm(usize),
     Foreign,
+    Nowhere,
     Nobody,
 }
 
@@ -43,7 +44,7 @@ impl ModelCarrier {
         let host = request.url.host();
         let no = |why: &str| Err(HttpError::Connect(format!("{host}: {why}")));
         let authority = match peer {
-            Peer::Nobody => return no("not known to the name service"),
+            Peer::Nobody | Peer::Nowhere => return no("not known to the name service"),
             Peer::Dm(number) if !inner.servers[number].alive => return no("connection refused"),
             Peer::Dm(number) => inner.servers[number].authority,
             Peer::Bootstrap | Peer::Foreign => PUBLIC,
@@ -93,7 +94,7 @@ impl Carrier for ModelCarrier {
         let ill = match peer {
             Peer::Bootstrap => inner.bootstrap_ill,
             Peer::Dm(number) if number == newest => inner.dm_ill,
-            Peer::Dm(_) | Peer::Foreign | Peer::Nobody => None,
+            Peer::Dm(_) | Peer::Foreign | Peer::Nowhere | Peer::Nobody => None,
         };
         let connected = self.connect(inner, peer, ill, &request);
         if let Err(error) = connected {
@@ -123,6 +124,7 @@ fn peer(inner: &Inner, host: &str) -> Peer {
     match host {
         BOOTSTRAP_HOST => Peer::Bootstrap,
         FOREIGN_HOST => Peer::Foreign,
+        NOWHERE_HOST => Peer::Nowhere,
         _ => inner.servers.iter().position(|server| server.host == host).map_or(Peer::Nobody, Peer::Dm),
     }
 }
@@ -133,15 +135,16 @@ fn check(inner: &mut Inner, peer: Peer, request: &Outgoing) {
     for (name, value) in request.private.0.iter().chain(&request.headers) {
         let is_good = match name.to_ascii_lowercase().as_str() {
             "accept" | "content-type" => true,
-            "omadm-devid" => matches!(peer, Peer::Bootstrap | Peer::Dm(_)),
+            "omadm-devid" => matches!(peer, Peer::Bootstrap | Peer::Dm(_) | Peer::Nowhere),
             "authorization" => match peer {
                 Peer::Bootstrap => *value == truth::basic(OWN_USER, OWN_SECRET),
                 Peer::Dm(number) => inner.servers[number].is_for_it(value),
+                Peer::Nowhere => Server::nowhere().is_for_it(value),
                 Peer::Foreign | Peer::Nobody => false,
             },
             "cookie" => match peer {
                 Peer::Dm(number) => value.starts_with(&format!("sid={}-", inner.servers[number].host)),
-                Peer::Bootstrap | Peer::Foreign | Peer::Nobody => false,
+                Peer::Bootstrap | Peer::Foreign | Peer::Nowhere | Peer::Nobody => false,
             },
             _ => false,
         };
@@ -178,12 +181,9 @@ fn reply(inner: &mut Inner, peer: Peer, ill: Option<Ill>, request: &Outgoing) ->
             inner.desks[number].answer(&inner.servers[number], &arrival, ill, &mut random)
         }
         Peer::Bootstrap if arrival.authorization != truth::basic(OWN_USER, OWN_SECRET) => Reply::status(401),
-        Peer::Bootstrap if ill == Some(Ill::Odd) => {
-            let server = truth::Server::new(9999, "nowhere", PUBLIC, false);
-            Reply::of(media::BOOTSTRAP, server.message().to_vec())
-        }
+        Peer::Bootstrap if ill == Some(Ill::Odd) => Reply::of(media::BOOTSTRAP, Server::nowhere().message().to_vec()),
         Peer::Bootstrap if inner.offered.is_empty() => Reply::status(204),
         Peer::Bootstrap => Reply::of(media::BOOTSTRAP, inner.offered.to_vec()),
-        Peer::Foreign | Peer::Nobody => Reply::of(media::MO, b"[]".to_vec()),
+        Peer::Foreign | Peer::Nowhere | Peer::Nobody => Reply::of(media::MO, b"[]".to_vec()),
     }
 }

@@ -223,7 +223,7 @@ impl Plan {
         let mut outdated: Vec<_> = troubles.iter().filter(|one| one.what.outdates()).map(|one| one.at).collect();
         outdated.extend((!ready).then_some(0));
         for at in outdated {
-            let after = random.spread(3600, 12 * DAY);
+            let after = random.spread(3600, 9 * DAY);
             troubles.push(Trouble { at: at + after, lasts: 0, what: What::Remedy });
         }
         troubles.sort_by_key(|trouble| trouble.at);
@@ -234,7 +234,7 @@ impl Plan {
 impl Device {
     fn draw(random: &mut Random) -> Self {
         let kind = 1 + random.below(7);
-        let every = if random.chance(3) { 2 + random.below(5) } else { 45 + random.below(46) };
+        let every = if random.chance(1) { 4 + random.below(20) } else { 50 + random.below(41) };
         Self {
             card: kind & 1 != 0,
             pin: random.chance(40),
@@ -268,7 +268,7 @@ impl What {
 
 impl Trouble {
     fn draw(at: u64, random: &mut Random) -> Self {
-        let longest = if random.chance(5) { 60 * DAY } else { 8 * DAY };
+        let longest = if random.chance(3) { 30 * DAY } else { 2 * DAY };
         let long = random.spread(60, longest);
         let (what, lasts) = match random.below(100) {
             0..20 => (What::CutAtDisk(random.below(14) as u32), long),

@@ -12,6 +12,8 @@ pub const OWN_SECRET: &str = "own enrolment secret";
 pub const BOOTSTRAP_HOST: &str = "boot.example";
 /// A host of somebody else.
 pub const FOREIGN_HOST: &str = "evil.example";
+/// The host of a server that nobody runs.
+pub const NOWHERE_HOST: &str = "dm9999.example";
 /// The authority that the device's trust store holds.
 pub const PUBLIC: u8 = 0;
 
@@ -43,6 +45,11 @@ impl Server {
             own_login,
             alive: true,
         }
+    }
+
+    /// A server that a wrong message leads to: nobody runs it.
+    pub fn nowhere() -> Self {
+        Self::new(9999, "nowhere", PUBLIC, false)
     }
 
     /// The password that counts now.

@@ -33,10 +33,26 @@ pub enum Fault {
     Nothing,
     /// Credentials go along wherever a request goes.
     Leaks,
-    /// The client's pauses do not take any time.
-    NoPauses,
+    /// There is no chance in the client's waiting: it is always the shortest.
+    Hasty,
     /// The client forgets refused PINs.
     ForgetsPins,
+    /// It does, and cards always say that all tries are left.
+    LyingCard,
+    /// Nobody puts anything right in the end.
+    NoRemedy,
+    /// The client waits for ever.
+    Sleeps,
+    /// Nobody is told anything.
+    Mute,
+    /// An account in the state file is not as it was given.
+    HalfAccount,
+    /// The record of attempts grows.
+    Grows,
+    /// The card is another one with each of the last starts.
+    FickleCard,
+    /// The client cannot begin.
+    NoPlace,
 }
 
 /// The world; clones are the same world.
@@ -358,6 +374,9 @@ impl Inner {
         self.disk.keep_power();
         self.slot.set_ill(None);
         self.tell(|| "all is well from now on".to_owned());
+        if self.fault == Fault::NoRemedy {
+            self.servers.iter_mut().for_each(|server| server.alive = false);
+        }
         self.remedy();
     }
 
@@ -385,14 +404,13 @@ impl World for ModelWorld {
     }
 
     fn random(&self) -> u64 {
-        self.inner().random.bits()
+        let mut inner = self.inner();
+        if inner.fault == Fault::Hasty { 0 } else { inner.random.bits() }
     }
 
     fn sleep(&self, time: Duration) -> Result<(), Stopped> {
         let mut inner = self.inner();
-        if inner.fault != Fault::NoPauses {
-            inner.pass(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-        }
+        inner.pass(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         if inner.is_dead() { Err(Stopped) } else { Ok(()) }
     }
 

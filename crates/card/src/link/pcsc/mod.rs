@@ -7,13 +7,13 @@ mod reader;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
 use pcsc::{Disposition, Error, ShareMode};
 
 use crate::apdu::Protocol;
+use crate::link::handover::{Giver, Nothing, Taker, handover};
 use crate::link::{Link, LinkError, Patience};
 
 pub use reader::{Presence, Reader, Watch, readers};
@@ -54,8 +54,8 @@ impl Drop for Call {
 #[derive(Debug)]
 pub struct PcscLink {
     /// To the thread; none once the link is given up.
-    orders: Option<Sender<Order>>,
-    answers: Receiver<Result<Vec<u8>, LinkError>>,
+    orders: Option<Giver<Order>>,
+    answers: Taker<Result<Vec<u8>, LinkError>>,
     opened: Opened,
     command: Duration,
     /// A command that was not answered in time: what comes later would answer the wrong command.
@@ -78,9 +78,9 @@ impl PcscLink {
     /// Waits for a card in the reader of this name, or whose name begins so; an empty name means the first reader
     /// with a card.
     pub fn open(reader: &str, patience: &Patience) -> Result<Self, LinkError> {
-        let (orders, incoming) = channel();
-        let (outgoing, answers) = channel();
-        let (report, opened) = channel();
+        let (orders, incoming) = handover();
+        let (outgoing, answers) = handover();
+        let (report, opened) = handover();
         let given_up = Arc::new(AtomicBool::new(false));
         let (worker_gave_up, name, limits) = (Arc::clone(&given_up), reader.to_owned(), *patience);
         let call = Call::begin()?;
@@ -91,13 +91,13 @@ impl PcscLink {
                 work(&name, &limits, &worker_gave_up, &report, &incoming, &outgoing);
             })
             .map_err(|error| LinkError::Io(format!("no thread for PC/SC: {error}")))?;
-        let opened = opened.recv_timeout(patience.wait.saturating_add(OPENING)).unwrap_or_else(|error| {
+        let opened = opened.take(patience.wait.saturating_add(OPENING)).unwrap_or_else(|error| {
             given_up.store(true, Ordering::Relaxed);
             Err(match error {
-                RecvTimeoutError::Timeout => LinkError::Timeout(
+                Nothing::Yet => LinkError::Timeout(
                     "the PC/SC service does not answer, or another program holds the card".to_owned(),
                 ),
-                RecvTimeoutError::Disconnected => LinkError::Io("the PC/SC library failed".to_owned()),
+                Nothing::Ever => LinkError::Io("the PC/SC library failed".to_owned()),
             })
         })?;
         Ok(Self { orders: Some(orders), answers, opened, command: patience.command, broken: false })
@@ -125,19 +125,21 @@ impl Link for PcscLink {
             return Err(late());
         }
         let orders = self.orders.as_ref().ok_or_else(gone)?;
-        orders.send(Order::Transmit(command.to_vec())).map_err(|_| gone())?;
-        self.answers.recv_timeout(self.command).unwrap_or_else(|error| {
+        if !orders.give(Order::Transmit(command.to_vec())) {
+            return Err(gone());
+        }
+        self.answers.take(self.command).unwrap_or_else(|error| {
             self.broken = true;
             Err(match error {
-                RecvTimeoutError::Timeout => late(),
-                RecvTimeoutError::Disconnected => gone(),
+                Nothing::Yet => late(),
+                Nothing::Ever => gone(),
             })
         })
     }
 
     fn reset_when_released(&mut self) {
         if let Some(orders) = &self.orders {
-            let _ = orders.send(Order::ResetWhenReleased);
+            orders.give(Order::ResetWhenReleased);
         }
     }
 }
@@ -146,7 +148,7 @@ impl Drop for PcscLink {
     fn drop(&mut self) {
         self.orders = None;
         // The thread drops its end once the card is given up.
-        while !self.broken && self.answers.recv_timeout(CLOSING).is_ok() {}
+        while !self.broken && self.answers.take(CLOSING).is_ok() {}
     }
 }
 
@@ -155,14 +157,14 @@ fn work(
     name: &str,
     patience: &Patience,
     given_up: &AtomicBool,
-    report: &Sender<Result<Opened, LinkError>>,
-    orders: &Receiver<Order>,
-    answers: &Sender<Result<Vec<u8>, LinkError>>,
+    report: &Giver<Result<Opened, LinkError>>,
+    orders: &Taker<Order>,
+    answers: &Giver<Result<Vec<u8>, LinkError>>,
 ) {
     let (mut card, reader) = match reader::connect(name, patience, given_up) {
         Ok(connected) => connected,
         Err(error) => {
-            let _ = report.send(Err(error));
+            report.give(Err(error));
             return;
         }
     };
@@ -175,13 +177,13 @@ fn work(
                 Ok(_) => Ok(Opened { reader, protocol: Protocol::T0 }),
                 Err(error) => Err(link_error(error)),
             };
-            if report.send(opened).is_ok() && !given_up.load(Ordering::Relaxed) {
-                for order in orders {
+            if report.give(opened) && !given_up.load(Ordering::Relaxed) {
+                while let Ok(order) = orders.take(Duration::MAX) {
                     match order {
                         Order::Transmit(command) => {
                             let mut buffer = [0; MAX_RESPONSE];
                             let answer = transaction.transmit(&command, &mut buffer);
-                            if answers.send(answer.map(<[u8]>::to_vec).map_err(link_error)).is_err() {
+                            if !answers.give(answer.map(<[u8]>::to_vec).map_err(link_error)) {
                                 break;
                             }
                         }
@@ -192,7 +194,7 @@ fn work(
             let _ = transaction.end(disposition);
         }
         Err(error) => {
-            let _ = report.send(Err(link_error(error)));
+            report.give(Err(link_error(error)));
         }
     }
     let _ = card.disconnect(disposition);
