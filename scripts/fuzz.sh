@@ -34,13 +34,41 @@ build() {
 
 count() { find "$1" -type f | wc -l; }
 
-# The smallest set of inputs that reaches what those of all folders given reach; past findings always stay.
+# How many inputs of a target are kept: those that reach most. Past findings always stay.
+most=40
+
+# Makes the corpus of a target the inputs of the folders given that together reach most, greedily.
 minimise() {
-  local target="$1" new; shift
+  local target="$1" new control; shift
   new="$(mktemp -d "fuzz/found/$target.XXXXXX")"
-  "$programs/$target" -merge=1 -set_cover_merge=1 -use_counters=0 "${bounds[@]}" "$new" "$@" >/dev/null 2>&1
+  control="fuzz/artifacts/$target/merge.control"
+  rm -f "$control"
+  "$programs/$target" -merge=1 -set_cover_merge=1 -use_counters=0 -merge_control_file="$control" "${bounds[@]}" \
+    "$new" "$@" >/dev/null 2>&1
+  find "$new" -type f -delete
+  # The control file names the inputs and says of each which features it reaches.
+  awk -v most="$most" '
+    NR == 1 { files = $1; next }
+    NR == 2 { next }
+    NR <= files + 2 { name[NR - 3] = $0; next }
+    $1 == "FT" { reached[$2] = NF - 2; for (i = 3; i <= NF; i++) feature[$2, i - 2] = $i }
+    END {
+      for (kept = 0; kept < most; kept++) {
+        best = -1; gain = 0
+        for (file in reached) {
+          fresh = 0
+          for (i = 1; i <= reached[file]; i++) if (!(feature[file, i] in seen)) fresh++
+          if (fresh > gain) { gain = fresh; best = file }
+        }
+        if (best == -1) exit
+        for (i = 1; i <= reached[best]; i++) seen[feature[best, i]]
+        delete reached[best]
+        print name[best]
+      }
+    }' "$control" | xargs -r -d '\n' cp -t "$new"
+  rm "$control"
   find "fuzz/corpus/$target" -type f ! -name 'regression-*' -delete
-  find "$new" -type f -exec mv -t "fuzz/corpus/$target" {} +
+  find "$new" -type f ! -name 'regression-*' -exec mv -t "fuzz/corpus/$target" {} +
   rm -r "$new"
 }
 
@@ -73,6 +101,7 @@ fuzz_one() {
 }
 
 if [ "$only" = --one ]; then
+  mkdir -p fuzz/found
   fuzz_one "$3"
   exit
 fi

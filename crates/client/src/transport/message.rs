@@ -46,7 +46,7 @@ pub(super) fn request(outgoing: &Outgoing) -> Result<Zeroizing<Vec<u8>>, HttpErr
 }
 
 /// Reads the answer of `host`, whose body may have `limit` bytes. With it comes whether the connection can be used again.
-pub(super) fn answer(stream: &mut dyn Read, host: &str, limit: usize) -> Result<(Answer, bool), HttpError> {
+pub fn answer(stream: &mut dyn Read, host: &str, limit: usize) -> Result<(Answer, bool), HttpError> {
     let mut input = Input { stream, host, buffer: Vec::new() };
     let mut head = input.head()?;
     let mut interim = 0;
@@ -171,7 +171,7 @@ impl Input<'_> {
             if field.is_empty() {
                 return Ok(body);
             }
-            left = left.saturating_sub(field.len() + 1);
+            left = left.checked_sub(field.len() + 1).ok_or_else(|| self.wrong("the trailer is too large"))?;
         }
     }
 

@@ -145,3 +145,22 @@ impl Read for Endless<'_> {
         Ok(buffer.len())
     }
 }
+
+/// Trailer fields without end, each read ending with a whole one.
+struct Fields(usize);
+
+impl Read for Fields {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0 += 1;
+        assert!(self.0 < 10_000, "read on and on");
+        let said: &[u8] =
+            if self.0 == 1 { b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" } else { b"a: b\r\n" };
+        buffer[..said.len()].copy_from_slice(said);
+        Ok(said.len())
+    }
+}
+
+#[test]
+fn a_trailer_of_small_fields_is_bounded_too() {
+    assert!(matches!(answer(&mut Fields(0), "dm.example", 100), Err(HttpError::Protocol(_))));
+}

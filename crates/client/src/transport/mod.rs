@@ -16,4 +16,5 @@ pub use self::http::{
 pub use carrier::Carriers;
 pub use cookies::CookieJar;
 pub use failure::HttpError;
+pub use message::answer as read_answer;
 pub use meter::{Count, Meter};

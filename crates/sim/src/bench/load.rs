@@ -14,7 +14,7 @@ use super::programs::{Running, output};
 use super::table::{Limit, Row, Unit};
 
 /// Connections at the same time.
-pub(super) const CONNECTIONS: u32 = 256;
+pub(super) const CONNECTIONS: u32 = 512;
 /// Threads of `wrk`.
 const THREADS: u32 = 2;
 /// Devices that ask in turn.
