@@ -4,93 +4,17 @@
 
 mod kit;
 
+use kit::clocked::Clocked;
 use kit::{Device, message};
-use omadm_card::link::{Link, LinkError, Patience};
 use omadm_client::client::Client;
-use omadm_client::config::{CardConfig, Config};
-use omadm_client::host::Host;
 use omadm_client::schedule::{Schedule, Task};
-use omadm_client::secret_file::SecretFileError;
-use omadm_client::state::Disk;
-use omadm_client::transport::{Carrier, HttpError, HttpSetup};
-use omadm_client::wait::{ApartError, Stop, Stopped};
 use omadm_client::world::World;
-use omadm_core::secret::Secret;
 use omadm_core::time::Timestamp;
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 const DAY: u64 = 24 * 3600;
 const YEAR: u64 = 365 * DAY;
-
-/// This machine, with a clock that the test sets.
-struct Clocked {
-    host: Host,
-    system: AtomicU64,
-    passed: AtomicU64,
-}
-
-impl Clocked {
-    fn new(system: u64) -> Arc<Self> {
-        let host = Host::new(&Stop::new().unwrap());
-        Arc::new(Self { host, system: AtomicU64::new(system), passed: AtomicU64::new(0) })
-    }
-
-    fn set(&self, system: u64) {
-        self.system.store(system, Ordering::Relaxed);
-    }
-
-    fn pass(&self, seconds: u64) {
-        self.system.fetch_add(seconds, Ordering::Relaxed);
-        self.passed.fetch_add(seconds, Ordering::Relaxed);
-    }
-}
-
-impl World for Clocked {
-    fn system_time(&self) -> Timestamp {
-        Timestamp(self.system.load(Ordering::Relaxed))
-    }
-    fn monotonic(&self) -> Duration {
-        Duration::from_secs(self.passed.load(Ordering::Relaxed))
-    }
-    fn random(&self) -> u64 {
-        u64::MAX
-    }
-    fn sleep(&self, time: Duration) -> Result<(), Stopped> {
-        self.pass(time.as_secs());
-        Ok(())
-    }
-    fn is_stopped(&self) -> bool {
-        false
-    }
-    fn work_apart(
-        &self,
-        name: &str,
-        limit: Duration,
-        grace: Duration,
-        work: Box<dyn FnOnce() + Send>,
-    ) -> Result<(), ApartError> {
-        self.host.work_apart(name, limit, grace, work)
-    }
-    fn open_card(&self, config: &CardConfig, patience: &Patience) -> Result<Box<dyn Link>, LinkError> {
-        self.host.open_card(config, patience)
-    }
-    fn slot_is_empty(&self, config: &CardConfig) -> bool {
-        self.host.slot_is_empty(config)
-    }
-    fn carrier(&self, setup: &HttpSetup) -> Result<Box<dyn Carrier>, HttpError> {
-        self.host.carrier(setup)
-    }
-    fn read_file(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
-        self.host.read_file(path, limit)
-    }
-    fn read_secret(&self, path: &Path) -> Result<Secret, SecretFileError> {
-        self.host.read_secret(path)
-    }
-}
 
 /// A device with a factory file whose server is not there.
 fn device() -> Device {
@@ -101,9 +25,7 @@ fn device() -> Device {
 }
 
 fn start(device: &Device, world: &Arc<Clocked>) -> (Client, Schedule) {
-    let config = Config::load(&device.path("client.toml")).unwrap();
-    let disk = Disk::open(device.folder.path());
-    (Client::new(config, world.clone(), Box::new(disk)).unwrap(), Schedule::new())
+    (device.open_in(world.clone()), Schedule::new())
 }
 
 /// Carries out what is due; says how long nothing is.

@@ -398,7 +398,10 @@ impl AccountBook {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Owner;
     use crate::bootstrap::message::{BootstrapMessage, Limit};
+    use crate::mo::Node;
+    use crate::mo::ddf::DEVINFO;
 
     const PRIVATE: &[u8] = include_bytes!("../../tests/samples/bootstrap-message-private.json");
 
@@ -599,6 +602,30 @@ mod tests {
         assert!(!shown.contains("AAECAwQFBgcICQoLDA0ODw"), "the notification secret");
         AccountBook::default().publish(&mut tree, &definitions).unwrap();
         assert_eq!(tree.iter().count(), 0);
+    }
+
+    #[test]
+    fn what_a_server_made_is_the_devices_once_its_account_goes_or_comes_from_elsewhere() {
+        let definitions = Definitions::standard();
+        let first = install(&AccountBook::default(), &accounts(), "card-a");
+        let Ok(Change::Installed(elsewhere)) = first.install(&accounts(), &source("card-b"), later(BY.stale_after))
+        else {
+            panic!("a stale account does not stand in the way")
+        };
+        let mut renewed = accounts();
+        renewed[0].0.name = "another name".to_owned();
+        let renewed = install(&first, &renewed, "card-a");
+        let (moid, miid): (Moid, Miid) = (DEVINFO.parse().unwrap(), "1".parse().unwrap());
+        let mut tree = Tree::new();
+        tree.put_local(&definitions, &moid, miid.clone(), Node::interior([("Man", Node::chr("x"))])).unwrap();
+        let local = serde_json::to_string(&tree).unwrap();
+        let mut owned: Tree = serde_json::from_str(&local.replace(r#""local""#, r#"{"server":"acme"}"#)).unwrap();
+        first.publish(&mut owned, &definitions).unwrap();
+        for (book, is_kept) in [(&AccountBook::default(), false), (&elsewhere, false), (&renewed, true)] {
+            let mut tree = owned.clone();
+            book.publish(&mut tree, &definitions).unwrap();
+            assert_eq!(*tree.instance(&moid, &miid).unwrap().owner() != Owner::Local, is_kept);
+        }
     }
 
     #[test]
