@@ -5,12 +5,14 @@
 mod kit;
 
 use kit::clocked::Clocked;
-use kit::{Device, message};
+use kit::{Device, Server, answer, message};
 use omadm_client::client::Client;
 use omadm_client::schedule::{Schedule, Task};
+use omadm_client::watch::Sign;
 use omadm_client::world::World;
 use omadm_core::time::Timestamp;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const DAY: u64 = 24 * 3600;
@@ -98,6 +100,49 @@ fn a_time_that_nothing_confirmed_is_not_kept() {
     assert_eq!(wait, 0);
     assert!(client.status().state == omadm_client::status::Stage::Bootstrapped);
     assert!(client.state().known_time().0 < real, "{}", client.state().known_time());
+}
+
+#[test]
+fn signs_are_heeded_at_once_after_a_clock_that_was_ahead() {
+    let real = lately() + 2 * YEAR;
+    let (device, world) = (Device::new(), Clocked::new(real + 9 * YEAR));
+    device.configure("[card]\nlink = \"off\"\n");
+    let (mut client, mut schedule) = start(&device, &world);
+    settle(&mut client, &mut schedule);
+    schedule.notice(Sign::FactoryFile, Timestamp(real + 9 * YEAR));
+    settle(&mut client, &mut schedule);
+    world.set(real);
+    schedule.step(&mut client).unwrap();
+    schedule.notice(Sign::FactoryFile, Timestamp(real));
+    let (wait, task) = due(&client, &schedule, Timestamp(real));
+    assert!(task == Task::Bootstrap && wait <= 60, "{wait} s");
+}
+
+#[test]
+fn a_session_that_was_noted_years_ahead_keeps_no_account_fresh() {
+    let real = lately() + 2 * YEAR;
+    let alive = Arc::new(AtomicBool::new(true));
+    let lives = alive.clone();
+    let server = Server::start(move |_, _| match lives.load(Ordering::Relaxed) {
+        true => answer(200, "application/vnd.oma.dm.request+json", r#"{"CMD":[["END"]]}"#),
+        false => answer(503, "text/plain", ""),
+    });
+    let device = Device::new();
+    device.write("factory.json", &message("acme", &format!("{}/dm", server.base)));
+    device.configure("[card]\nlink = \"off\"\n[factory]\nfile = \"factory.json\"\n");
+    let (mut client, mut schedule) = start(&device, &Clocked::new(real + 9 * YEAR));
+    settle(&mut client, &mut schedule);
+    assert!(client.state().accounts.iter().all(|one| one.last_session.is_some()));
+    drop(client);
+    alive.store(false, Ordering::Relaxed);
+    // Twelve hours at a time, with the right clock.
+    let given_up = (0..40).find(|half_day| {
+        let world = Clocked::new(real + half_day * DAY / 2);
+        let (mut client, mut schedule) = start(&device, &world);
+        settle(&mut client, &mut schedule);
+        client.state().attempts.iter().any(|one| one.message.contains("is installed already"))
+    });
+    assert!(given_up.is_some_and(|half_day| (14..=16).contains(&half_day)), "{given_up:?}");
 }
 
 #[test]

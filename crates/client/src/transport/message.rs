@@ -191,13 +191,14 @@ impl Input<'_> {
         let mut seen = 0;
         loop {
             let fresh = self.buffer.get(seen..).unwrap_or_default();
-            if let Some(end) = fresh.iter().position(|byte| *byte == b'\n') {
-                let mut line: Vec<u8> = self.buffer.drain(..=seen + end).collect();
+            let end = fresh.iter().position(|byte| *byte == b'\n').map(|end| seen + end);
+            if let Some(end) = end.filter(|end| *end <= limit) {
+                let mut line: Vec<u8> = self.buffer.drain(..=end).collect();
                 line.truncate(line.trim_ascii_end().len());
                 return Ok(line);
             }
             seen = self.buffer.len();
-            if seen > limit {
+            if end.is_some() || seen > limit {
                 return Err(self.wrong("a line between chunks is too long"));
             }
             self.more()?;

@@ -120,6 +120,8 @@ impl InstalledAccount {
             let proven_at = self.last_session.as_mut().unwrap_or(&mut self.installed_at);
             *proven_at = now;
         }
+        // What was noted while the clock was set is not known any more, only that it is not longer ago than it seems.
+        self.undated |= !is_set && self.proven_at() > now;
         self.installed_at = self.installed_at.min(now);
         self.last_session = self.last_session.map(|last| last.min(now));
         self.refusals = self.refusals.map(|one| Refusals { first: one.first.min(now), last: one.last.min(now), ..one });
@@ -564,6 +566,16 @@ mod tests {
         let account = book.account(&srv_id).unwrap();
         assert_eq!(account.last_session, Some(BY.now.plus(year)), "the clock was years ahead");
         assert_eq!(account.refusals.unwrap().first, BY.now.plus(year));
+    }
+
+    #[test]
+    fn a_session_from_before_the_clock_was_lost_counts_as_new_when_it_is_set_again() {
+        let year = 365 * 24 * 3600;
+        let mut book = install(&AccountBook::default(), &accounts(), "card-a");
+        book.note_session(&"acme".parse().unwrap(), true, false, later(2 * year));
+        book.heed_clock(later(year).now, false);
+        book.heed_clock(later(2 * year + 60).now, true);
+        assert_eq!(book.stale_at(later(2 * year + 60)), Some(later(2 * year + 60 + BY.stale_after).now));
     }
 
     #[test]
