@@ -84,7 +84,7 @@ macro_rules! reasons {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self {
                     $(Self::$name => f.write_str($word),)+
-                    Self::Http(status) => write!(f, "http-{status}"),
+                    Self::Http(status) => write!(f, "http-{status:03}"),
                 }
             }
         }
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn every_reason_is_read_back_from_its_word() {
-        for reason in Reason::FIXED.iter().copied().chain([Reason::Http(204), Reason::Http(503)]) {
+        for reason in Reason::FIXED.iter().copied().chain([Reason::Http(204), Reason::Http(7)]) {
             assert_eq!(reason.to_string().parse(), Ok(reason));
         }
         for word in ["", "http-", "http-20", "http-2040", "http-abc", "No-Card"] {

@@ -127,6 +127,9 @@ impl Input<'_> {
             match response.parse(&self.buffer) {
                 Ok(Status::Complete(length)) if length <= MAX_HEADER => {
                     let (status, version) = (response.code.unwrap_or_default(), response.version);
+                    if status < 100 {
+                        return Err(self.wrong(&format!("{status:03} is no status")));
+                    }
                     let headers = Headers::from_fields(response.headers);
                     self.buffer.drain(..length);
                     return Ok(Head { keeps: version == Some(1) && !closes(&headers), status, headers });

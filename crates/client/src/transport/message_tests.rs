@@ -97,6 +97,7 @@ fn a_connection_is_used_again_only_where_nothing_is_unclear() {
 fn what_cannot_be_trusted_is_refused_with_its_reason() {
     let interim = "HTTP/1.1 100 Continue\r\n\r\n".repeat(9);
     for (bytes, expected) in [
+        ("HTTP/1.1 007 OK\r\n\r\n", "007 is no status"),
         ("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx", "encoded as gzip"),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "other than chunked"),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n", "both"),
