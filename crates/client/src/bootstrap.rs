@@ -111,6 +111,9 @@ impl Client {
         };
         let look = card::look(&config, known, refused, note, &world)?;
         self.tally.apdus += look.apdus;
+        if look.report.iccid.is_some() {
+            self.card_read = Some(self.world.monotonic());
+        }
         if let Ok(message) = &look.report.message
             && !look.report.behind_pin
             && BootstrapMessage::parse(message, Limit::Card).is_ok_and(|message| message.holds_secret())

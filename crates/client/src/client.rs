@@ -62,6 +62,8 @@ pub struct Client {
     pub(crate) trace: Trace,
     /// The time and the [`World::monotonic`] time when the clock was last looked at.
     seen: Option<(Timestamp, Duration)>,
+    /// The [`World::monotonic`] time when a card was last read.
+    pub(crate) card_read: Option<Duration>,
     /// The last look at the card in this run.
     pub(crate) look: Option<Look>,
     /// All attempts that are known, those that are not worth a durable record included.
@@ -141,6 +143,7 @@ impl Client {
             rights: device::rights(&config),
             clock: Clock::new(world.clone(), memory.state().known_time()),
             seen: None,
+            card_read: None,
             world,
             attempts: memory.state().attempts.clone(),
             config,
@@ -228,6 +231,12 @@ impl Client {
             Ok(status) => self.board.show(status),
             Err(error) => tracing::error!("the status cannot be told: {error}"),
         }
+    }
+
+    /// Whether the card was read after a sign of this time, so that the sign tells nothing new. A sign takes a moment to
+    /// come; a card is not exchanged in one.
+    pub(crate) fn has_read_card_since(&self, sign: Duration) -> bool {
+        self.card_read.is_some_and(|read| sign < read + Duration::from_secs(1))
     }
 
     /// Brings the tree in line with configuration and accounts.

@@ -36,8 +36,12 @@ pub enum RunError {
 enum Call {
     /// An order of a person.
     Order(Ticket),
-    /// Something that may give what could not be had before.
-    Sign(Sign),
+    /// Something that may give what could not be had before, noticed at this [`World::monotonic`] time.
+    ///
+    /// [`World::monotonic`]: crate::world::World::monotonic
+    Sign(Sign, Duration),
+    /// The program is to end.
+    End,
 }
 
 impl From<Ticket> for Call {
@@ -60,9 +64,10 @@ pub fn run(mut client: Client, stop: &Stop) -> Result<(), RunError> {
     };
     let board = client.board();
     let (work, calls) = handover();
-    let signs = work.clone();
+    let (signs, end) = (work.clone(), work.clone());
+    let world = client.world.clone();
     watch::start(&client.config, stop, move |sign| {
-        signs.give(Call::Sign(sign));
+        signs.give(Call::Sign(sign, world.monotonic()));
     });
     thread::scope(|scope| {
         // However the work ends, the other thread has to end too.
@@ -71,6 +76,8 @@ pub fn run(mut client: Client, stop: &Stop) -> Result<(), RunError> {
             if let Ok(control) = control.map_or_else(|| bind_later(&path, stop), Ok) {
                 control.serve(stop, &board, work);
             }
+            // Whoever watches a reader may be blocked in a library that does not know of the end.
+            end.give(Call::End);
         });
         // The only way out is the wish that the program ends.
         let Err(Stopped) = work_on(&mut client, &calls);
@@ -105,9 +112,10 @@ fn work_on(client: &mut Client, calls: &Taker<Call>) -> Result<Infallible, Stopp
         let Some(pause) = schedule.step(client)? else { continue };
         match calls.take(pause.min(LONGEST_PAUSE)) {
             Ok(Call::Order(ticket)) => serve(&mut schedule, client, &ticket)?,
-            Ok(Call::Sign(sign)) => schedule.notice(sign, client.clock.now()),
+            Ok(Call::Sign(Sign::Card, at)) if client.has_read_card_since(at) => {}
+            Ok(Call::Sign(sign, _)) => schedule.notice(sign, client.clock.now()),
             Err(Nothing::Yet) => {}
-            Err(Nothing::Ever) => return Err(Stopped),
+            Ok(Call::End) | Err(Nothing::Ever) => return Err(Stopped),
         }
     }
 }
