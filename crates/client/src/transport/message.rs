@@ -194,15 +194,17 @@ impl Input<'_> {
         let mut seen = 0;
         loop {
             let fresh = self.buffer.get(seen..).unwrap_or_default();
-            if let Some(end) = fresh.iter().position(|byte| *byte == b'\n') {
-                let mut line: Vec<u8> = self.buffer.drain(..=seen + end).collect();
+            let end = fresh.iter().position(|byte| *byte == b'\n').map(|end| seen + end);
+            // However much has come already: the same bytes have the same end.
+            if end.unwrap_or(self.buffer.len()) > limit {
+                return Err(self.wrong("a line between chunks is too long"));
+            }
+            if let Some(end) = end {
+                let mut line: Vec<u8> = self.buffer.drain(..=end).collect();
                 line.truncate(line.trim_ascii_end().len());
                 return Ok(line);
             }
             seen = self.buffer.len();
-            if seen > limit {
-                return Err(self.wrong("a line between chunks is too long"));
-            }
             self.more()?;
         }
     }
