@@ -1,5 +1,5 @@
 # Every command of this project. Each does its own set-up.
-.PHONY: demo test lint build audit record fuzz lives
+.PHONY: demo test lint build audit record fuzz lives bench
 MINUTES ?= 1
 COUNT ?= 1000000
 
@@ -42,7 +42,7 @@ audit: setup
 	cargo deny --all-features check licenses bans sources
 	cargo deny --all-features check advisories || echo "advisories: not checked, the database cannot be had here"
 
-.PHONY: setup setup-test setup-bench bench
+.PHONY: setup setup-test setup-bench
 setup:
 	bash scripts/setup.sh
 setup-test:

@@ -83,6 +83,7 @@ const RULES: &[Rule] = &[
             "crates/client/Cargo.toml",
             "crates/server/Cargo.toml",
             "crates/cli/Cargo.toml",
+            "crates/sim/Cargo.toml",
             "crates/fuzz/Cargo.toml",
             "tests/Cargo.toml",
         ],

@@ -2,7 +2,7 @@
 
 use crate::card::Look;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Means};
 use crate::control::Board;
 use crate::device;
 use crate::host::Host;
@@ -13,7 +13,7 @@ use crate::transport::Meter;
 use crate::wait::Stop;
 use crate::world::World;
 use omadm_core::access::DeviceRights;
-use omadm_core::account::Judgement;
+use omadm_core::account::{Credential, InstalledAccount, Judgement};
 use omadm_core::backoff::Now;
 use omadm_core::mo::{Definitions, MoError};
 use omadm_core::reason::Attempt;
@@ -277,8 +277,22 @@ impl Client {
     /// The last time that is known for sure (Profile P-27): a server's certificate was good then; and while the clock is
     /// not set, how far time went on. A clock that is merely ahead is never taken for the truth.
     pub(crate) fn known_time(&self) -> Timestamp {
-        let known = self.clock.floor().max(self.state().known_time()).max(self.state().newest_session());
+        let known = self.clock.floor().max(self.state().known_time()).max(self.certified());
         if self.clock.is_set() { known } else { known.max(self.clock.now()) }
+    }
+
+    /// When a server's certificate was last good. A pre-shared key, and http to loopback, say nothing about the time.
+    fn certified(&self) -> Timestamp {
+        let own_key = self.config.login.as_ref().is_some_and(|login| matches!(login.means, Means::PreSharedKey { .. }));
+        let by_certificate = |installed: &&InstalledAccount| {
+            let by_key = match &installed.account.trsp {
+                Some(credential) => matches!(credential, Credential::Psk { .. }),
+                None => own_key,
+            };
+            installed.account.srv_uri.is_https() && !by_key
+        };
+        let accounts = self.state().accounts.iter().filter(by_certificate);
+        accounts.filter_map(|installed| installed.last_session).max().unwrap_or_default()
     }
 
     /// Looks whether the clock was set meanwhile, and sets what was noted right. Gives the seconds that it was set back.
@@ -287,7 +301,12 @@ impl Client {
         let expected = self.seen.map_or(now, |(seen, then)| seen.plus(passed.saturating_sub(then).as_secs()));
         self.seen = Some((now, passed));
         let is_set = self.clock.is_set();
+        let newest = self.state().newest_session();
         self.memory.state_mut().heed_clock(now, is_set);
+        if is_set && self.state().newest_session() < newest {
+            // Or with each start it would look as if a session had just been, and none would ever be due.
+            self.save();
+        }
         expected.since(now)
     }
 

@@ -151,7 +151,7 @@ impl Schedule {
     fn heed_clock(&mut self, client: &mut Client) {
         let back = client.heed_clock();
         let nexts = self.bootstrap.iter_mut().chain(self.troubles.values_mut().map(|trouble| &mut trouble.next));
-        let times = nexts.map(|next| &mut next.at).chain([&mut self.mend_at]);
+        let times = nexts.map(|next| &mut next.at).chain([&mut self.mend_at, &mut self.noticed.at]);
         times.for_each(|at| *at = Timestamp(at.0.saturating_sub(back)));
     }
 

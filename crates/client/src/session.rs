@@ -10,7 +10,7 @@ use omadm_core::account::InstalledAccount;
 use omadm_core::ids::SrvId;
 use omadm_core::mo::Tree;
 use omadm_core::package::{Alert, BOOTSTRAP_COMPLETE, CLIENT_INITIATED};
-use omadm_core::reason::Reason;
+use omadm_core::reason::{Reason, sentence};
 use omadm_core::session::MAX_SECONDS;
 use omadm_core::session::client::{
     ClientSession, HttpAnswer, HttpFailure, Input, Output, Report, Retry, SessionSetup, UploadMethod,
@@ -63,8 +63,13 @@ impl Client {
         let (round_trips, bytes) = (after.round_trips - before.round_trips, after.bytes - before.bytes);
         tracing::debug!("the session with {srv_id} took {round_trips} round trips and {bytes} bytes");
         self.tally.pause(self.world.monotonic());
-        if let Ok(report) = &report {
-            self.note_session(srv_id, report);
+        match &report {
+            Ok(report) => self.note_session(srv_id, report),
+            Err(SessionError::Credentials { why, .. }) => {
+                self.note_session(srv_id, &unopened(Reason::NotConfigured, why))
+            }
+            Err(SessionError::Anchors { why, .. }) => self.note_session(srv_id, &unopened(Reason::Tls, why)),
+            Err(SessionError::NoAccount(_) | SessionError::Suspended(_) | SessionError::Stopped(_)) => {}
         }
         self.publish();
         report
@@ -202,6 +207,22 @@ impl Client {
     }
 }
 
+/// How a session went that the account gave no means for: it failed, so that the account which it took the place of gets
+/// its turn (Profiles P-3, P-25).
+fn unopened(reason: Reason, why: &str) -> Report {
+    Report {
+        ended: false,
+        answered: false,
+        reason: Some(reason),
+        message: sentence(why),
+        retry: Retry::Slow,
+        alerts: Vec::new(),
+        mos_answered: None,
+        commands: Vec::new(),
+        packages: 0,
+    }
+}
+
 /// One session's way to its servers.
 struct Wire {
     trace: Trace,
@@ -284,7 +305,62 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::wait::Stop;
+    use omadm_core::account::{Change, Judgement, Source};
+    use omadm_core::bootstrap::message::{BootstrapMessage, Limit};
     use omadm_core::mo::{Node, ddf};
+    use omadm_core::reason::Method;
+    use omadm_core::time::Timestamp;
+
+    /// A client with one stale account of `acme` from the factory, and the means of another by these credentials.
+    fn client(folder: &tempfile::TempDir, trsp: &str) -> Client {
+        let config = Config::parse("state = \"state\"\ndev_id = \"IMEI:1\"\n", &folder.path().join("c.toml")).unwrap();
+        let mut client = Client::open(config, &Stop::new().unwrap()).unwrap();
+        let message = |trsp: &str| {
+            let text = format!(
+                r#"[{{"ClientURI":"urn:oma:mo:oma-dm-dmacc:1.2/acme/","MOData":{{"DMAcc":{{"SrvID":"acme","Name":"Acme",
+                "SrvURI":"https://dm.example/dm","Perm":{{"1":{{"MOID":"urn:oma:mo:oma-dm-devinfo:1.2"}}}},
+                "Auth":{{"Trsp":{{"Data":"{trsp}","Secret":"Y29ycmVjdCBob3JzZSBiYXR0ZXJ5"}}}}}}}}}}]"#
+            );
+            BootstrapMessage::parse(text.as_bytes(), Limit::Elsewhere).unwrap().accounts().to_vec()
+        };
+        let mut by = Judgement { now: Timestamp(1_000_000), ..client.judgement() };
+        for (trsp, method) in [("YmFzaWM6YWNtZS0wMDAx", Method::Factory), (trsp, Method::BootstrapServer)] {
+            let source = Source { method, origin: "here".to_owned() };
+            match client.state().accounts.install(&message(trsp), &source, by) {
+                Ok(Change::Installed(book)) => client.memory.state_mut().accounts = book,
+                change => panic!("{change:?}"),
+            }
+            by.now = by.now.plus(by.stale_after);
+        }
+        client
+    }
+
+    #[test]
+    fn an_account_with_unusable_credentials_makes_way_for_the_one_it_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let srv_id: SrvId = "acme".parse().unwrap();
+        // digest:me
+        let mut client = client(&folder, "ZGlnZXN0Om1l");
+        let source = |client: &Client| client.state().accounts.account(&srv_id).unwrap().source.method;
+        assert_eq!(source(&client), Method::BootstrapServer);
+        assert!(matches!(client.session(&srv_id), Err(SessionError::Credentials { .. })));
+        assert_eq!(source(&client), Method::Factory, "the old account goes on being tried");
+        let note = &client.state().notes.sessions[&srv_id];
+        assert!(!note.ended && note.message.contains("not supported yet"), "{note:?}");
+    }
+
+    #[test]
+    fn only_a_certificate_says_what_time_it_is() {
+        let ahead = Timestamp(4_000_000_000);
+        // psk:me, then basic:acme-0001 by TLS with a certificate
+        for (trsp, known) in [("cHNrOm1l", false), ("YmFzaWM6YWNtZS0wMDAy", true)] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut client = client(&folder, trsp);
+            let accounts = &mut client.memory.state_mut().accounts;
+            accounts.account_mut(&"acme".parse().unwrap()).unwrap().session_succeeded(ahead);
+            assert_eq!(client.known_time() == ahead, known, "{trsp}");
+        }
+    }
 
     #[test]
     fn no_tree_is_kept_that_would_leave_no_room_for_the_rest() {

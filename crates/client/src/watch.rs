@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 /// How long to wait before a folder that is not there is looked for again.
-const MISSING: Duration = Duration::from_secs(60);
+const MISSING: Duration = if cfg!(test) { Duration::from_millis(20) } else { Duration::from_secs(60) };
 
 /// Room for events of one look, in bytes.
 const EVENTS: usize = 4096;
@@ -81,9 +81,14 @@ fn watch_file(path: &Path, sign: Sign, stop: &Stop, tell: &dyn Fn(Sign)) {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().map(OsString::from).unwrap_or_default();
     let folder = Folder { path: folder.to_owned(), name, sign };
+    let mut missed = false;
     loop {
         match folder.watch() {
             Ok(events) => {
+                if missed {
+                    // What came while nobody watched.
+                    tell(sign);
+                }
                 if folder.tell(&events, stop, tell) == Waited::Stopped {
                     return;
                 }
@@ -92,6 +97,7 @@ fn watch_file(path: &Path, sign: Sign, stop: &Stop, tell: &dyn Fn(Sign)) {
             }
             Err(error) => tracing::debug!("{} cannot be watched: {error}", folder.path.display()),
         }
+        missed = true;
         if stop.sleep(MISSING).is_err() {
             return;
         }
@@ -142,5 +148,35 @@ impl Folder {
                 tell(self.sign);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use omadm_card::link::handover::handover;
+
+    #[test]
+    fn a_file_that_came_with_its_folder_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mounted").join("factory.json");
+        let stop = Stop::new().unwrap();
+        let (give, told) = handover();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                watch_file(&path, Sign::FactoryFile, &stop, &move |sign| {
+                    give.give(sign);
+                })
+            });
+            assert!(told.take(3 * MISSING).is_err(), "nothing is there");
+            // Folder and file are there at the same time, as with a file system that is mounted.
+            let hidden = folder.path().join("hidden");
+            std::fs::create_dir(&hidden).unwrap();
+            std::fs::write(hidden.join("factory.json"), "[]").unwrap();
+            std::fs::rename(hidden, folder.path().join("mounted")).unwrap();
+            let sign = told.take(Duration::from_secs(20));
+            stop.raise();
+            assert_eq!(sign, Ok(Sign::FactoryFile));
+        });
     }
 }

@@ -4,10 +4,12 @@
 
 mod kit;
 
-use kit::{Device, message};
+use kit::clocked::Clocked;
+use kit::{Device, Server, message};
 use omadm_card::VirtualUicc;
 use omadm_card::link::vpcd::{ServedCard, SharedCard, listen};
 use omadm_card::make::{CardPlan, Content, make};
+use omadm_client::world::World;
 use omadm_core::bootstrap::sequence::RunResult;
 use omadm_core::reason::{Method, Outcome, Reason};
 
@@ -125,6 +127,48 @@ fn a_card_that_cannot_be_reached_changes_nothing() {
     assert_eq!((run.attempts[0].outcome, run.attempts[0].reason), (Outcome::None, Some(Reason::NoCard)));
     assert_eq!(run.result, RunResult::Unchanged);
     assert!(!client.status().accounts[0].suspended);
+}
+
+#[test]
+fn an_empty_slot_is_believed_after_half_a_minute() {
+    let device = device("1234");
+    let (_served, _) = insert(&device, &plan(ICCID, "acme"));
+    device.open().bootstrap().unwrap();
+    for (seconds, is_gone) in [(1, false), (20, false), (3600, true)] {
+        let world = Clocked::new(2_000_000_000);
+        world.take_card_out(seconds);
+        let mut client = device.open_in(world.clone());
+        client.bootstrap().unwrap();
+        assert_eq!(client.status().accounts[0].suspended, is_gone, "out for {seconds} s");
+        assert!((seconds.min(28)..60).contains(&world.monotonic().as_secs()), "{:?}", world.monotonic());
+    }
+}
+
+#[test]
+fn the_request_waits_for_a_sim_until_it_is_there_or_proven_not_to_be() {
+    let server = Server::start(|_, _| (204, vec![], String::new()));
+    let device = Device::new();
+    device.write("secret", "enrolment secret\n");
+    let url = format!("url = \"{}/b\"\nsecret_file = \"secret\"\n", server.base);
+    device.configure(&format!("[card]\nlink = \"socket:card.sock\"\nwait = \"200ms\"\n[bootstrap]\n{url}"));
+    let ask = |world: &std::sync::Arc<Clocked>| {
+        let run = device.open_in(world.clone()).bootstrap().unwrap();
+        let seen = server.seen().pop().unwrap().line;
+        let told = run.attempts[2].message.contains("without a SIM");
+        (world.monotonic().as_secs(), seen.contains("MCC=001") && seen.contains("MNC=01"), told)
+    };
+    // No socket: the link says nothing, which is no proof.
+    let (waited, is_known, told) = ask(&Clocked::new(2_000_000_000));
+    assert!((60..65).contains(&waited) && !is_known && told, "{waited} s");
+    let (_served, _) = insert(&device, &CardPlan { content: Content::None, pin: None, ..plan(ICCID, "acme") });
+    let world = Clocked::new(2_000_000_000);
+    world.take_card_out(3600);
+    let (waited, is_known, told) = ask(&world);
+    assert!((30..35).contains(&waited) && !is_known && told, "{waited} s");
+    let world = Clocked::new(2_000_000_000);
+    world.take_card_out(10);
+    let (waited, is_known, told) = ask(&world);
+    assert!((10..15).contains(&waited) && is_known && !told, "{waited} s");
 }
 
 #[test]

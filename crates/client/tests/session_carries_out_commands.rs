@@ -5,7 +5,9 @@
 
 mod kit;
 
+use kit::clocked::Clocked;
 use kit::{Device, Request, Server, answer, message};
+use omadm_client::schedule::Schedule;
 use omadm_core::ids::SrvId;
 use omadm_core::reason::Reason;
 
@@ -164,4 +166,51 @@ fn an_account_without_credentials_uses_those_of_the_device() {
     assert!(client.session(&acme()).unwrap().ended);
     let expected = "Basic SU1FSSUzQTQ5MzAwNTEwMDU5MjgwMDplbnJvbG1lbnQgc2VjcmV0";
     assert_eq!(server.seen()[0].header("authorization"), Some(expected));
+}
+
+#[test]
+fn each_account_has_its_sessions_and_each_session_its_cookies() {
+    let named = |cookie: &'static str| {
+        Server::start(move |request, _| {
+            let commands = r#"{"CMD":[["GET","urn:oma:mo:oma-dm-devinfo:1.2//DevID"]]}"#;
+            let is_first = request.body.contains("Alert");
+            let mut reply = answer(200, REQUEST, if is_first { commands } else { r#"{"CMD":[["END"]]}"# });
+            reply.1.extend(is_first.then(|| format!("Set-Cookie: {cookie}; HttpOnly")));
+            reply
+        })
+    };
+    let servers = [named("s=of-acme"), named("s=of-other")];
+    let device = Device::new();
+    let messages = ["acme", "other"].iter().zip(&servers).map(|(srv_id, server)| {
+        let message = message(srv_id, &format!("{}/dm", server.base));
+        message.trim_matches(['[', ']']).to_owned()
+    });
+    device.write("factory.json", &format!("[{}]", messages.collect::<Vec<_>>().join(",")));
+    device.configure("[card]\nlink = \"off\"\n[factory]\nfile = \"factory.json\"\n");
+    let world = Clocked::new(2_000_000_000);
+    let (mut client, mut schedule) = (device.open_in(world.clone()), Schedule::new());
+    for _ in 0..2 {
+        while schedule.step(&mut client).unwrap().is_none() {}
+        world.pass(24 * 3600);
+    }
+    for (server, cookie) in servers.iter().zip(["s=of-acme", "s=of-other"]) {
+        let cookies: Vec<_> = server.seen().iter().map(|one| one.header("cookie").map(str::to_owned)).collect();
+        assert_eq!(cookies, [None, Some(cookie.to_owned()), None, Some(cookie.to_owned())], "two sessions");
+    }
+}
+
+#[test]
+fn a_session_without_end_is_left_after_half_an_hour() {
+    let world = Clocked::new(2_000_000_000);
+    let passing = world.clone();
+    let server = Server::start(move |_, _| {
+        passing.pass(16 * 60);
+        answer(200, REQUEST, r#"{"CMD":[["GET","urn:oma:mo:oma-dm-devinfo:1.2//DevID"]]}"#)
+    });
+    let device = bootstrapped(&server);
+    let mut client = device.open_in(world);
+    client.bootstrap().unwrap();
+    let report = client.session(&acme()).unwrap();
+    assert_eq!((report.ended, report.reason), (false, Some(Reason::Timeout)));
+    assert_eq!(server.lines().len(), 2, "after the second answer half an hour was over");
 }

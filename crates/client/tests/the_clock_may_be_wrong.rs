@@ -4,93 +4,19 @@
 
 mod kit;
 
-use kit::{Device, message};
-use omadm_card::link::{Link, LinkError, Patience};
+use kit::clocked::Clocked;
+use kit::{Device, Server, answer, message};
 use omadm_client::client::Client;
-use omadm_client::config::{CardConfig, Config};
-use omadm_client::host::Host;
 use omadm_client::schedule::{Schedule, Task};
-use omadm_client::secret_file::SecretFileError;
-use omadm_client::state::Disk;
-use omadm_client::transport::{Carrier, HttpError, HttpSetup};
-use omadm_client::wait::{ApartError, Stop, Stopped};
+use omadm_client::watch::Sign;
 use omadm_client::world::World;
-use omadm_core::secret::Secret;
 use omadm_core::time::Timestamp;
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const DAY: u64 = 24 * 3600;
 const YEAR: u64 = 365 * DAY;
-
-/// This machine, with a clock that the test sets.
-struct Clocked {
-    host: Host,
-    system: AtomicU64,
-    passed: AtomicU64,
-}
-
-impl Clocked {
-    fn new(system: u64) -> Arc<Self> {
-        let host = Host::new(&Stop::new().unwrap());
-        Arc::new(Self { host, system: AtomicU64::new(system), passed: AtomicU64::new(0) })
-    }
-
-    fn set(&self, system: u64) {
-        self.system.store(system, Ordering::Relaxed);
-    }
-
-    fn pass(&self, seconds: u64) {
-        self.system.fetch_add(seconds, Ordering::Relaxed);
-        self.passed.fetch_add(seconds, Ordering::Relaxed);
-    }
-}
-
-impl World for Clocked {
-    fn system_time(&self) -> Timestamp {
-        Timestamp(self.system.load(Ordering::Relaxed))
-    }
-    fn monotonic(&self) -> Duration {
-        Duration::from_secs(self.passed.load(Ordering::Relaxed))
-    }
-    fn random(&self) -> u64 {
-        u64::MAX
-    }
-    fn sleep(&self, time: Duration) -> Result<(), Stopped> {
-        self.pass(time.as_secs());
-        Ok(())
-    }
-    fn is_stopped(&self) -> bool {
-        false
-    }
-    fn work_apart(
-        &self,
-        name: &str,
-        limit: Duration,
-        grace: Duration,
-        work: Box<dyn FnOnce() + Send>,
-    ) -> Result<(), ApartError> {
-        self.host.work_apart(name, limit, grace, work)
-    }
-    fn open_card(&self, config: &CardConfig, patience: &Patience) -> Result<Box<dyn Link>, LinkError> {
-        self.host.open_card(config, patience)
-    }
-    fn slot_is_empty(&self, config: &CardConfig) -> bool {
-        self.host.slot_is_empty(config)
-    }
-    fn carrier(&self, setup: &HttpSetup) -> Result<Box<dyn Carrier>, HttpError> {
-        self.host.carrier(setup)
-    }
-    fn read_file(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
-        self.host.read_file(path, limit)
-    }
-    fn read_secret(&self, path: &Path) -> Result<Secret, SecretFileError> {
-        self.host.read_secret(path)
-    }
-}
 
 /// A device with a factory file whose server is not there.
 fn device() -> Device {
@@ -101,9 +27,7 @@ fn device() -> Device {
 }
 
 fn start(device: &Device, world: &Arc<Clocked>) -> (Client, Schedule) {
-    let config = Config::load(&device.path("client.toml")).unwrap();
-    let disk = Disk::open(device.folder.path());
-    (Client::new(config, world.clone(), Box::new(disk)).unwrap(), Schedule::new())
+    (device.open_in(world.clone()), Schedule::new())
 }
 
 /// Carries out what is due; says how long nothing is.
@@ -176,6 +100,49 @@ fn a_time_that_nothing_confirmed_is_not_kept() {
     assert_eq!(wait, 0);
     assert!(client.status().state == omadm_client::status::Stage::Bootstrapped);
     assert!(client.state().known_time().0 < real, "{}", client.state().known_time());
+}
+
+#[test]
+fn signs_are_heeded_at_once_after_a_clock_that_was_ahead() {
+    let real = lately() + 2 * YEAR;
+    let (device, world) = (Device::new(), Clocked::new(real + 9 * YEAR));
+    device.configure("[card]\nlink = \"off\"\n");
+    let (mut client, mut schedule) = start(&device, &world);
+    settle(&mut client, &mut schedule);
+    schedule.notice(Sign::FactoryFile, Timestamp(real + 9 * YEAR));
+    settle(&mut client, &mut schedule);
+    world.set(real);
+    schedule.step(&mut client).unwrap();
+    schedule.notice(Sign::FactoryFile, Timestamp(real));
+    let (wait, task) = due(&client, &schedule, Timestamp(real));
+    assert!(task == Task::Bootstrap && wait <= 60, "{wait} s");
+}
+
+#[test]
+fn a_session_that_was_noted_years_ahead_keeps_no_account_fresh() {
+    let real = lately() + 2 * YEAR;
+    let alive = Arc::new(AtomicBool::new(true));
+    let lives = alive.clone();
+    let server = Server::start(move |_, _| match lives.load(Ordering::Relaxed) {
+        true => answer(200, "application/vnd.oma.dm.request+json", r#"{"CMD":[["END"]]}"#),
+        false => answer(503, "text/plain", ""),
+    });
+    let device = Device::new();
+    device.write("factory.json", &message("acme", &format!("{}/dm", server.base)));
+    device.configure("[card]\nlink = \"off\"\n[factory]\nfile = \"factory.json\"\n");
+    let (mut client, mut schedule) = start(&device, &Clocked::new(real + 9 * YEAR));
+    settle(&mut client, &mut schedule);
+    assert!(client.state().accounts.iter().all(|one| one.last_session.is_some()));
+    drop(client);
+    alive.store(false, Ordering::Relaxed);
+    // Twelve hours at a time, with the right clock.
+    let given_up = (0..40).find(|half_day| {
+        let world = Clocked::new(real + half_day * DAY / 2);
+        let (mut client, mut schedule) = start(&device, &world);
+        settle(&mut client, &mut schedule);
+        client.state().attempts.iter().any(|one| one.message.contains("is installed already"))
+    });
+    assert!(given_up.is_some_and(|half_day| (14..=16).contains(&half_day)), "{given_up:?}");
 }
 
 #[test]

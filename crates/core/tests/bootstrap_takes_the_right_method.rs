@@ -394,6 +394,24 @@ fn a_sim_that_is_required_is_waited_for() {
 }
 
 #[test]
+fn a_request_without_a_ready_sim_says_so() {
+    let told = |card, ready| {
+        let config = SequenceConfig { card, factory: None, ..config() };
+        let (mut sequence, step) = Sequence::start(config, AccountBook::default(), NOW);
+        if card {
+            assert_eq!(step, Step::ReadCard { admitted: Admitted::Any });
+            sequence.handle(Event::Card(Card::None.report()), NOW);
+            sequence.handle(Event::Sim(SimFacts { ready, ..SimFacts::default() }), NOW);
+        }
+        let Step::Done(run) = sequence.handle(Event::Answer(Server::Status(404).answer()), NOW) else { panic!() };
+        run.attempts[2].message.contains("without a SIM")
+    };
+    assert!(told(true, false));
+    assert!(!told(true, true));
+    assert!(!told(false, false), "no SIM is expected where there is no link to a card");
+}
+
+#[test]
 fn the_backoff_grows_with_each_failure() {
     let at = |failures| {
         let config = SequenceConfig { failures, ..config() };

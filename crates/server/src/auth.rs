@@ -212,8 +212,8 @@ async fn proven_by_basic(app: &App, remote: IpAddr, basic: &Basic) -> Result<Opt
 fn begun(app: &App, remote: IpAddr, user: &str) -> Result<Attempt, Refusal> {
     let attempt = (block(remote), Sha256::digest(user).into());
     let now = Instant::now();
-    let limited = app.failures_of_address.check(&attempt.0, now).and_then(|()| app.failures.take(attempt, now));
-    limited.map_err(|seconds| {
+    let of_address = if behind_a_proxy(app, remote) { Ok(()) } else { app.failures_of_address.check(&attempt.0, now) };
+    of_address.and_then(|()| app.failures.take(attempt, now)).map_err(|seconds| {
         Refusal::slow_down(seconds, format!("too many failed attempts from this address; {seconds} s to wait"))
     })?;
     Ok(attempt)
@@ -222,10 +222,16 @@ fn begun(app: &App, remote: IpAddr, user: &str) -> Result<Attempt, Refusal> {
 fn ended(app: &App, attempt: Attempt, right: bool) {
     if right {
         app.failures.give_back(&attempt, Instant::now());
-    } else {
+    } else if !behind_a_proxy(app, attempt.0) {
         // None left is no reason to do anything now: the next attempt is refused.
         let _ = app.failures_of_address.take(attempt.0, Instant::now());
     }
+}
+
+/// Whether this may be a proxy's address, which is that of all devices behind it: what one of them does must not shut out
+/// the others.
+pub(crate) fn behind_a_proxy(app: &App, remote: IpAddr) -> bool {
+    app.config.plain.is_some() && remote.is_loopback()
 }
 
 /// An IPv6 sender owns a whole /64.

@@ -15,7 +15,7 @@ use omadm_core::web::negotiate;
 use std::time::Instant;
 
 use crate::app::App;
-use crate::auth::{block, credential_place, hex};
+use crate::auth::{behind_a_proxy, block, credential_place, hex};
 use crate::clock;
 use crate::device_port::{Answered, Case};
 use crate::problem::Refusal;
@@ -129,18 +129,22 @@ fn release(app: &App, case: &mut Case, facts: &Facts, profile: &Profile, form: F
             Some(device)
         }
         Identity::Nobody | Identity::Unproven { .. } => {
-            app.strangers.take(block(case.remote), Instant::now()).map_err(|seconds| {
-                let why = format!("too many messages for anyone went to this address; {seconds} s to wait");
-                Refusal::slow_down(seconds, why)
-            })?;
+            if !behind_a_proxy(app, case.remote) {
+                app.strangers.take(block(case.remote), Instant::now()).map_err(|seconds| {
+                    let why = format!("too many messages for anyone went to this address; {seconds} s to wait");
+                    Refusal::slow_down(seconds, why)
+                })?;
+            }
             None
         }
     };
     let Some(device) = device else { return rendered(profile, form, &filling(app)) };
     let (scheme, source) = (profile.credentials, Method::BootstrapServer);
     let (filling, row) = new_credential(app, profile, scheme, Some(device), source, String::new())?;
+    let message = rendered(profile, form, &filling)?;
+    // What is not sent takes no place among the credentials that are valid.
     case.gives = row;
-    rendered(profile, form, &filling)
+    Ok(message)
 }
 
 fn rendered(profile: &Profile, form: Form, filling: &Filling) -> Result<Vec<u8>, Refusal> {

@@ -146,12 +146,13 @@ impl Renewal {
 
     fn renew(&mut self, now: Timestamp) -> Result<(), RenewError> {
         let loaded = pki::load(&self.folder, &self.config, now)?;
-        let device = device_context(&loaded, &self.app, &self.resumptions)?;
+        // Where others say now which device a certificate is, nothing is taken over: neither what there is, nor what
+        // handshakes leave that began before.
+        let same = loaded.device_cas == self.loaded.device_cas;
+        let resumptions = if same { self.resumptions.clone() } else { resumptions() };
+        let device = device_context(&loaded, &self.app, &resumptions)?;
         let admin = admin_context(&loaded)?;
-        if loaded.device_cas != self.loaded.device_cas {
-            // Others say now which device a certificate is.
-            self.resumptions.clear();
-        }
+        self.resumptions = resumptions;
         self.device.send_replace(device);
         self.admin.send_replace(admin);
         self.app.certificates.renewed(loaded.anchors.clone());

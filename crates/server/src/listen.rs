@@ -17,14 +17,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::auth::block;
 use crate::config::Limits;
 use crate::problem::Refusal;
-use crate::seats::Seats;
+use crate::seats::{Seat, Seats};
 use crate::stall::Unstalled;
 
 /// The largest head of a request, in bytes.
@@ -62,7 +62,12 @@ pub(crate) struct Port<S> {
     pub(crate) stop: watch::Receiver<bool>,
 }
 
+/// A connection's place among all at its port, and among those of its address.
+type Place = (OwnedSemaphorePermit, Seat<IpAddr>);
+
 struct Connection<S> {
+    /// Held by its requests too: one that was begun goes on without its connection, and costs as much.
+    place: Arc<Place>,
     remote: IpAddr,
     tls: Option<ServerContext>,
     limits: Limits,
@@ -89,16 +94,14 @@ impl<S: Site> Port<S> {
                         continue;
                     };
                     let connection = Connection {
+                        place: Arc::new((permit, seat)),
                         remote,
                         tls: self.tls.as_ref().map(|tls| tls.borrow().clone()),
                         limits: self.limits.clone(),
                         site: Arc::clone(&self.site),
                         stop: self.stop.clone(),
                     };
-                    connections.spawn(async move {
-                        connection.run(stream).await;
-                        drop((permit, seat));
-                    });
+                    connections.spawn(connection.run(stream));
                 }
                 (_, Err(error)) => {
                     tracing::warn!(%error, "no connection could be accepted");
@@ -151,8 +154,12 @@ impl<S: Site> Connection<S> {
         let service = service_fn(|request: Request<Incoming>| {
             answered.store(true, Ordering::Relaxed);
             // On its own task: a request that was begun is finished and recorded, even if its sender is gone.
-            let site = Arc::clone(&self.site);
-            let answer = tokio::spawn(site.answer(self.remote, Arc::clone(&peer), request.map(Body::new)));
+            let answer = Arc::clone(&self.site).answer(self.remote, Arc::clone(&peer), request.map(Body::new));
+            let place = Arc::clone(&self.place);
+            let answer = tokio::spawn(async move {
+                let _place = place;
+                answer.await
+            });
             async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|error| failed(&error))) }
         });
         let mut connection = pin!(
@@ -188,4 +195,67 @@ impl<S: Site> Connection<S> {
 fn failed(error: &tokio::task::JoinError) -> Response {
     tracing::error!(%error, "answering a request failed");
     Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "server", "the server failed; its log says why").into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::Notify;
+
+    /// Answers when it is told to.
+    #[derive(Default)]
+    struct Slow {
+        begun: Notify,
+        go_on: Notify,
+    }
+
+    impl Site for Slow {
+        async fn answer(self: Arc<Self>, _: IpAddr, _: Arc<Peer>, _: Request<Body>) -> Response {
+            self.begun.notify_one();
+            self.go_on.notified().await;
+            Response::new(Body::empty())
+        }
+
+        async fn broken(&self, _: IpAddr, _: &'static str, _: String) {}
+    }
+
+    async fn ask(address: std::net::SocketAddr) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+        stream
+    }
+
+    #[tokio::test]
+    async fn a_request_whose_sender_is_gone_keeps_its_place_until_it_is_answered() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_stop, stop) = watch::channel(false);
+        let (site, addresses) = (Arc::new(Slow::default()), Seats::new(1));
+        let port = Port {
+            listener,
+            tls: None,
+            limits: Limits::default(),
+            addresses: addresses.clone(),
+            site: Arc::clone(&site),
+            stop,
+        };
+        let serving = tokio::spawn(port.serve());
+        let gone = ask(address).await;
+        site.begun.notified().await;
+        drop(gone);
+        for _ in 0..50 {
+            let (mut refused, mut buffer) = (ask(address).await, [0]);
+            tokio::select! {
+                () = site.begun.notified() => panic!("the address has one place, and it is taken"),
+                answer = refused.read(&mut buffer) => assert_eq!(answer.unwrap_or(0), 0),
+            }
+        }
+        site.go_on.notify_one();
+        while addresses.take(address.ip()).is_none() {
+            tokio::task::yield_now().await;
+        }
+        serving.abort();
+    }
 }

@@ -106,6 +106,7 @@ impl From<StoreError> for Refusal {
             StoreError::Corrupt(_)
             | StoreError::Database(_)
             | StoreError::Batch(_)
+            | StoreError::Locked
             | StoreError::Broken
             | StoreError::Migration(_) => Self::internal(&error),
         }

@@ -29,6 +29,9 @@ pub enum StoreError {
     /// The same, where many requests are written at once.
     #[error("the database failed: {0}")]
     Batch(#[from] rusqlite::Error),
+    /// Another program writes to the database, and goes on.
+    #[error("another program holds the database locked")]
+    Locked,
     /// The thread that writes broke.
     #[error("writing to the database broke off")]
     Broken,

@@ -4,11 +4,12 @@
 
 mod kit;
 
-use kit::{Fleet, exchange};
+use kit::{CLIENT_INITIATED, Device, Fleet, IMEI, SECRET, basic, exchange, profile, user};
+use omadm_core::web::media;
 use omadm_server::TlsFiles;
 use omadm_tls::ca::{self, Identity, Validity};
 use omadm_tls::{Anchors, ClientContext, ClientIdentity, TlsStream};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -112,6 +113,31 @@ fn a_broken_file_changes_nothing_and_is_told() {
         fleet.reload();
         assert_eq!(notices(&fleet), "[]");
     }
+}
+
+#[test]
+fn messages_that_cannot_be_made_take_no_credential_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = new_ca();
+    put(folder.path(), &ca, now() + 365 * DAY);
+    let fleet = fleet(folder.path());
+    fleet.add_profile(&profile()).expect(201);
+    fleet.add_device(IMEI);
+    let ask = || {
+        let headers = [("Accept", media::BOOTSTRAP), ("Authorization", &basic(&user(IMEI), SECRET))];
+        exchange(connect(&fleet, &ca).unwrap(), "GET", "/bootstrap", &headers, b"")
+    };
+    let device = Device::of_message(&fleet, IMEI, &ask().expect(200).body);
+    // With so many CAs the message is too large.
+    let many = (1 << 20) / ca.certificate.len();
+    std::fs::write(folder.path().join("ca.pem"), ca.certificate.repeat(many)).unwrap();
+    fleet.reload();
+    for _ in 0..5 {
+        ask().problem(500);
+    }
+    let headers = [("Content-Type", media::INITIATION), ("Accept", media::REQUEST)];
+    let body = json!({"Alert": [{"AlertType": CLIENT_INITIATED}]}).to_string();
+    device.send_over(connect(&fleet, &ca).unwrap(), "POST", "/dm", &headers, body.as_bytes()).expect(200);
 }
 
 #[test]

@@ -48,7 +48,9 @@ fn the_manuals_configuration_holds_the_defaults() {
     let config = Config::load(&file).unwrap();
     let tls = config.tls.clone().unwrap();
     assert_eq!(tls.cert, folder.path().join("chain.pem"), "relative to the file");
-    assert_eq!(Config { tls: None, public_url: None, device_ca: None, ..config }, Config::default());
+    assert!(config.plain.unwrap().ip().is_loopback());
+    let aside = Config { tls: None, public_url: None, device_ca: None, plain: None, ..config };
+    assert_eq!(aside, Config::default());
 }
 
 #[test]

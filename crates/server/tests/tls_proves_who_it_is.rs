@@ -9,6 +9,8 @@ use omadm_core::web::media;
 use omadm_tls::ca::{self, Validity};
 use omadm_tls::{ClientIdentity, Proof, Sessions, TlsError};
 use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::SystemTime;
 
 const KEY: &[u8; 16] = b"0123456789abcdef";
@@ -238,6 +240,52 @@ fn resumption_keeps_the_identity_and_ends_with_it() {
     // Taken away: the resumed connection proves a key that is nobody's any more.
     add(&fleet, &json!({"dev_id": IMEI, "secret": kit::SECRET}));
     ask(true).problem(401);
+}
+
+/// Has something happen in the middle of a handshake: before the client's second flight.
+struct Meanwhile<F>(TcpStream, usize, F);
+
+impl<F> Read for Meanwhile<F> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl<F: FnMut()> Write for Meanwhile<F> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.1 += 1;
+        if self.1 == 2 {
+            self.2();
+        }
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[test]
+fn the_word_of_a_device_ca_that_was_replaced_is_not_resumed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (authority(), authority());
+    let path = folder.path().join("factory.pem");
+    std::fs::write(&path, &old.certificate).unwrap();
+    let fleet = Fleet::with(|config| config.device_ca = Some(path.clone()));
+    fleet.add_profile(&profile()).expect(201);
+    add(&fleet, &json!({"dev_id": IMEI, "device_ca": true}));
+    let context = fleet.client(&certificate_of(&old, IMEI).1).resuming(&Sessions::new());
+    // The handshake began under the old CA and ends under the new one.
+    let replace = || {
+        std::fs::write(&path, &new.certificate).unwrap();
+        fleet.reload();
+    };
+    let stream = Meanwhile(TcpStream::connect(fleet.server().device_addr).unwrap(), 0, replace);
+    let stream = context.connect("localhost", 0, stream).unwrap();
+    kit::exchange(stream, "GET", "/nowhere", &[], b"").problem(404);
+    let next = fleet.connect_with(&context).unwrap();
+    assert!(!next.resumed());
+    kit::exchange(next, "GET", "/bootstrap", &[("Accept", media::BOOTSTRAP)], b"").problem(401);
 }
 
 #[test]

@@ -2,7 +2,12 @@
 
 mod lives_command;
 
+use mimalloc::MiMalloc;
 use std::process::ExitCode;
+
+// Lives allocate much and keep little.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);

@@ -12,7 +12,8 @@ use crate::resume::{LIFETIME, derive};
 /// What a server remembers of clients, so that they can come back without certificates. In memory only and bounded, the
 /// oldest forgotten first; cheap to clone, all clones share it. It outlives a [`crate::ServerContext`].
 ///
-/// It says who the client proved to be at its last full handshake. What that is worth has to be looked up again.
+/// It says who the client proved to be at its last full handshake. What that is worth has to be looked up again; and where
+/// other CAs say from now on who clients are, the next context gets a new one, since handshakes with the old may end later.
 #[derive(Clone)]
 pub struct Resumptions(Arc<Mutex<All>>);
 
@@ -36,41 +37,35 @@ impl Resumptions {
         Self(Arc::new(Mutex::new(All { most, by_name: HashMap::new(), order: VecDeque::new() })))
     }
 
-    /// Forgets all clients, for example because other CAs say now who they are.
-    pub fn clear(&self) {
-        let mut all = self.locked();
-        all.by_name.clear();
-        all.order.clear();
-    }
-
     pub(crate) fn find(&self, name: &str) -> Option<Remembered> {
         let all = self.locked();
         all.by_name.get(name).filter(|found| found.since.elapsed() < LIFETIME).cloned()
     }
 
-    /// Keeps what the connection leaves for the next one; `resumed` is what it was made from, which ends here.
+    /// Keeps what the connection leaves for the next one; `resumed` is what it was made from, which ends here. False if
+    /// it had ended before: another connection that went on from the same was faster.
     pub(crate) fn put(
         &self,
         ssl: &SslRef,
         peer: &Peer,
         resumed: Option<(&str, &Remembered)>,
-    ) -> Result<(), openssl::error::ErrorStack> {
+    ) -> Result<bool, openssl::error::ErrorStack> {
         if self.locked().most == 0 {
-            return Ok(());
+            return Ok(true);
         }
         let left = derive(ssl)?;
         let since = resumed.map_or_else(Instant::now, |(_, remembered)| remembered.since);
         let mut all = self.locked();
-        if let Some((name, _)) = resumed {
-            all.by_name.remove(name);
+        if resumed.is_some_and(|(name, _)| all.by_name.remove(name).is_none()) {
+            return Ok(false);
         }
         while all.order.len() >= all.most {
-            let Some(oldest) = all.order.pop_front() else { return Ok(()) };
+            let Some(oldest) = all.order.pop_front() else { return Ok(true) };
             all.by_name.remove(&oldest);
         }
         all.order.push_back(left.identity.clone());
         all.by_name.insert(left.identity, Remembered { key: left.key, peer: peer.clone(), since });
-        Ok(())
+        Ok(true)
     }
 
     fn locked(&self) -> std::sync::MutexGuard<'_, All> {

@@ -117,17 +117,19 @@ impl ServerContext {
             // What the client's certificate is worth is not decided here, so it is never the reason.
             Ok(Err(error)) => Err(TlsError::from_ssl(&host, openssl::x509::X509VerifyResult::OK, error)),
             Ok(Ok(())) => {
+                let why = "what it goes on from was used by another connection".to_owned();
                 let peer = self.peer(stream.ssl(), claims).map_err(setup)?;
-                Ok((stream, peer))
+                Ok((stream, peer.ok_or(TlsError::Handshake { host, why })?))
             }
         }
     }
 
-    fn peer(&self, ssl: &SslRef, claims: Index<Ssl, Claim>) -> Result<Peer, ErrorStack> {
+    /// Who is there; `None` if it goes on from what another connection used first.
+    fn peer(&self, ssl: &SslRef, claims: Index<Ssl, Claim>) -> Result<Option<Peer>, ErrorStack> {
         let claim = if psk::used(ssl) { ssl.ex_data(claims) } else { None };
         let (peer, resumed) = match claim {
             Some(Claim::Psk(identity, key_digest)) => {
-                return Ok(Peer::Psk { identity: identity.clone(), key_digest: *key_digest });
+                return Ok(Some(Peer::Psk { identity: identity.clone(), key_digest: *key_digest }));
             }
             Some(Claim::Resumption(name, remembered)) => (remembered.peer.clone(), Some((name.as_str(), remembered))),
             Some(Claim::Nothing) | None => {
@@ -135,10 +137,8 @@ impl ServerContext {
                 (certificate.map_or(Peer::Anonymous, Peer::Certificate), None)
             }
         };
-        if psk::is_tls13(ssl) {
-            self.resumptions.put(ssl, &peer, resumed)?;
-        }
-        Ok(peer)
+        let first = !psk::is_tls13(ssl) || self.resumptions.put(ssl, &peer, resumed)?;
+        Ok(first.then_some(peer))
     }
 }
 

@@ -70,7 +70,8 @@ impl Memory {
     pub fn save(&mut self, now: Timestamp) -> Result<bool, StateError> {
         let newest = self.state.newest_session();
         if let Some(durable) = &self.durable
-            && newest.since(durable.newest_session()) < SESSION_TIME_WRITTEN
+            // In the file it may also lie ahead, from a clock that was wrong then.
+            && newest.0.abs_diff(durable.newest_session().0) < SESSION_TIME_WRITTEN
             && self.state.weighs_the_same(durable)
         {
             return Ok(false);

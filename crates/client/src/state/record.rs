@@ -212,3 +212,23 @@ fn if_readable<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(deseria
 fn keep_last<T>(list: &mut Vec<T>, most: usize) {
     list.drain(..list.len().saturating_sub(most));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use omadm_core::reason::{Method, Outcome};
+
+    #[test]
+    fn of_the_attempts_the_newest_64_are_remembered() {
+        let attempt = |number: u64| Attempt {
+            method: Method::Factory,
+            outcome: Outcome::Failed,
+            reason: Some(Reason::MalformedMessage),
+            message: String::new(),
+            at: Timestamp(number),
+        };
+        let mut state = State::default();
+        state.set_attempts((0..100).map(attempt));
+        assert_eq!(state.attempts, (36..100).map(attempt).collect::<Vec<_>>());
+    }
+}

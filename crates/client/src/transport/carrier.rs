@@ -2,11 +2,11 @@
 
 use super::connection::{Connection, Dialer};
 use super::failure::HttpError;
-use super::http::{Answer, Carrier, HttpSetup, Outgoing};
+use super::http::{Answer, Carrier, HttpSetup, Method, Outgoing};
 use super::message;
 use super::resolve::Names;
 use crate::wait::Stop;
-use omadm_core::web::{Origin, Url};
+use omadm_core::web::{Origin, Url, media};
 use omadm_tls::{Anchors, ClientContext, ClientIdentity, Sessions};
 use std::cell::{OnceCell, RefCell};
 use std::io::Write;
@@ -96,14 +96,22 @@ impl Sockets {
         let (host, limits) = (request.url.host(), self.setup.limits);
         let bytes = message::request(request)?;
         let deadline = Instant::now() + limits.total;
-        let mut connection = match self.kept(request) {
-            Some(connection) => connection,
-            None => self.connect(&request.url, request.trusted, deadline)?,
+        let ask = |mut connection: Connection| {
+            connection.set_deadline(deadline);
+            connection.write_all(&bytes).map_err(|error| HttpError::from_io(&error, host))?;
+            let (answer, reusable) = message::answer(&mut connection, host, limits.body)?;
+            Ok((answer, reusable.then_some(connection)))
         };
-        connection.set_deadline(deadline);
-        connection.write_all(&bytes).map_err(|error| HttpError::from_io(&error, host))?;
-        let (answer, reusable) = message::answer(&mut connection, host, limits.body)?;
-        if reusable {
+        let told = match self.kept(request).map(ask) {
+            // The server closed it just when it was to be used again.
+            Some(Err(HttpError::Connect(_))) if may_be_repeated(request) && !self.carriers.stop.is_raised() => None,
+            told => told,
+        };
+        let (answer, reusable) = match told {
+            Some(told) => told,
+            None => ask(self.connect(&request.url, request.trusted, deadline)?),
+        }?;
+        if let Some(connection) = reusable {
             let mut open = self.open.borrow_mut();
             if open.len() >= MAX_OPEN {
                 open.remove(0);
@@ -158,6 +166,15 @@ impl Drop for Sockets {
             let left = Left { open, tls: self.trusted.clone() };
             *self.carriers.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(left);
         }
+    }
+}
+
+/// Whether it does no harm if the server gets it twice: a Package#1 opens its session anew, any other POST may not be
+/// repeated (Profile P-29).
+fn may_be_repeated(request: &Outgoing) -> bool {
+    match request.method {
+        Method::Get | Method::Put => true,
+        Method::Post => request.headers.iter().any(|(_, value)| value == media::INITIATION),
     }
 }
 

@@ -125,6 +125,34 @@ fn a_connection_that_was_left_serves_the_next_of_the_same_kind_only() {
 }
 
 #[test]
+fn what_may_be_repeated_is_when_a_kept_connection_turns_out_to_be_closed() {
+    let base = serve(|number, stream| {
+        // Every other connection takes a second request and gives no answer to it.
+        while request(stream).is_some() {
+            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{number}").unwrap();
+            if number % 2 == 0 {
+                request(stream);
+                return;
+            }
+        }
+    });
+    let post = |media: &str| Request {
+        method: Method::Post,
+        headers: vec![("Content-Type", media.to_owned())],
+        body: Some(b"{}".to_vec()),
+        ..get(&base)
+    };
+    let ask = |second: Request| {
+        let http = http(&base, &Meter::default(), &Stop::new().unwrap());
+        http.exchange(get(&base)).unwrap();
+        http.exchange(second).map(|answer| answer.body)
+    };
+    assert_eq!(ask(get(&base)), Ok(b"1".to_vec()));
+    assert_eq!(ask(post("application/vnd.oma.dm.initiation+json")), Ok(b"3".to_vec()), "a session begins anew");
+    assert!(matches!(ask(post("application/vnd.oma.dm.response+json")), Err(HttpError::Connect(_))));
+}
+
+#[test]
 fn a_body_may_be_as_large_as_the_limit_and_no_larger() {
     let sized = |size: usize| format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n{}", "x".repeat(size));
     assert_eq!(answer_to(sized(1000)).unwrap().body.len(), 1000);
@@ -143,13 +171,14 @@ fn a_body_may_be_as_large_as_the_limit_and_no_larger() {
 
 #[test]
 fn endless_answers_end_in_time() {
-    let endless: [&[u8]; 4] = [
+    let endless: [&[u8]; 5] = [
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nX: ",
         b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
     ];
-    let filling: [&[u8]; 4] = [b"1\r\nx\r\n", b"xxxxxxxx", b"yyyyyyyy", b"A: b\r\n"];
+    let filling: [&[u8]; 5] = [b"1\r\nx\r\n", b"xxxxxxxx", b"yyyyyyyy", b"A: b\r\n", b"A: b\r\n"];
     for (start, rest) in endless.into_iter().zip(filling) {
         let base = serve(move |_, stream| {
             request(stream);

@@ -195,16 +195,15 @@ impl Input<'_> {
         loop {
             let fresh = self.buffer.get(seen..).unwrap_or_default();
             let end = fresh.iter().position(|byte| *byte == b'\n').map(|end| seen + end);
-            // However much has come already: the same bytes have the same end.
-            if end.unwrap_or(self.buffer.len()) > limit {
-                return Err(self.wrong("a line between chunks is too long"));
-            }
-            if let Some(end) = end {
+            if let Some(end) = end.filter(|end| *end <= limit) {
                 let mut line: Vec<u8> = self.buffer.drain(..=end).collect();
                 line.truncate(line.trim_ascii_end().len());
                 return Ok(line);
             }
             seen = self.buffer.len();
+            if end.is_some() || seen > limit {
+                return Err(self.wrong("a line between chunks is too long"));
+            }
             self.more()?;
         }
     }

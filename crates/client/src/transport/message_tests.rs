@@ -49,6 +49,14 @@ fn a_request_is_one_piece() {
 }
 
 #[test]
+fn a_trailer_is_bounded_wherever_its_lines_are_cut() {
+    let trailer =
+        |lines: usize| format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n{}\r\n", "A\n".repeat(lines));
+    assert!(read(&trailer(8000)).is_ok());
+    assert!(matches!(read(&trailer(20_000)), Err(HttpError::Protocol(_))));
+}
+
+#[test]
 fn no_header_can_be_smuggled_into_a_request() {
     let error = request(&outgoing("x\r\nEvil: y")).unwrap_err();
     assert!(matches!(&error, HttpError::Protocol(why) if why.contains("Authorization") && !why.contains("Evil")));

@@ -2,9 +2,13 @@
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "a part of each test file, which uses a part of it")]
 
+pub mod clocked;
+
 use omadm_client::client::Client;
 use omadm_client::config::Config;
+use omadm_client::state::Disk;
 use omadm_client::wait::Stop;
+use omadm_client::world::World;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -132,6 +136,12 @@ impl Device {
     pub fn open(&self) -> Client {
         let config = Config::load(&self.path("client.toml")).unwrap();
         Client::open(config, &Stop::new().unwrap()).unwrap()
+    }
+
+    /// A client in another world than this machine.
+    pub fn open_in(&self, world: Arc<dyn World>) -> Client {
+        let config = Config::load(&self.path("client.toml")).unwrap();
+        Client::new(config, world, Box::new(Disk::open(self.folder.path()))).unwrap()
     }
 
     /// What is in the state file.

@@ -120,6 +120,8 @@ impl InstalledAccount {
             let proven_at = self.last_session.as_mut().unwrap_or(&mut self.installed_at);
             *proven_at = now;
         }
+        // What was noted while the clock was set is not known any more, only that it is not longer ago than it seems.
+        self.undated |= !is_set && self.proven_at() > now;
         self.installed_at = self.installed_at.min(now);
         self.last_session = self.last_session.map(|last| last.min(now));
         self.refusals = self.refusals.map(|one| Refusals { first: one.first.min(now), last: one.last.min(now), ..one });
@@ -398,7 +400,10 @@ impl AccountBook {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Owner;
     use crate::bootstrap::message::{BootstrapMessage, Limit};
+    use crate::mo::Node;
+    use crate::mo::ddf::DEVINFO;
 
     const PRIVATE: &[u8] = include_bytes!("../../tests/samples/bootstrap-message-private.json");
 
@@ -564,6 +569,16 @@ mod tests {
     }
 
     #[test]
+    fn a_session_from_before_the_clock_was_lost_counts_as_new_when_it_is_set_again() {
+        let year = 365 * 24 * 3600;
+        let mut book = install(&AccountBook::default(), &accounts(), "card-a");
+        book.note_session(&"acme".parse().unwrap(), true, false, later(2 * year));
+        book.heed_clock(later(year).now, false);
+        book.heed_clock(later(2 * year + 60).now, true);
+        assert_eq!(book.stale_at(later(2 * year + 60)), Some(later(2 * year + 60 + BY.stale_after).now));
+    }
+
+    #[test]
     fn what_is_stale_ends_when_an_account_from_elsewhere_proves_itself() {
         let named = |name: &str| {
             let mut accounts = accounts();
@@ -599,6 +614,30 @@ mod tests {
         assert!(!shown.contains("AAECAwQFBgcICQoLDA0ODw"), "the notification secret");
         AccountBook::default().publish(&mut tree, &definitions).unwrap();
         assert_eq!(tree.iter().count(), 0);
+    }
+
+    #[test]
+    fn what_a_server_made_is_the_devices_once_its_account_goes_or_comes_from_elsewhere() {
+        let definitions = Definitions::standard();
+        let first = install(&AccountBook::default(), &accounts(), "card-a");
+        let Ok(Change::Installed(elsewhere)) = first.install(&accounts(), &source("card-b"), later(BY.stale_after))
+        else {
+            panic!("a stale account does not stand in the way")
+        };
+        let mut renewed = accounts();
+        renewed[0].0.name = "another name".to_owned();
+        let renewed = install(&first, &renewed, "card-a");
+        let (moid, miid): (Moid, Miid) = (DEVINFO.parse().unwrap(), "1".parse().unwrap());
+        let mut tree = Tree::new();
+        tree.put_local(&definitions, &moid, miid.clone(), Node::interior([("Man", Node::chr("x"))])).unwrap();
+        let local = serde_json::to_string(&tree).unwrap();
+        let mut owned: Tree = serde_json::from_str(&local.replace(r#""local""#, r#"{"server":"acme"}"#)).unwrap();
+        first.publish(&mut owned, &definitions).unwrap();
+        for (book, is_kept) in [(&AccountBook::default(), false), (&elsewhere, false), (&renewed, true)] {
+            let mut tree = owned.clone();
+            book.publish(&mut tree, &definitions).unwrap();
+            assert_eq!(*tree.instance(&moid, &miid).unwrap().owner() != Owner::Local, is_kept);
+        }
     }
 
     #[test]

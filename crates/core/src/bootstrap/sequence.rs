@@ -192,6 +192,8 @@ pub struct Sequence {
     awaiting: Awaiting,
     retry: Retry,
     result: RunResult,
+    /// The server is asked without a SIM that is ready (Profile P-24).
+    without_sim: bool,
 }
 
 #[derive(Debug)]
@@ -232,6 +234,7 @@ impl Sequence {
             awaiting: Awaiting::Nothing,
             retry: Retry::Slow,
             result: RunResult::Nothing,
+            without_sim: false,
         };
         let step = if sequence.config.card {
             sequence.awaiting = Awaiting::Card;
@@ -351,6 +354,7 @@ impl Sequence {
             self.attempt(Method::BootstrapServer, Outcome::Failed, Some(Reason::SimNotReady), sentence, now);
             return self.done(now);
         }
+        self.without_sim = self.config.card && !facts.ready;
         // MCC and MNC belong together: both from the card, else both from the configuration (Profile P-26).
         let (mcc, mnc) = match (facts.mcc, facts.mnc) {
             (Some(mcc), Some(mnc)) => (Some(mcc), Some(mnc)),
@@ -497,7 +501,11 @@ impl Sequence {
     }
 
     fn attempt(&mut self, method: Method, outcome: Outcome, reason: Option<Reason>, message: String, now: Now) {
-        self.attempts.push(Attempt { method, outcome, reason, message: sentence(&message), at: now.time });
+        let mut message = sentence(&message);
+        if self.without_sim && method == Method::BootstrapServer {
+            message.push_str("; asked without a SIM that is ready");
+        }
+        self.attempts.push(Attempt { method, outcome, reason, message, at: now.time });
     }
 }
 

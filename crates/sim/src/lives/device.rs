@@ -71,6 +71,7 @@ pub fn live(plan: &Arc<Plan>, options: Options) -> Life {
         plan: plan.clone(),
         random: Random::new(plan.seed ^ 0x0FF),
         hour: (0, 0),
+        starts: 0,
         reasons: BTreeSet::new(),
         seen: BTreeSet::new(),
         life: Life::default(),
@@ -100,6 +101,8 @@ struct Living {
     random: Random,
     /// Which hour it is since the program started, and how many tasks it saw.
     hour: (u64, u32),
+    /// How often the program was started with a planted fault.
+    starts: u32,
     reasons: BTreeSet<u16>,
     /// Accounts that were counted.
     seen: BTreeSet<(Method, String, u64)>,
@@ -243,7 +246,16 @@ impl Living {
             (inner.fault, inner.disk.clone())
         };
         match fault {
-            Fault::ForgetsPins | Fault::LyingCard => self.rewrite(&disk, |state| state["refused_pins"] = json!([])),
+            Fault::ForgetsPins | Fault::LyingCard => {
+                self.rewrite(&disk, |state| state["refused_pins"] = json!([]));
+                // The wrong PIN at each of the first starts.
+                self.starts += 1;
+                let mut inner = self.world.inner();
+                inner.wrong_pin = self.starts < 5;
+                if self.starts < 5 {
+                    inner.orders.push(What::Restart);
+                }
+            }
             Fault::HalfAccount => self.rewrite(&disk, |state| {
                 for account in state["accounts"]["accounts"].as_array_mut().into_iter().flatten() {
                     account["account"]["srv_uri"] = json!("https://half.example/dm");

@@ -84,7 +84,8 @@ pub struct Inner {
     clock_ill: Option<ClockIll>,
     factory_ill: Option<FileIll>,
     no_secret: bool,
-    wrong_pin: bool,
+    /// The PIN file holds a wrong one.
+    pub wrong_pin: bool,
     pin: &'static str,
     /// Every DM Server there ever was, the present one last.
     pub servers: Vec<Server>,

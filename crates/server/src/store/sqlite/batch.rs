@@ -71,13 +71,20 @@ impl Batches {
 
     fn keep(&self, entries: &[Entry]) -> (Vec<Result<(), StoreError>>, Changed) {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Ok(changed) = self.together(&mut connection, entries) {
-            return (entries.iter().map(|_| Ok(())).collect(), changed);
-        }
-        // One of them cannot be kept, or none: each on its own shows which.
+        let mut locked = match self.together(&mut connection, entries) {
+            Ok(changed) => return (entries.iter().map(|_| Ok(())).collect(), changed),
+            Err(error) => is_locked(&error),
+        };
+        // One of them cannot be kept, or none: each on its own shows which. If somebody else holds the database, that
+        // was waited for, and all know now.
         let mut changed = Vec::new();
         let results = entries.iter().map(|entry| {
-            self.together(&mut connection, std::slice::from_ref(entry)).map(|device| changed.extend(device))
+            if locked {
+                return Err(StoreError::Locked);
+            }
+            let kept = self.together(&mut connection, std::slice::from_ref(entry));
+            locked = kept.as_ref().is_err_and(is_locked);
+            kept.map(|device| changed.extend(device))
         });
         (results.collect(), changed)
     }
@@ -225,11 +232,51 @@ fn begin(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
     connection.transaction_with_behavior(TransactionBehavior::Immediate)
 }
 
+fn is_locked(error: &StoreError) -> bool {
+    matches!(error, StoreError::Batch(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy))
+}
+
 fn conflict(error: rusqlite::Error) -> StoreError {
     match error.sqlite_error() {
         Some(ffi::Error { code: ErrorCode::ConstraintViolation, extended_code: ffi::SQLITE_CONSTRAINT_UNIQUE }) => {
             StoreError::Conflict("this user was given out before".to_owned())
         }
         Some(_) | None => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Endpoint;
+    use crate::store::contract::BOUNDS;
+    use omadm_core::time::Timestamp;
+    use std::time::{Duration, Instant};
+
+    #[tokio::test]
+    async fn a_locked_database_is_waited_for_once_and_not_for_each_request() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("omadm.db");
+        Sqlite::open(&path, BOUNDS).await.unwrap();
+        let (batches, other) = (Batches::open(&path, BOUNDS).unwrap(), Connection::open(&path).unwrap());
+        batches.connection.lock().unwrap().busy_timeout(Duration::from_millis(200)).unwrap();
+        let record = Record {
+            at: Timestamp(1_800_000_000),
+            endpoint: Endpoint::Bootstrap,
+            device: None,
+            dev_id: None,
+            remote: "192.0.2.1".to_owned(),
+            status: Some(401),
+            code: "no-credentials".to_owned(),
+            detail: "it shows no credentials".to_owned(),
+        };
+        let entries: Vec<Entry> = (0..100).map(|_| record.clone().into()).collect();
+        other.execute_batch("begin immediate").unwrap();
+        let start = Instant::now();
+        let (results, _) = batches.keep(&entries);
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        assert!(results.len() == 100 && results.iter().all(|kept| matches!(kept, Err(StoreError::Locked))));
+        other.execute_batch("rollback").unwrap();
+        assert!(batches.keep(&entries).0.iter().all(Result::is_ok));
     }
 }

@@ -412,6 +412,48 @@ mod tests {
         }
     }
 
+    /// Made by the migrations of the walk, with a device that holds a credential and sent requests.
+    #[tokio::test]
+    async fn a_database_of_the_previous_version_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("omadm.db");
+        let old = rusqlite::Connection::open(&path).unwrap();
+        old.execute_batch(include_str!("../../../migrations/sqlite/0001_start.sql")).unwrap();
+        old.execute_batch(include_str!("../../../migrations/sqlite/0002_open_sessions.sql")).unwrap();
+        old.execute_batch(
+            "create table _sqlx_migrations (version bigint primary key, description text not null, installed_on
+             timestamp not null default current_timestamp, success boolean not null, checksum blob not null,
+             execution_time bigint not null);
+             insert into device (id, dev_id, user, enrolment, state, added_at)
+             values (1, 'IMEI:1', 'one', x'01', 'bootstrapped', 1), (2, 'IMEI:2', 'two', x'02', 'known', 1);
+             insert into credential (user, secret, device_id, source, label, profile, srv_id, made_at)
+             values ('given', x'03', 1, 'bootstrap-server', '', 'p', 'acme', 1);
+             insert into request (device_id, dev_key, at, endpoint, status, code, dev_id, remote, detail)
+             values (1, 7, 1, 'bootstrap', 200, 'message', 'IMEI:1', '192.0.2.1', 'own'),
+             (2, 7, 1, 'bootstrap', 403, 'other-device', 'IMEI:1', '192.0.2.1', 'claimed')",
+        )
+        .unwrap();
+        for migration in sqlx::migrate!("migrations/sqlite").iter().filter(|migration| migration.version <= 2) {
+            old.execute(
+                "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+                 values (?, ?, true, ?, 0)",
+                rusqlite::params![migration.version, &*migration.description, &*migration.checksum],
+            )
+            .unwrap();
+        }
+        drop(old);
+        let store = Sqlite::open(&path, BOUNDS).await.unwrap();
+        let credential = store.credential_by_user("given").await.unwrap().unwrap();
+        assert_eq!(credential.scheme, crate::store::CredentialScheme::Basic);
+        assert_eq!(credential.device.unwrap().dev_id.as_str(), "IMEI:1");
+        assert_eq!(store.device_by_user("two").await.unwrap().unwrap().1, [2]);
+        let own = store.records_of(Some(1), "IMEI:1", 9).await.unwrap();
+        assert!(own.iter().any(|record| record.detail == "own"), "{own:?}");
+        let keys: Vec<Option<i64>> =
+            sqlx::query_scalar("select dev_key from request order by id").fetch_all(&store.read).await.unwrap();
+        assert_eq!(keys, [None, Some(7)], "a device's own requests are found by the device");
+    }
+
     /// What ten million junk requests may cost, in bytes.
     const JUNK: u64 = 50_000_000;
 
