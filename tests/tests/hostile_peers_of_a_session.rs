@@ -233,7 +233,13 @@ fn whose_data_are_elsewhere_or_never_come() {
                 assert_eq!(told["log"], json!([["HGET", status]]), "{name}: {told}");
                 assert_eq!(elsewhere.connections(), 0, "{name}: it went elsewhere");
                 let gets = server.asked().iter().filter(|asked| asked.line().starts_with("GET ")).count();
-                assert_eq!(gets, if name == "a loop" { 4 } else { 1 }, "{name}");
+                let expected = match name {
+                    "a loop" => 4,
+                    // The connection was kept from the package before, so the GET is made once more on a new one.
+                    "a reset" => 2,
+                    _ => 1,
+                };
+                assert_eq!(gets, expected, "{name}");
             });
         }
     });
