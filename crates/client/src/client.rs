@@ -13,8 +13,9 @@ use crate::transport::Meter;
 use crate::wait::Stop;
 use crate::world::World;
 use omadm_core::access::DeviceRights;
-use omadm_core::account::{Credential, InstalledAccount, Judgement};
+use omadm_core::account::{Credential, Judgement};
 use omadm_core::backoff::Now;
+use omadm_core::ids::SrvId;
 use omadm_core::mo::{Definitions, MoError};
 use omadm_core::reason::Attempt;
 use omadm_core::time::Timestamp;
@@ -286,22 +287,25 @@ impl Client {
     /// The last time that is known for sure (Profile P-27): a server's certificate was good then; and while the clock is
     /// not set, how far time went on. A clock that is merely ahead is never taken for the truth.
     pub(crate) fn known_time(&self) -> Timestamp {
-        let known = self.clock.floor().max(self.state().known_time()).max(self.certified());
+        let known = self.clock.floor().max(self.state().known_time());
         if self.clock.is_set() { known } else { known.max(self.clock.now()) }
     }
 
-    /// When a server's certificate was last good. A pre-shared key, and http to loopback, say nothing about the time.
-    fn certified(&self) -> Timestamp {
+    /// Notes that a session with this server succeeded now: if it showed a certificate, that says what time it is. A
+    /// pre-shared key, and http to loopback, say nothing about the time.
+    pub(crate) fn note_certificate(&mut self, srv_id: &SrvId, now: Timestamp) {
         let own_key = self.config.login.as_ref().is_some_and(|login| matches!(login.means, Means::PreSharedKey { .. }));
-        let by_certificate = |installed: &&InstalledAccount| {
+        let state = self.memory.state_mut();
+        let shown = state.accounts.account(srv_id).is_some_and(|installed| {
             let by_key = match &installed.account.trsp {
                 Some(credential) => matches!(credential, Credential::Psk { .. }),
                 None => own_key,
             };
             installed.account.srv_uri.is_https() && !by_key
-        };
-        let accounts = self.state().accounts.iter().filter(by_certificate);
-        accounts.filter_map(|installed| installed.last_session).max().unwrap_or_default()
+        });
+        if shown {
+            state.notes.written = state.notes.written.max(now);
+        }
     }
 
     /// Looks whether the clock was set meanwhile, and sets what was noted right. Gives the seconds that it was set back.

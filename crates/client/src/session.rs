@@ -172,6 +172,9 @@ impl Client {
             self.trace.did("Managed", "");
             self.trace.totals(&self.state().notes.last_run);
         }
+        if report.ended {
+            self.note_certificate(srv_id, now);
+        }
         let shown: Vec<_> = self.state().accounts.iter().map(|one| one.miid.clone()).collect();
         let state = self.memory.state_mut();
         let note = SessionNote {
@@ -356,10 +359,22 @@ mod tests {
         for (trsp, known) in [("cHNrOm1l", false), ("YmFzaWM6YWNtZS0wMDAy", true)] {
             let folder = tempfile::tempdir().unwrap();
             let mut client = client(&folder, trsp);
-            let accounts = &mut client.memory.state_mut().accounts;
-            accounts.account_mut(&"acme".parse().unwrap()).unwrap().session_succeeded(ahead);
+            client.note_certificate(&"acme".parse().unwrap(), ahead);
             assert_eq!(client.known_time() == ahead, known, "{trsp}");
         }
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_says_nothing_by_dating_a_session() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut client = client(&folder, "YmFzaWM6YWNtZS0wMDAy");
+        let (early, ahead) = (Timestamp(2_000_000), Timestamp(4_000_000_000));
+        let accounts = &mut client.memory.state_mut().accounts;
+        accounts.account_mut(&"acme".parse().unwrap()).unwrap().session_succeeded(early);
+        accounts.undate(early);
+        client.memory.state_mut().heed_clock(ahead, true);
+        assert_eq!(client.state().accounts.iter().next().unwrap().last_session, Some(ahead));
+        assert!(client.known_time() < ahead);
     }
 
     #[test]
