@@ -304,10 +304,16 @@ impl Client {
         let cost = self.count();
         let state = self.memory.state_mut();
         state.set_attempts(recorded.into_iter().chain(worth));
-        state.accounts = book;
+        let before = std::mem::replace(&mut state.accounts, book);
         state.notes.next = run.next.clone();
+        let shown: Vec<_> = before.iter().map(|one| &one.miid).collect();
+        let as_before = state.accounts.iter().map(|one| &one.miid).eq(shown);
         if self.tally.open {
             state.notes.last_run = cost;
+        }
+        // A fallback may have taken the place of a suspended account.
+        if !as_before && let Err(error) = self.refresh_tree() {
+            tracing::error!("{error}");
         }
         self.save();
     }

@@ -289,6 +289,13 @@ impl AccountBook {
                 changed = true;
             }
         }
+        // What waits beside a suspended account takes its place, so that sessions go on being tried.
+        for account in self.accounts.iter_mut().filter(|one| one.suspended) {
+            let beside = |one: &&mut InstalledAccount| one.account.srv_id == account.account.srv_id && !one.suspended;
+            if let Some(fallback) = self.fallbacks.iter_mut().find(beside) {
+                std::mem::swap(account, fallback);
+            }
+        }
         changed
     }
 
@@ -527,6 +534,20 @@ mod tests {
         }
         assert_eq!(tried[..3], tried[3..], "they go on being tried in turn");
         assert_eq!(BTreeSet::from_iter(&tried).len(), 3);
+    }
+
+    #[test]
+    fn a_fallback_takes_the_place_of_a_suspended_account() {
+        let first = install(&AccountBook::default(), &accounts(), "card-a");
+        let week = later(BY.stale_after);
+        let Ok(Change::Installed(mut book)) = first.install(&accounts(), &source("card-b"), week) else { panic!() };
+        assert!(book.suspend(|origin| origin == "card-b"));
+        let account = book.iter().next().unwrap();
+        assert_eq!(
+            (account.source.origin.as_str(), account.suspended),
+            ("card-a", false),
+            "sessions go on being tried"
+        );
     }
 
     #[test]
