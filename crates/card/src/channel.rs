@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::apdu::{Command, GET_RESPONSE, MANAGE_CHANNEL, MAX_CHANNEL, Protocol, Response, StatusWord};
 use crate::error::{CardError, CardErrorKind, Place};
-use crate::link::Link;
+use crate::link::{Handle, Link, Opening, ToldSim};
+use omadm_core::ids::Iccid;
 
 /// The most commands that one reading sends, repeats and GET RESPONSE included.
 const MAX_COMMANDS: u32 = 1_000;
@@ -20,6 +21,20 @@ pub enum Purpose {
     Bootstrap,
     /// ICCID, IMSI and AD.
     Identity,
+}
+
+/// Where commands go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    /// A logical channel that is named in the class, 0 to 19.
+    Logical(u8),
+    /// One that the link opened.
+    Opened(Handle),
+}
+
+impl Channel {
+    /// The one that is always open.
+    pub const BASIC: Self = Self::Logical(0);
 }
 
 /// How many commands went to the card.
@@ -77,7 +92,7 @@ impl<'a> Card<'a> {
 
     /// Sends a command on a channel and gives the whole response: 61xx is fetched, 6Cxx repeated with that Le.
     /// Any other status word is for the caller to judge.
-    pub fn send(&mut self, channel: u8, command: &Command) -> Result<Response, CardError> {
+    pub fn send(&mut self, channel: Channel, command: &Command) -> Result<Response, CardError> {
         let mut response = self.exchange(channel, command)?;
         if response.status.sw1() == 0x6C && command.le.is_some() {
             let le = response.status.sw2();
@@ -110,24 +125,51 @@ impl<'a> Card<'a> {
     }
 
     /// Opens a logical channel and gives its number; none where the card refuses.
-    pub fn open_channel(&mut self) -> Result<Option<u8>, CardError> {
-        let response = self.send(0, &Command::case2(MANAGE_CHANNEL, 0, 0, 1))?;
+    pub fn open_channel(&mut self) -> Result<Option<Channel>, CardError> {
+        let response = self.send(Channel::BASIC, &Command::case2(MANAGE_CHANNEL, 0, 0, 1))?;
         match response.data.as_slice() {
-            [channel @ 1..=MAX_CHANNEL] if response.status == StatusWord::OK => Ok(Some(*channel)),
+            [channel @ 1..=MAX_CHANNEL] if response.status == StatusWord::OK => Ok(Some(Channel::Logical(*channel))),
             _ => Ok(None),
         }
     }
 
-    /// Closes a logical channel. That it cannot be closed is no reason to throw away what was read.
-    pub fn close_channel(&mut self, channel: u8) {
-        if channel != 0 {
-            // Beyond any limit: a channel left open is missing to the next reading.
+    /// Opens a channel with an application selected, where the link does that itself.
+    pub fn open_application(&mut self, aid: &[u8]) -> Result<Opening, CardError> {
+        let opening = self.link.open_application(aid)?;
+        if opening != Opening::NotOffered {
             self.count();
-            let _ = self.link.transmit(&Command::case1(MANAGE_CHANNEL, 0x80, channel).encode(0, self.link.protocol()));
+        }
+        Ok(opening)
+    }
+
+    /// See [`Link::tell_iccid`].
+    pub fn tell_iccid(&mut self) -> Result<Option<Iccid>, CardError> {
+        Ok(self.link.tell_iccid()?)
+    }
+
+    /// See [`Link::tell_sim`].
+    pub fn tell_sim(&mut self) -> Result<Option<ToldSim>, CardError> {
+        Ok(self.link.tell_sim()?)
+    }
+
+    /// Closes a channel. That it cannot be closed is no reason to throw away what was read.
+    pub fn close_channel(&mut self, channel: Channel) {
+        // Beyond any limit: a channel left open is missing to the next reading.
+        match channel {
+            Channel::BASIC => {}
+            Channel::Logical(number) => {
+                self.count();
+                let close = Command::case1(MANAGE_CHANNEL, 0x80, number).encode(0, self.link.protocol());
+                let _ = self.link.transmit(&close);
+            }
+            Channel::Opened(application) => {
+                self.count();
+                self.link.close_application(application);
+            }
         }
     }
 
-    fn exchange(&mut self, channel: u8, command: &Command) -> Result<Response, CardError> {
+    fn exchange(&mut self, channel: Channel, command: &Command) -> Result<Response, CardError> {
         if (self.now)() >= self.deadline {
             return Err(CardError::new(
                 CardErrorKind::Timeout,
@@ -146,7 +188,11 @@ impl<'a> Card<'a> {
             ));
         }
         self.count();
-        let answer = self.link.transmit(&command.encode(channel, self.link.protocol()))?;
+        let protocol = self.link.protocol();
+        let answer = match channel {
+            Channel::Logical(number) => self.link.transmit(&command.encode(number, protocol))?,
+            Channel::Opened(application) => self.link.transmit_to(application, &command.encode(0, protocol))?,
+        };
         self.bytes = self.bytes.saturating_add(answer.len());
         Response::parse(answer).ok_or_else(|| {
             CardError::new(

@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::apdu::Protocol;
-use crate::channel::Card;
+use crate::channel::{Card, Channel};
 use crate::error::{CardError, Place};
 use crate::file::digits;
 use crate::file::fcp::Fcp;
@@ -109,7 +109,7 @@ pub fn inspect(
 fn look(card: &mut Card<'_>, files: &mut Vec<FileView>) -> Result<(), CardError> {
     let channel = match card.open_channel()? {
         Some(channel) => channel,
-        None if card.is_exclusive() => 0,
+        None if card.is_exclusive() => Channel::BASIC,
         None => return Ok(()),
     };
     let result = look_on_channel(&mut FileSession::new(card, channel), files);

@@ -30,7 +30,7 @@ pub mod read;
 pub mod secrets;
 pub mod virtual_uicc;
 
-pub use channel::{Card, Counts, Purpose};
+pub use channel::{Card, Channel, Counts, Purpose};
 pub use error::{CardError, CardErrorKind, Place};
 pub use image::CardImage;
 pub use link::{Link, LinkError};

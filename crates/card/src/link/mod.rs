@@ -8,7 +8,9 @@
 
 use std::time::Duration;
 
-use crate::apdu::Protocol;
+use omadm_core::ids::{Iccid, Mcc, Mnc};
+
+use crate::apdu::{Protocol, StatusWord};
 
 pub mod atr;
 pub mod handover;
@@ -30,6 +32,63 @@ pub trait Link {
 
     /// Told once a PIN was verified: the card has to be reset when the link is given up.
     fn reset_when_released(&mut self) {}
+
+    /// Opens a logical channel on which the application with this AID is selected, where the link does both in one step.
+    /// What was opened is to be closed with [`Link::close_application`].
+    fn open_application(&mut self, _aid: &[u8]) -> Result<Opening, LinkError> {
+        Ok(Opening::NotOffered)
+    }
+
+    /// Sends one command on a channel that [`Link::open_application`] gave. The channel bits of its CLA are zero; the link
+    /// sets them.
+    fn transmit_to(&mut self, _application: Handle, _command: &[u8]) -> Result<Vec<u8>, LinkError> {
+        Err(LinkError::Io("this link opens no applications".to_owned()))
+    }
+
+    /// Closes what [`Link::open_application`] gave. That it cannot be closed is logged only.
+    fn close_application(&mut self, _application: Handle) {}
+
+    /// Which card it is, where the link tells that without a channel of ours; `None` where the card has to be asked.
+    fn tell_iccid(&mut self) -> Result<Option<Iccid>, LinkError> {
+        Ok(None)
+    }
+
+    /// What the link tells of the SIM without a channel of ours; `None` where the card has to be asked.
+    fn tell_sim(&mut self) -> Result<Option<ToldSim>, LinkError> {
+        Ok(None)
+    }
+}
+
+/// A channel that a link opened; only that link knows what it stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Handle(pub u32);
+
+/// What came of opening an application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Opening {
+    /// The link does no such thing: MANAGE CHANNEL and SELECT are for the caller.
+    NotOffered,
+    /// It is selected, on this channel.
+    Opened(Handle),
+    /// The link does such things, but not this one, now: the status word of the card where the link tells it, and a
+    /// sentence. The caller may try MANAGE CHANNEL.
+    Refused {
+        /// The status word, if it is known.
+        status: Option<StatusWord>,
+        /// What the link said.
+        detail: String,
+    },
+}
+
+/// What a link tells of the SIM itself: a modem by CPIN, CIMI, CRSM and CREG, an executable by `status`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ToldSim {
+    /// Home network, where it is known (Profile P-26).
+    pub network: Option<(Mcc, Mnc)>,
+    /// Why the SIM is not ready, a sentence; none where it is (Profile P-24).
+    pub not_ready: Option<String>,
+    /// The records of EF(DIR), where the link reads them.
+    pub dir: Vec<Vec<u8>>,
 }
 
 impl<L: Link + ?Sized> Link for &mut L {
@@ -45,6 +104,21 @@ impl<L: Link + ?Sized> Link for &mut L {
     fn reset_when_released(&mut self) {
         (**self).reset_when_released();
     }
+    fn open_application(&mut self, aid: &[u8]) -> Result<Opening, LinkError> {
+        (**self).open_application(aid)
+    }
+    fn transmit_to(&mut self, application: Handle, command: &[u8]) -> Result<Vec<u8>, LinkError> {
+        (**self).transmit_to(application, command)
+    }
+    fn close_application(&mut self, application: Handle) {
+        (**self).close_application(application);
+    }
+    fn tell_iccid(&mut self) -> Result<Option<Iccid>, LinkError> {
+        (**self).tell_iccid()
+    }
+    fn tell_sim(&mut self) -> Result<Option<ToldSim>, LinkError> {
+        (**self).tell_sim()
+    }
 }
 
 impl<L: Link + ?Sized> Link for Box<L> {
@@ -59,6 +133,21 @@ impl<L: Link + ?Sized> Link for Box<L> {
     }
     fn reset_when_released(&mut self) {
         (**self).reset_when_released();
+    }
+    fn open_application(&mut self, aid: &[u8]) -> Result<Opening, LinkError> {
+        (**self).open_application(aid)
+    }
+    fn transmit_to(&mut self, application: Handle, command: &[u8]) -> Result<Vec<u8>, LinkError> {
+        (**self).transmit_to(application, command)
+    }
+    fn close_application(&mut self, application: Handle) {
+        (**self).close_application(application);
+    }
+    fn tell_iccid(&mut self) -> Result<Option<Iccid>, LinkError> {
+        (**self).tell_iccid()
+    }
+    fn tell_sim(&mut self) -> Result<Option<ToldSim>, LinkError> {
+        (**self).tell_sim()
     }
 }
 

@@ -4,7 +4,7 @@ use omadm_core::ids::Iccid;
 use omadm_core::reason::Reason;
 
 use crate::apdu::StatusWord;
-use crate::channel::{Card, Purpose};
+use crate::channel::{Card, Channel, Purpose};
 use crate::error::{CardError, Place};
 use crate::file::digits;
 use crate::pkcs15::dir::{Application, USIM};
@@ -23,7 +23,7 @@ const AD: [u8; 4] = [0x7F, 0xFF, 0x6F, 0xAD];
 const MAX_APPLICATIONS: u8 = 16;
 
 /// The ICCID; none where the card does not tell it.
-pub(super) fn iccid(card: &mut Card<'_>, channel: u8) -> Result<Option<Iccid>, CardError> {
+pub(super) fn iccid(card: &mut Card<'_>, channel: Channel) -> Result<Option<Iccid>, CardError> {
     let before = card.count_for(Purpose::Identity);
     let mut session = Session::new(card, channel);
     let content = match session.select_path(&ICCID) {
@@ -36,7 +36,7 @@ pub(super) fn iccid(card: &mut Card<'_>, channel: u8) -> Result<Option<Iccid>, C
 }
 
 /// What the card tells about its SIM.
-pub(super) fn sim(card: &mut Card<'_>, channel: u8) -> Result<SimFacts, CardError> {
+pub(super) fn sim(card: &mut Card<'_>, channel: Channel) -> Result<SimFacts, CardError> {
     let before = card.count_for(Purpose::Identity);
     let facts = usim(&mut Session::new(card, channel));
     card.count_for(before);

@@ -12,7 +12,7 @@ use omadm_core::reason::Reason;
 use omadm_core::secret::Secret;
 use std::time::Duration;
 
-use crate::channel::{Card, Counts, Purpose};
+use crate::channel::{Card, Channel, Counts, Purpose};
 use crate::error::{CardError, CardErrorKind, Place};
 use crate::link::Link;
 use session::Session;
@@ -150,12 +150,12 @@ pub fn read(link: &mut dyn Link, request: &ReadRequest<'_>, now: &dyn Fn() -> Du
 fn read_into(reading: &mut CardReading, card: &mut Card<'_>, request: &ReadRequest<'_>) -> Result<(), CardError> {
     let exclusive = card.is_exclusive();
     if exclusive {
-        reading.iccid = identity::iccid(card, 0)?;
+        reading.iccid = identity::iccid(card, Channel::BASIC)?;
     }
     let channel = match card.open_channel()? {
         Some(channel) => channel,
         // Nobody else uses the card, so its basic channel does as well.
-        None if exclusive => 0,
+        None if exclusive => Channel::BASIC,
         None => {
             return Err(CardError::new(
                 CardErrorKind::NoLogicalChannel,
@@ -173,11 +173,11 @@ fn read_into(reading: &mut CardReading, card: &mut Card<'_>, request: &ReadReque
 fn read_on_channel(
     reading: &mut CardReading,
     card: &mut Card<'_>,
-    channel: u8,
+    channel: Channel,
     request: &ReadRequest<'_>,
 ) -> Result<(), CardError> {
-    let identity_channel = if card.is_exclusive() { 0 } else { channel };
-    if identity_channel != 0 {
+    let identity_channel = if card.is_exclusive() { Channel::BASIC } else { channel };
+    if identity_channel != Channel::BASIC {
         reading.iccid = identity::iccid(card, channel)?;
     }
     reading.message = if request.admitted.covers(reading.iccid.as_ref()) {

@@ -1,7 +1,7 @@
 //! Selecting and reading files on one channel, with the fallbacks that cards in the field need.
 
 use crate::apdu::{Command, READ_BINARY, READ_RECORD, SELECT, StatusWord};
-use crate::channel::Card;
+use crate::channel::{Card, Channel};
 use crate::error::{CardError, Place};
 use crate::file::fcp::Fcp;
 
@@ -40,14 +40,14 @@ pub(crate) struct Refusal(pub(crate) StatusWord);
 /// One channel of a card.
 pub(crate) struct Session<'c, 'l> {
     card: &'c mut Card<'l>,
-    channel: u8,
+    channel: Channel,
     /// What this card returned with SELECT before.
     answer: Option<Answer>,
 }
 
 impl<'c, 'l> Session<'c, 'l> {
     /// Begins on an open channel.
-    pub(crate) fn new(card: &'c mut Card<'l>, channel: u8) -> Self {
+    pub(crate) fn new(card: &'c mut Card<'l>, channel: Channel) -> Self {
         Self { card, channel, answer: None }
     }
 
