@@ -12,6 +12,8 @@
 //! | [`inspect`] | explaining a card to people |
 //! | [`image`] | a card as a value and as a JSON file |
 //! | [`make`], [`secrets`] | making a card from a message, and what must not be readable on it |
+//! | [`personalise`] | writing a message to a card that is there already, and scripts that do |
+//! | [`oid`] | object identifiers |
 //! | [`virtual_uicc`] | a card in memory that answers commands |
 //!
 //! What is built: spec 2.1 (the first method), 2.2, 2.3, and docs/card-files.md but for the modem and AUTHENTICATE.
@@ -25,6 +27,8 @@ pub mod image;
 pub mod inspect;
 pub mod link;
 pub mod make;
+pub mod oid;
+pub mod personalise;
 pub mod pkcs15;
 pub mod read;
 pub mod secrets;

@@ -8,15 +8,20 @@ use crate::file::digits;
 use crate::image::{
     Access, Byte, Bytes, CardApplication, CardFile, CardImage, CardParts, FORMAT, FileId, ImageError, Pin,
 };
+use crate::oid::Oid;
+use crate::pkcs15;
 use crate::pkcs15::aodf::PinObject;
 use crate::pkcs15::dir::Application;
-use crate::pkcs15::dodf::{DataObject, Form};
+use crate::pkcs15::dodf::Form;
 use crate::pkcs15::odf::Odf;
 use crate::pkcs15::path::Path;
 use crate::pkcs15::token_info::TokenInfo;
-use crate::pkcs15::{self, DM_BOOTSTRAP_OID};
 use crate::read::{MAX_MESSAGE, check_content};
 use crate::secrets;
+
+mod object;
+
+pub use object::NewObject;
 
 /// File id of our EF(DODF).
 const DODF: u16 = 0x6430;
@@ -24,6 +29,10 @@ const DODF: u16 = 0x6430;
 const AODF: u16 = 0x6431;
 /// File id of our EF(DM_Bootstrap).
 const MESSAGE: u16 = 0x6434;
+/// File ids of the objects beside it, from here on.
+const FIRST_OTHER: u16 = 0x6435;
+/// The most objects beside it.
+const MAX_OTHERS: usize = 8;
 /// What data objects call the PIN.
 const AUTH_ID: u8 = 0x01;
 /// P2 of VERIFY.
@@ -45,7 +54,9 @@ pub struct CardPlan {
     pub mnc_length: u8,
     /// What lies in the bootstrap object.
     pub content: Content,
-    /// In which form the object is listed.
+    /// Objects beside it, at most 8, in the order in which they are listed. They lie behind the same PIN.
+    pub others: Vec<NewObject>,
+    /// In which form the objects are listed.
     pub listing: Listing,
     /// The PIN that protects the object; none for an object that everybody may read.
     pub pin: Option<Secret>,
@@ -67,6 +78,7 @@ impl CardPlan {
             imsi: Some("001010123456789".to_owned()),
             mnc_length: 2,
             content: Content::Message(message.to_vec()),
+            others: Vec::new(),
             listing: Listing::Opaque,
             pin: None,
             tries: 3,
@@ -129,6 +141,14 @@ pub enum MakeError {
          `aka:`, or allow it with --allow-public-secret"
     )]
     PublicSecret(String),
+    /// An object beside the message.
+    #[error("the object {oid} is refused: {why}")]
+    Object {
+        /// Which.
+        oid: Oid,
+        /// Why.
+        why: String,
+    },
     /// The IMSI or the length of its MNC.
     #[error("the IMSI is refused: 6 to 15 digits and an MNC of 2 or 3 digits are expected")]
     Imsi,
@@ -140,6 +160,7 @@ pub enum MakeError {
 /// Makes a card by this plan.
 pub fn make(plan: &CardPlan) -> Result<CardImage, MakeError> {
     let content = content(plan)?;
+    check_others(plan)?;
     let mut applications = vec![pkcs15_application(plan, content.as_deref())];
     let mut dir = vec![Application {
         aid: pkcs15::AID.to_vec(),
@@ -180,37 +201,47 @@ fn content(plan: &CardPlan) -> Result<Option<Vec<u8>>, MakeError> {
     if content.len() > limit {
         return Err(MakeError::TooLarge { size: content.len(), limit });
     }
-    if plan.pin.is_none()
-        && !plan.allow_public_secret
-        && let Some(secret) = secrets::in_message(&content).into_iter().next()
-    {
-        return Err(MakeError::PublicSecret(secret));
+    if plan.pin.is_none() && !plan.allow_public_secret {
+        secrets::refuse_public(&content).map_err(MakeError::PublicSecret)?;
     }
     let size = plan.file_size.unwrap_or(content.len()).min(MAX_MESSAGE);
     Ok(Some(padded(content, size)))
+}
+
+/// An object beside the message: its size, and no secret that everybody could read where one can be told (Profile P-36).
+fn check_others(plan: &CardPlan) -> Result<(), MakeError> {
+    for (number, other) in plan.others.iter().enumerate() {
+        let refused = |why: String| Err(MakeError::Object { oid: other.oid.clone(), why });
+        if number >= MAX_OTHERS {
+            return refused(format!("at most {MAX_OTHERS} objects fit beside the message"));
+        }
+        if !(1..=MAX_MESSAGE).contains(&other.content.len()) {
+            return refused(format!("1 to {MAX_MESSAGE} bytes are possible, it has {}", other.content.len()));
+        }
+        let stands_twice = plan.others.iter().take(number).any(|earlier| earlier.oid == other.oid);
+        if stands_twice || other.oid == Oid::dm_bootstrap() {
+            return refused("it is on the card already".to_owned());
+        }
+        if plan.pin.is_none() && !plan.allow_public_secret {
+            secrets::refuse_public(&other.content).map_err(MakeError::PublicSecret)?;
+        }
+    }
+    Ok(())
 }
 
 fn pkcs15_application(plan: &CardPlan, content: Option<&[u8]>) -> CardApplication {
     let private = plan.pin.is_some();
     let aodfs = if private { vec![Path::bare(AODF)] } else { Vec::new() };
     let odf = Odf { dodfs: vec![Path::bare(DODF)], aodfs, damage: None };
-    let object = DataObject {
-        label: Some("DM Bootstrap".to_owned()),
-        private,
-        auth_id: private.then(|| vec![AUTH_ID]),
-        application: Some("OMA DM".to_owned()),
-        oids: vec![DM_BOOTSTRAP_OID.to_vec()],
-        path: Path::bare(MESSAGE),
-        form: Form::Opaque,
-    };
-    let by_oid = DataObject { form: Form::Oid, ..object.clone() };
-    let listed = match (content, plan.listing) {
-        (None, _) => Vec::new(),
-        (Some(_), Listing::Opaque) => vec![object],
-        (Some(_), Listing::Oid) => vec![by_oid],
-        (Some(_), Listing::Both) => vec![object, by_oid],
-    };
-    let dodf: Vec<u8> = listed.iter().flat_map(DataObject::encode).collect();
+    let message = NewObject::dm(content.map(<[u8]>::to_vec).unwrap_or_default());
+    let others = (FIRST_OTHER..).zip(&plan.others);
+    let objects: Vec<(u16, &NewObject)> = content.map(|_| (MESSAGE, &message)).into_iter().chain(others).collect();
+    let auth_id = private.then_some(&[AUTH_ID][..]);
+    let dodf: Vec<u8> = objects
+        .iter()
+        .flat_map(|(id, object)| forms(plan.listing).iter().map(|form| object.listed(*id, auth_id, *form)))
+        .flat_map(|listed| listed.encode())
+        .collect();
     let token = TokenInfo {
         serial: digits::encode_iccid(&plan.iccid),
         manufacturer: Some("OMA test".to_owned()),
@@ -219,24 +250,47 @@ fn pkcs15_application(plan: &CardPlan, content: Option<&[u8]>) -> CardApplicatio
     let mut files = vec![
         CardFile { sfi: Some(0x11), ..directory(pkcs15::ODF, "EF(ODF)", "where the directories are", odf.encode()) },
         directory(pkcs15::TOKEN_INFO, "EF(TokenInfo)", "OMA test, DM UICC", token.encode()),
-        directory(DODF, "EF(DODF)", if listed.is_empty() { "no object" } else { "DM Bootstrap, 2.23.43.7.1" }, dodf),
+        directory(DODF, "EF(DODF)", &about_objects(&objects), dodf),
     ];
     if private {
         let pin =
             PinObject { label: Some("PIN".to_owned()), auth_id: vec![AUTH_ID], reference: PIN, needs_padding: true };
         files.push(directory(AODF, "EF(AODF)", "PIN 01", pin.encode()));
     }
-    if let Some(content) = content {
-        let read = if private { Access::Pin(Byte(PIN)) } else { Access::Always };
-        let message = file(MESSAGE, "EF(DM_Bootstrap)", "the Bootstrap Message", content.to_vec());
-        files.push(CardFile { read, ..message });
-    }
+    let read = if private { Access::Pin(Byte(PIN)) } else { Access::Always };
+    files.extend(objects.iter().map(|(id, object)| {
+        let (name, about) = match *id {
+            MESSAGE => ("EF(DM_Bootstrap)".to_owned(), "the Bootstrap Message".to_owned()),
+            _ => (format!("EF({})", object.label), format!("object {}", object.oid)),
+        };
+        CardFile { read, ..file(*id, &name, &about, object.content.clone()) }
+    }));
     CardApplication {
         aid: Bytes(pkcs15::AID.to_vec()),
         name: "PKCS#15".to_owned(),
         df: Some(FileId(pkcs15::USUAL_DF)),
         files,
     }
+}
+
+/// The forms in which an object is listed, in their order.
+pub(crate) fn forms(listing: Listing) -> &'static [Form] {
+    match listing {
+        Listing::Opaque => &[Form::Opaque],
+        Listing::Oid => &[Form::Oid],
+        Listing::Both => &[Form::Opaque, Form::Oid],
+    }
+}
+
+fn about_objects(objects: &[(u16, &NewObject)]) -> String {
+    if objects.is_empty() {
+        return "no object".to_owned();
+    }
+    let named = objects.iter().map(|(_, object)| match object.label == object.oid.to_string() {
+        true => object.label.clone(),
+        false => format!("{}, {}", object.label, object.oid),
+    });
+    named.collect::<Vec<_>>().join("; ")
 }
 
 fn usim(imsi: &str, mnc_length: u8) -> Result<CardApplication, MakeError> {

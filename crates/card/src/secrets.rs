@@ -22,6 +22,12 @@ pub fn in_message(message: &[u8]) -> Vec<String> {
     found
 }
 
+/// Refuses bytes that everybody would be able to read and that hold a secret (Profile P-36); the error is its place.
+/// Only text can be judged: what lies in the binary object of another protocol is not understood here.
+pub fn refuse_public(content: &[u8]) -> Result<(), String> {
+    in_message(content).into_iter().next().map_or(Ok(()), Err)
+}
+
 /// The message with its secrets replaced, for people to look at.
 pub fn masked(message: &[u8]) -> Option<Value> {
     let mut value = omadm_core::json::parse(message, MAX_MESSAGE).ok()?;

@@ -1,0 +1,478 @@
+//! From what is on a card and what is wanted to the commands that lead there.
+//!
+//! The order is such that a card which loses power after any of them is read as before, as afterwards, or as blank:
+//! first the objects' files, which nothing lists yet or whose first byte is blank meanwhile; then the directories, to
+//! which entries are appended tag last. What others have on the card is never written over.
+
+use omadm_core::ids::Iccid;
+
+use crate::error::{CardErrorKind, Place};
+use crate::hex;
+use crate::make::{Listing, NewObject, forms};
+use crate::oid::Oid;
+use crate::personalise::directory::Growing;
+use crate::personalise::error::PersonaliseError;
+use crate::personalise::region::{self, BLANK, is_blank};
+use crate::personalise::step::{Action, MAX_OFFSET, NewFile, RuleRef, Step};
+use crate::personalise::survey::{DIRECTORY_FILES, FileState, OBJECT_FILES, Present, Survey};
+use crate::pkcs15::dodf::DataObject;
+use crate::pkcs15::path::Path;
+use crate::read::{MAX_MESSAGE, check_content};
+use crate::secrets;
+
+/// What a card is to hold.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The objects: the Bootstrap Message, others, or both. One that is there already gets this content.
+    pub objects: Vec<NewObject>,
+    /// How new objects are listed.
+    pub listing: Listing,
+    /// New objects are made behind the user's PIN; those that are there already must be.
+    pub behind_pin: bool,
+    /// Size of the files of new objects; none for exactly as large as their content (Profile P-22).
+    pub file_size: Option<usize>,
+    /// Reference of the key that opens the card for writing: P2 of VERIFY, 0A for the first administrator.
+    pub adm: u8,
+    /// Access rule of the files of new objects; none for the first of the card's own that fits.
+    pub rule: Option<RuleRef>,
+    /// Write secrets that everybody can read (Profile P-36).
+    pub allow_public_secret: bool,
+}
+
+impl Wanted {
+    /// These objects, open, as OpenSC reads them, written by the first administrator.
+    pub fn new(objects: Vec<NewObject>) -> Self {
+        Self {
+            objects,
+            listing: Listing::Opaque,
+            behind_pin: false,
+            file_size: None,
+            adm: 0x0A,
+            rule: None,
+            allow_public_secret: false,
+        }
+    }
+}
+
+/// What is to be done to one card. Without steps it holds already what is wanted.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The commands in their order.
+    pub steps: Vec<Step>,
+    /// What a person may want to know about it.
+    pub notes: Vec<String>,
+    pub(crate) iccid: Option<Iccid>,
+    /// What the files hold at the end.
+    pub(crate) checks: Vec<Check>,
+}
+
+/// What a part of a file holds at the end.
+#[derive(Clone)]
+pub(crate) struct Check {
+    pub(crate) file: u16,
+    pub(crate) path: Vec<u8>,
+    pub(crate) offset: usize,
+    pub(crate) expected: Vec<u8>,
+}
+
+impl std::fmt::Debug for Check {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes at {} of {:04X}", self.expected.len(), self.offset, self.file)
+    }
+}
+
+/// Plans how this card comes to hold what is wanted.
+///
+/// # Errors
+/// If it cannot: no room, no rule, a secret that everybody could read, a directory that is damaged.
+pub fn plan(survey: &Survey, wanted: &Wanted) -> Result<Plan, PersonaliseError> {
+    let mut planner = Planner::new(survey, wanted);
+    for object in &wanted.objects {
+        planner.add(object)?;
+    }
+    Ok(planner.finish())
+}
+
+/// The steps by the order in which they are taken.
+struct Planner<'a> {
+    survey: &'a Survey,
+    wanted: &'a Wanted,
+    odf: Growing,
+    dodfs: Vec<Growing>,
+    aodfs: Vec<Growing>,
+    /// Auth identifier of the PIN of new objects.
+    auth_id: Option<Vec<u8>>,
+    taken: Vec<u16>,
+    files: Vec<Step>,
+    /// EF(AODF) and its place in EF(ODF): a private object must find its PIN from the moment on that it is listed.
+    pins: Vec<Step>,
+    lists: Vec<Step>,
+    /// New directories become known last.
+    listed: Vec<Step>,
+    /// Files that nothing names any more.
+    leftovers: Vec<Step>,
+    checks: Vec<Check>,
+    notes: Vec<String>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(survey: &'a Survey, wanted: &'a Wanted) -> Self {
+        Self {
+            survey,
+            wanted,
+            odf: Growing::of(&survey.odf),
+            dodfs: survey.dodfs.iter().map(Growing::of).collect(),
+            aodfs: survey.aodfs.iter().map(Growing::of).collect(),
+            auth_id: None,
+            taken: Vec::new(),
+            files: Vec::new(),
+            pins: Vec::new(),
+            lists: Vec::new(),
+            listed: Vec::new(),
+            leftovers: Vec::new(),
+            checks: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, object: &NewObject) -> Result<(), PersonaliseError> {
+        let content = content(object)?;
+        match self.existing(object) {
+            Some((listed, file)) => self.replace(object, &content, &listed, file),
+            None => self.create(object, &content),
+        }
+    }
+
+    /// The first entry for this object whose file is there and holds nothing of another generation.
+    fn existing(&mut self, object: &NewObject) -> Option<(DataObject, &'a Present)> {
+        let survey = self.survey;
+        for (_, listed) in survey.objects() {
+            if !listed.oids.iter().any(|oid| oid == object.oid.content()) {
+                continue;
+            }
+            let FileState::Present(file) = survey.file(&listed.path) else { continue };
+            let bytes = file.content.clone().unwrap_or_default();
+            let holds = check_content(bytes, Place::Message(listed.path.file_id()));
+            let is_dm = object.oid == Oid::dm_bootstrap();
+            if is_dm && holds.is_err_and(|error| error.kind == CardErrorKind::HoldsDm1x) {
+                let id = listed.path.file_id();
+                self.notes
+                    .push(format!("the message of DM 1.x in file {id:04X} stays; the new one is listed behind it"));
+                continue;
+            }
+            return Some((listed, file));
+        }
+        None
+    }
+
+    /// Gives new content to an object that is listed.
+    fn replace(
+        &mut self,
+        object: &NewObject,
+        content: &[u8],
+        listed: &DataObject,
+        file: &'a Present,
+    ) -> Result<(), PersonaliseError> {
+        let id = listed.path.file_id();
+        let name = name(object, id);
+        let refused = |why: String| Err(PersonaliseError::Place { place: name.clone(), why });
+        let is_public = file.content.is_some();
+        if is_public && self.wanted.behind_pin {
+            return refused("everybody may read this file; only the card's maker can put it behind a PIN".to_owned());
+        }
+        if is_public && !self.wanted.allow_public_secret {
+            secrets::refuse_public(content).map_err(PersonaliseError::PublicSecret)?;
+        }
+        let Some(size) = file.size else {
+            return refused("it has records, or does not tell its size, and nobody may read it".to_owned());
+        };
+        let index = listed.path.index;
+        let left = size.saturating_sub(index);
+        let room = listed.path.length.unwrap_or(left).min(left);
+        if content.len() <= room {
+            let new = padded(content, room);
+            let old = file.content.as_ref().and_then(|old| old.get(index..index + room));
+            self.write(&file.path, id, &name, index, old, new);
+            return Ok(());
+        }
+        if index != 0 || listed.path.length.is_some() {
+            let why = format!("the directory gives {room} bytes to the object, and {} are wanted", content.len());
+            return refused(why);
+        }
+        self.move_to_larger(object, content, listed, file)
+    }
+
+    /// A new, larger file; then the directories name it instead, by one byte each.
+    fn move_to_larger(
+        &mut self,
+        object: &NewObject,
+        content: &[u8],
+        listed: &DataObject,
+        file: &'a Present,
+    ) -> Result<(), PersonaliseError> {
+        let old_id = listed.path.file_id();
+        let old_name = name(object, old_id);
+        let Some(rule) = self.wanted.rule.or(file.rule) else {
+            let why = format!("it is too small for {} bytes, and tells no rule for a larger one", content.len());
+            return Err(PersonaliseError::Place { place: old_name, why });
+        };
+        let is_private = file.content.is_none();
+        let new_id =
+            self.free_file(content, is_private)?.filter(|(id, _)| id.to_be_bytes()[0] == old_id.to_be_bytes()[0]);
+        let Some((new_id, state)) = new_id else {
+            let why = format!("it is too small for {} bytes, and no other file is free", content.len());
+            return Err(PersonaliseError::Place { place: old_name, why });
+        };
+        self.write_new(object, content, new_id, state, rule);
+        let survey = self.survey;
+        for dodf in &mut self.dodfs {
+            let renamed = |path: &Path| survey.file(path) == &FileState::Present(file.clone());
+            let steps = dodf.rename(object.oid.content(), renamed, new_id)?;
+            self.lists.extend(steps);
+        }
+        // What the old file holds may be secret.
+        let size = file.size.unwrap_or(0);
+        let blank = region::rewrite(&old_name, 0, file.content.as_deref(), &vec![BLANK; size]);
+        if !blank.is_empty() {
+            self.leftovers.push(select(&file.path, &old_name));
+            self.leftovers.extend(blank);
+        }
+        self.notes.push(format!("{old_name} is too small and is left blank; the object moves to file {new_id:04X}"));
+        Ok(())
+    }
+
+    /// A new object: its file, then its entries.
+    fn create(&mut self, object: &NewObject, content: &[u8]) -> Result<(), PersonaliseError> {
+        let (adm, is_private) = (self.wanted.adm, self.wanted.behind_pin);
+        if !is_private && !self.wanted.allow_public_secret {
+            secrets::refuse_public(content).map_err(PersonaliseError::PublicSecret)?;
+        }
+        let fitting = |rule: &&crate::personalise::access::Rule| match is_private {
+            true => rule.pin(adm).is_some(),
+            false => rule.is_open(adm),
+        };
+        let found = self.survey.rules.iter().find(fitting).map(|rule| rule.at);
+        let what = if is_private { "lies behind a PIN" } else { "everybody may read" };
+        let rule = self.wanted.rule.or(found).ok_or(PersonaliseError::NoRule(what))?;
+        let Some((id, state)) = self.free_file(content, is_private)? else {
+            let why = "none of the files 6434 to 643F is free".to_owned();
+            return Err(PersonaliseError::Place { place: format!("object {}", object.oid), why });
+        };
+        self.write_new(object, content, id, state, rule);
+        let auth_id = if is_private { Some(self.pin(rule)?) } else { None };
+        let entries =
+            forms(self.wanted.listing).iter().map(|form| object.listed(id, auth_id.as_deref(), *form).encode());
+        let entries: Vec<Vec<u8>> = entries.collect();
+        self.list(&entries)
+    }
+
+    /// The first file that is not there, or that is left over from a run that was cut off.
+    fn free_file(&self, content: &[u8], is_private: bool) -> Result<Option<(u16, &'a FileState)>, PersonaliseError> {
+        let size = self.file_size(content)?;
+        Ok(OBJECT_FILES.filter(|id| !self.taken.contains(id)).find_map(|id| {
+            let path = Path::bare(id);
+            let state = self.survey.file(&path);
+            let is_free = match state {
+                FileState::Absent => true,
+                FileState::Present(Present { size: Some(there), content: Some(old), .. }) => {
+                    let is_left_over = old.first().is_none_or(|first| is_blank(*first)) || old.starts_with(content);
+                    !is_private && is_left_over && *there >= size && !self.survey.is_named(&path)
+                }
+                FileState::Present(_) => false,
+            };
+            is_free.then_some((id, state))
+        }))
+    }
+
+    fn file_size(&self, content: &[u8]) -> Result<usize, PersonaliseError> {
+        let size = self.wanted.file_size.unwrap_or(content.len());
+        if size < content.len() || size > MAX_OFFSET {
+            let why = format!("{size} bytes were asked for, {} are needed, {MAX_OFFSET} possible", content.len());
+            return Err(PersonaliseError::Place { place: "a new file".to_owned(), why });
+        }
+        Ok(size)
+    }
+
+    fn write_new(&mut self, object: &NewObject, content: &[u8], id: u16, state: &FileState, rule: RuleRef) {
+        self.taken.push(id);
+        let name = name(object, id);
+        match state {
+            FileState::Present(file) => {
+                let new = padded(content, file.size.unwrap_or(content.len()));
+                self.write(&file.path, id, &name, 0, file.content.as_deref(), new);
+            }
+            FileState::Absent => {
+                let size = self.wanted.file_size.unwrap_or(content.len()).max(content.len());
+                let new = padded(content, size);
+                self.files.push(create(id, size, rule, &name));
+                self.write(&bare(id), id, &name, 0, None, new);
+            }
+        }
+    }
+
+    fn write(&mut self, path: &[u8], file: u16, name: &str, offset: usize, old: Option<&[u8]>, new: Vec<u8>) {
+        let steps = region::rewrite(name, offset, old, &new);
+        if !steps.is_empty() {
+            self.files.push(select(path, name));
+            self.files.extend(steps);
+        }
+        self.checks.push(Check { file, path: path.to_vec(), offset, expected: new });
+    }
+
+    /// Lists an object in the first directory with room, or in a new one.
+    fn list(&mut self, entries: &[Vec<u8>]) -> Result<(), PersonaliseError> {
+        let needed: usize = entries.iter().map(Vec::len).sum();
+        if let Some(dodf) = self.dodfs.iter_mut().find(|dodf| dodf.has_room(needed)) {
+            for entry in entries {
+                self.lists.extend(dodf.append(entry));
+            }
+            return Ok(());
+        }
+        let (new, mut steps) = self.new_directory("EF(DODF)", &entries.concat())?;
+        let entry = Growing::entry(0xA7, new.id);
+        self.files.append(&mut steps);
+        self.dodfs.push(new);
+        self.listed.extend(self.odf.try_append(&entry)?);
+        Ok(())
+    }
+
+    /// What objects behind this rule call their PIN; it is listed where it is not yet.
+    fn pin(&mut self, rule: RuleRef) -> Result<Vec<u8>, PersonaliseError> {
+        if let Some(auth_id) = &self.auth_id {
+            return Ok(auth_id.clone());
+        }
+        let known: Vec<_> = self.survey.pins().collect();
+        let told = self.survey.rules.iter().find(|one| one.at == rule).and_then(|one| one.pin(self.wanted.adm));
+        let auth_id = match (told, known.as_slice()) {
+            (Some(reference), _) if known.iter().any(|pin| pin.reference == reference) => {
+                known.iter().find(|pin| pin.reference == reference).map(|pin| pin.auth_id.clone()).unwrap_or_default()
+            }
+            (Some(reference), _) => self.new_pin(reference)?,
+            (None, [only]) => only.auth_id.clone(),
+            (None, _) => {
+                let why = format!("neither rule {rule} nor the card's directories say which PIN opens the object");
+                return Err(PersonaliseError::Place { place: "EF(AODF)".to_owned(), why });
+            }
+        };
+        self.auth_id = Some(auth_id.clone());
+        Ok(auth_id)
+    }
+
+    fn new_pin(&mut self, reference: u8) -> Result<Vec<u8>, PersonaliseError> {
+        let used: Vec<Vec<u8>> = self.survey.pins().map(|pin| pin.auth_id).collect();
+        let auth_id = (1..=u8::MAX).map(|id| vec![id]).find(|id| !used.contains(id)).unwrap_or_default();
+        let entry = crate::pkcs15::aodf::PinObject {
+            label: Some("PIN".to_owned()),
+            auth_id: auth_id.clone(),
+            reference,
+            needs_padding: true,
+        }
+        .encode();
+        if let Some(aodf) = self.aodfs.iter_mut().find(|aodf| aodf.has_room(entry.len())) {
+            self.pins.extend(aodf.append(&entry));
+            return Ok(auth_id);
+        }
+        let (new, mut steps) = self.new_directory("EF(AODF)", &entry)?;
+        self.pins.append(&mut steps);
+        self.pins.extend(self.odf.try_append(&Growing::entry(0xA8, new.id))?);
+        self.aodfs.push(new);
+        Ok(auth_id)
+    }
+
+    /// A directory with these entries, in a file of its own that nothing names yet.
+    fn new_directory(&mut self, kind: &str, entries: &[u8]) -> Result<(Growing, Vec<Step>), PersonaliseError> {
+        let open = self.survey.rules.iter().find(|rule| rule.is_open(self.wanted.adm)).map(|rule| rule.at);
+        let rule = self.survey.dodfs.iter().find_map(|dodf| dodf.rule).or(self.survey.odf.rule).or(open);
+        let rule = rule.ok_or(PersonaliseError::NoRule("everybody may read"))?;
+        let is_free = |id: &u16| {
+            let path = Path::bare(*id);
+            let is_unused = match self.survey.file(&path) {
+                FileState::Absent => true,
+                FileState::Present(Present { content: Some(old), .. }) => old.iter().all(|byte| is_blank(*byte)),
+                FileState::Present(_) => false,
+            };
+            is_unused && !self.taken.contains(id) && !self.survey.is_named(&path)
+        };
+        // The usual file of each kind first.
+        let order = if kind == "EF(AODF)" { [1, 3, 2, 0] } else { [0, 2, 3, 1] };
+        let id = order.iter().filter_map(|place| DIRECTORY_FILES.get(*place)).copied().find(is_free);
+        let Some(id) = id else {
+            let why = "the directories are full, and none of the files 6430 to 6433 is free".to_owned();
+            return Err(PersonaliseError::Place { place: kind.to_owned(), why });
+        };
+        self.taken.push(id);
+        let name = format!("{kind} {id:04X}");
+        let size = entries.len().next_multiple_of(32).max(64);
+        let (path, size, mut steps) = match self.survey.file(&Path::bare(id)) {
+            FileState::Present(Present { path, size: Some(there), .. }) if *there >= entries.len() => {
+                (path.clone(), *there, Vec::new())
+            }
+            FileState::Present(_) => {
+                let why = "a file of this name is there, and is too small".to_owned();
+                return Err(PersonaliseError::Place { place: name, why });
+            }
+            FileState::Absent => (bare(id), size, vec![create(id, size, rule, &name)]),
+        };
+        let content = padded(entries, size);
+        steps.push(select(&path, &name));
+        steps.extend(region::rewrite(&name, 0, None, &content));
+        Ok((Growing::new(id, name, path, content, entries.len()), steps))
+    }
+
+    fn finish(mut self) -> Plan {
+        let mut steps: Vec<Step> = [self.files, self.pins, self.lists, self.listed, self.leftovers].concat();
+        if !steps.is_empty() {
+            let reference = self.wanted.adm;
+            let open = [
+                Step { action: self.survey.application.clone(), about: "select the PKCS#15 application".to_owned() },
+                Step { action: Action::VerifyKey { reference }, about: "verify the ADM key".to_owned() },
+            ];
+            steps.splice(0..0, open);
+        }
+        let directories = self.dodfs.iter().chain(&self.aodfs).chain([&self.odf]);
+        self.checks.extend(directories.filter_map(Growing::check));
+        Plan { steps, notes: self.notes, iccid: self.survey.iccid.clone(), checks: self.checks }
+    }
+}
+
+/// The bytes to be written: those of a Bootstrap Message checked and without padding.
+fn content(object: &NewObject) -> Result<Vec<u8>, PersonaliseError> {
+    let size = object.content.len();
+    if !(1..=MAX_MESSAGE).contains(&size) {
+        return Err(PersonaliseError::Size { oid: object.oid.clone(), size, limit: MAX_MESSAGE });
+    }
+    if object.oid == Oid::dm_bootstrap() {
+        let place = "the message".to_owned();
+        return check_content(object.content.clone(), Place::Link)
+            .map_err(|error| PersonaliseError::Place { place, why: error.detail });
+    }
+    Ok(object.content.clone())
+}
+
+pub(crate) fn name(object: &NewObject, id: u16) -> String {
+    if object.oid == Oid::dm_bootstrap() {
+        format!("EF(DM_Bootstrap) {id:04X}")
+    } else {
+        format!("EF({}) {id:04X}", object.label)
+    }
+}
+
+pub(crate) fn bare(id: u16) -> Vec<u8> {
+    [&[0x7F, 0xFF], &id.to_be_bytes()[..]].concat()
+}
+
+pub(crate) fn select(path: &[u8], name: &str) -> Step {
+    Step { action: Action::SelectFile { path: path.to_vec() }, about: format!("select {name}, {}", hex::encode(path)) }
+}
+
+pub(crate) fn create(id: u16, size: usize, rule: RuleRef, name: &str) -> Step {
+    let size = u16::try_from(size).unwrap_or(u16::MAX);
+    let about = format!("create {name} with {size} bytes, access by rule {rule}");
+    Step { action: Action::CreateFile { file: NewFile { id, size, rule } }, about }
+}
+
+pub(crate) fn padded(content: &[u8], size: usize) -> Vec<u8> {
+    let mut content = content.to_vec();
+    content.resize(size.max(content.len()), BLANK);
+    content
+}

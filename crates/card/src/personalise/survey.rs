@@ -1,0 +1,300 @@
+//! What is on a card before anything is written: the PKCS#15 application, its directories, the objects in them.
+
+use omadm_core::ids::Iccid;
+use std::time::Duration;
+
+use crate::apdu::StatusWord;
+use crate::channel::{Card, Channel};
+use crate::error::{CardError, CardErrorKind, Place};
+use crate::file::digits;
+use crate::file::fcp::Fcp;
+use crate::file::tlv::Objects;
+use crate::link::Link;
+use crate::personalise::access::Rule;
+use crate::personalise::error::PersonaliseError;
+use crate::personalise::region::is_blank;
+use crate::personalise::step::{Action, MAX_OFFSET, RuleRef};
+use crate::pkcs15::aodf::PinObject;
+use crate::pkcs15::dir::Application;
+use crate::pkcs15::dodf::DataObject;
+use crate::pkcs15::odf::Odf;
+use crate::pkcs15::path::Path;
+use crate::pkcs15::{self, AID, USUAL_DF};
+use crate::read::{FileSession, Refusal, applications};
+
+/// The most bytes of a directory that are looked at.
+const MAX_DIRECTORY: usize = 8_192;
+/// The most records of an EF(ARR).
+const MAX_RULES: u8 = 32;
+/// Identifiers of files that are made for objects.
+pub(crate) const OBJECT_FILES: std::ops::RangeInclusive<u16> = 0x6434..=0x643F;
+/// Identifiers of directories that are made: EF(DODF) first, then EF(AODF) and a further EF(DODF).
+pub(crate) const DIRECTORY_FILES: [u16; 4] = [0x6430, 0x6431, 0x6432, 0x6433];
+
+/// What was found on a card.
+#[derive(Debug, Clone)]
+pub struct Survey {
+    /// Which card it is, where it tells.
+    pub iccid: Option<Iccid>,
+    /// How the application is selected.
+    pub(crate) application: Action,
+    /// Path of its DF without the MF.
+    df: Vec<u8>,
+    pub(crate) odf: Directory,
+    pub(crate) dodfs: Vec<Directory>,
+    pub(crate) aodfs: Vec<Directory>,
+    /// The files of objects that are listed, and those that may be made, by what selects them.
+    files: Vec<(Vec<u8>, FileState)>,
+    pub(crate) rules: Vec<Rule>,
+}
+
+/// A directory file.
+#[derive(Debug, Clone)]
+pub(crate) struct Directory {
+    pub(crate) id: u16,
+    pub(crate) name: String,
+    /// What selects it.
+    pub(crate) path: Vec<u8>,
+    /// All its bytes.
+    pub(crate) content: Vec<u8>,
+    /// Where its entries end.
+    pub(crate) end: usize,
+    /// Why nothing can be added to it.
+    pub(crate) damage: Option<String>,
+    pub(crate) rule: Option<RuleRef>,
+}
+
+/// A file that may hold an object.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum FileState {
+    /// There is none.
+    Absent,
+    /// There is one.
+    Present(Present),
+}
+
+/// A file that is there.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Present {
+    /// What selects it.
+    pub(crate) path: Vec<u8>,
+    /// Its bytes, where it tells or could be read.
+    pub(crate) size: Option<usize>,
+    /// All its bytes, where everybody may read them.
+    pub(crate) content: Option<Vec<u8>>,
+    pub(crate) rule: Option<RuleRef>,
+}
+
+impl std::fmt::Debug for FileState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Absent => f.write_str("absent"),
+            Self::Present(file) => write!(f, "{:?} bytes, public {}", file.size, file.content.is_some()),
+        }
+    }
+}
+
+/// Looks at a card without changing anything. `now` tells the time since some fixed moment, `limit` how long it may
+/// take.
+///
+/// # Errors
+/// If the card cannot be read, or has no PKCS#15 application that can be written to.
+pub fn survey(link: &mut dyn Link, now: &dyn Fn() -> Duration, limit: Duration) -> Result<Survey, PersonaliseError> {
+    let mut card = Card::new(link, now, limit);
+    on_channel(&mut card, |card, channel| look(&mut FileSession::new(card, channel)))
+}
+
+/// Does something on the basic channel where that is ours, else on one that is opened and closed for it.
+pub(crate) fn on_channel<T>(
+    card: &mut Card<'_>,
+    work: impl FnOnce(&mut Card<'_>, Channel) -> Result<T, PersonaliseError>,
+) -> Result<T, PersonaliseError> {
+    // Some cards take the key of the administrator on the basic channel only.
+    let channel = if card.is_exclusive() { Some(Channel::BASIC) } else { card.open_channel()? };
+    let Some(channel) = channel else {
+        let detail = "the card gave no logical channel, and the basic channel belongs to the modem";
+        return Err(CardError::new(CardErrorKind::NoLogicalChannel, Place::Channel, detail).into());
+    };
+    let result = work(card, channel);
+    card.close_channel(channel);
+    result
+}
+
+/// Which card it is.
+pub(crate) fn iccid(session: &mut FileSession<'_, '_>) -> Result<Option<Iccid>, CardError> {
+    let content = match session.select_path(&[0x2F, 0xE2])? {
+        Ok(fcp) => session.read_binary(Place::Iccid, &fcp, 0, 10)?,
+        Err(refusal) => Err(refusal),
+    };
+    Ok(content.ok().and_then(|content| digits::iccid(&content)))
+}
+
+fn look(session: &mut FileSession<'_, '_>) -> Result<Survey, PersonaliseError> {
+    let iccid = iccid(session)?;
+    let (application, df) = select_application(session)?;
+    let path = Path::bare(pkcs15::ODF);
+    let odf = directory(session, Place::Odf, "EF(ODF)", &path, &df)?
+        .ok_or_else(|| PersonaliseError::NoApplication("the PKCS#15 application has no EF(ODF) 5031".to_owned()))?;
+    let listed = Odf::parse(&odf.content);
+    let mut dodfs = Vec::new();
+    for path in &listed.dodfs {
+        let place = Place::Dodf(path.file_id());
+        dodfs.extend(directory(session, place, "EF(DODF)", path, &df)?);
+    }
+    let mut aodfs = Vec::new();
+    for path in &listed.aodfs {
+        let place = Place::Aodf(path.file_id());
+        aodfs.extend(directory(session, place, "EF(AODF)", path, &df)?);
+    }
+    let (files, rules) = (Vec::new(), Vec::new());
+    let mut survey = Survey { iccid, application, df, odf, dodfs, aodfs, files, rules };
+    let mut paths: Vec<Path> = survey.objects().map(|(_, object)| object.path).collect();
+    let ours = DIRECTORY_FILES.into_iter().chain(OBJECT_FILES).map(Path::bare);
+    paths.extend(ours);
+    for path in paths {
+        let key = survey.key(&path);
+        if survey.files.iter().all(|(known, _)| *known != key) {
+            let state = file_state(session, &path, &survey.df)?;
+            survey.files.push((key, state));
+        }
+    }
+    survey.rules = access_rules(session, &survey)?;
+    Ok(survey)
+}
+
+fn select_application(session: &mut FileSession<'_, '_>) -> Result<(Action, Vec<u8>), PersonaliseError> {
+    let Err(refusal) = session.select_aid(&AID)? else {
+        return Ok((Action::SelectApplication { aid: AID.to_vec() }, USUAL_DF.to_be_bytes().to_vec()));
+    };
+    for application in applications(session)?.into_iter().filter(Application::is_pkcs15) {
+        if session.select_aid(&application.aid)?.is_ok() {
+            return Ok((Action::SelectApplication { aid: application.aid }, application.df));
+        }
+    }
+    Err(PersonaliseError::NoApplication(format!("SELECT of its AID was answered {}", refusal.0)))
+}
+
+/// Reads a directory; none where it is not there.
+fn directory(
+    session: &mut FileSession<'_, '_>,
+    place: Place,
+    name: &str,
+    path: &Path,
+    df: &[u8],
+) -> Result<Option<Directory>, CardError> {
+    let mut refusal = Refusal(StatusWord::NOT_FOUND);
+    for selection in path.selections(df) {
+        let fcp = match session.select_path(&selection)? {
+            Ok(fcp) => fcp,
+            Err(refused) => {
+                refusal = refused;
+                continue;
+            }
+        };
+        let content = session
+            .read_binary(place, &fcp, 0, MAX_DIRECTORY)?
+            .map_err(|Refusal(status)| CardError::status(place, "reading the file", status))?;
+        let mut objects = Objects::new(&content);
+        let broken = objects.by_ref().find_map(Result::err).map(|error| error.to_string());
+        let end = objects.offset();
+        let damage = broken.or_else(|| refuse_to_add(path, &content, end));
+        let name = format!("{name} {:04X}", path.file_id());
+        let rule = rule_of(&fcp);
+        return Ok(Some(Directory { id: path.file_id(), name, path: selection, content, end, damage, rule }));
+    }
+    match refusal.0 {
+        StatusWord::NOT_FOUND => Ok(None),
+        status => Err(CardError::status(place, "SELECT", status)),
+    }
+}
+
+/// Why nothing may be added behind the entries of a directory that is otherwise sound.
+fn refuse_to_add(path: &Path, content: &[u8], end: usize) -> Option<String> {
+    let rest = content.get(end..).unwrap_or_default();
+    if path.index != 0 || path.length.is_some() {
+        return Some("it is a part of a file, which cannot grow".to_owned());
+    }
+    // Some readers go on behind a gap of 00, so what follows one may be somebody's.
+    if rest.first() == Some(&0x00) && !rest.iter().all(|byte| is_blank(*byte)) {
+        return Some(format!("behind byte {end} there is a gap and something else behind it"));
+    }
+    None
+}
+
+fn rule_of(fcp: &Fcp) -> Option<RuleRef> {
+    fcp.access_rule.map(|(file, record)| RuleRef { file, record })
+}
+
+fn file_state(session: &mut FileSession<'_, '_>, path: &Path, df: &[u8]) -> Result<FileState, CardError> {
+    let place = Place::Message(path.file_id());
+    for selection in path.selections(df) {
+        let fcp = match session.select_path(&selection)? {
+            Ok(fcp) => fcp,
+            Err(Refusal(StatusWord::NOT_FOUND)) => continue,
+            Err(Refusal(status)) => return Err(CardError::status(place, "SELECT", status)),
+        };
+        // What cannot be read may be behind a PIN, or somebody else's file with records.
+        let content = session.read_binary(place, &fcp, 0, MAX_OFFSET)?.ok();
+        let size = match fcp.record_length {
+            Some(_) => None,
+            None => fcp.size.or(content.as_ref().map(Vec::len)),
+        };
+        return Ok(FileState::Present(Present { path: selection, size, content, rule: rule_of(&fcp) }));
+    }
+    Ok(FileState::Absent)
+}
+
+/// The access rules that the directories refer to.
+fn access_rules(session: &mut FileSession<'_, '_>, survey: &Survey) -> Result<Vec<Rule>, CardError> {
+    let mut files: Vec<u16> = survey.directories().filter_map(|one| one.rule).map(|rule| rule.file).collect();
+    files.dedup();
+    let mut rules = Vec::new();
+    for file in files.into_iter().take(2) {
+        let id = file.to_be_bytes();
+        // Identifiers that begin with 2F are those of files under the MF.
+        let path = if id[0] == 0x2F { id.to_vec() } else { [&[0x7F, 0xFF], &id[..]].concat() };
+        let Ok(fcp) = session.select_path(&path)? else { continue };
+        for record in 1..=fcp.records.unwrap_or(MAX_RULES).min(MAX_RULES) {
+            let Ok(content) = session.read_record(&fcp, record)? else { break };
+            rules.push(Rule::parse(RuleRef { file, record }, &content));
+        }
+    }
+    Ok(rules)
+}
+
+impl Survey {
+    /// All directories.
+    pub(crate) fn directories(&self) -> impl Iterator<Item = &Directory> {
+        std::iter::once(&self.odf).chain(&self.dodfs).chain(&self.aodfs)
+    }
+
+    /// The objects that are listed, with the number of their directory.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = (usize, DataObject)> + '_ {
+        self.dodfs.iter().enumerate().flat_map(|(number, dodf)| {
+            DataObject::parse_all(&dodf.content).filter_map(Result::ok).map(move |object| (number, object))
+        })
+    }
+
+    /// The PINs that are listed.
+    pub(crate) fn pins(&self) -> impl Iterator<Item = PinObject> + '_ {
+        self.aodfs.iter().flat_map(|aodf| PinObject::parse_all(&aodf.content).filter_map(Result::ok))
+    }
+
+    /// What is known of the file at this path.
+    pub(crate) fn file(&self, path: &Path) -> &FileState {
+        let key = self.key(path);
+        self.files.iter().find(|(known, _)| *known == key).map_or(&FileState::Absent, |(_, state)| state)
+    }
+
+    /// Whether a directory names this file, in whatever form.
+    pub(crate) fn is_named(&self, path: &Path) -> bool {
+        let key = self.key(path);
+        self.objects().any(|(_, object)| self.key(&object.path) == key)
+            || self.directories().any(|directory| directory.path == key)
+    }
+
+    /// The first path to select it by, which is the same for all forms of a path.
+    fn key(&self, path: &Path) -> Vec<u8> {
+        path.selections(&self.df).into_iter().next().unwrap_or_default()
+    }
+}
