@@ -1,14 +1,11 @@
 //! What the virtual UICC does for each instruction but SELECT.
 
-use super::files::Kind;
 use super::{Channel, Request, VirtualUicc, more};
 use crate::apdu::{
-    GET_RESPONSE, MANAGE_CHANNEL, Protocol, READ_BINARY, READ_RECORD, Response, SELECT, STATUS, StatusWord, VERIFY,
+    CHANGE_PIN, CREATE_FILE, DELETE_FILE, GET_RESPONSE, MANAGE_CHANNEL, Protocol, READ_BINARY, READ_RECORD, Response,
+    SELECT, STATUS, StatusWord, UNBLOCK_PIN, UPDATE_BINARY, UPDATE_RECORD, VERIFY,
 };
 use crate::file::tlv::object;
-use crate::image::{Access, Byte};
-
-const BLOCKED: StatusWord = StatusWord::BLOCKED;
 
 impl VirtualUicc {
     pub(super) fn carry_out(&mut self, request: &Request<'_>) -> Response {
@@ -24,18 +21,29 @@ impl VirtualUicc {
             READ_RECORD => self.read_record(request),
             GET_RESPONSE => self.get_response(request),
             VERIFY => self.verify(request),
+            CHANGE_PIN => self.change_pin(request),
+            UNBLOCK_PIN => self.unblock_pin(request),
+            UPDATE_BINARY => self.update_binary(request),
+            UPDATE_RECORD => self.update_record(request),
+            CREATE_FILE => self.create_file(request),
+            DELETE_FILE => self.delete_file(request),
             MANAGE_CHANNEL => self.manage_channel(request),
             STATUS => self.status(request),
             _ => StatusWord::WRONG_INS.into(),
         }
     }
 
-    fn read_binary(&mut self, request: &Request<'_>) -> Response {
-        let (file, offset) = if request.p1 & 0x80 == 0 {
+    /// The file and the offset that READ BINARY and UPDATE BINARY name.
+    pub(super) fn binary_place(&mut self, request: &Request<'_>) -> (Result<usize, StatusWord>, usize) {
+        if request.p1 & 0x80 == 0 {
             (self.selected(request), usize::from(u16::from_be_bytes([request.p1, request.p2])))
         } else {
             (self.select_by_sfi(request, request.p1 & 0x1F), usize::from(request.p2))
-        };
+        }
+    }
+
+    fn read_binary(&mut self, request: &Request<'_>) -> Response {
+        let (file, offset) = self.binary_place(request);
         let content = match file.and_then(|number| self.readable(number)) {
             Ok((content, None)) => content,
             // A file with records is no transparent one.
@@ -48,34 +56,52 @@ impl VirtualUicc {
         deliver(rest, request.le, self.protocol, true)
     }
 
-    fn read_record(&mut self, request: &Request<'_>) -> Response {
-        let file = match request.p2 >> 3 {
+    /// The file that READ RECORD and UPDATE RECORD name.
+    pub(super) fn record_place(&mut self, request: &Request<'_>) -> Result<usize, StatusWord> {
+        match request.p2 >> 3 {
             0 => self.selected(request),
             sfi => self.select_by_sfi(request, sfi),
-        };
+        }
+    }
+
+    /// The record that they name, counted from 1; none where P2 is wrong.
+    pub(super) fn record_number(&mut self, request: &Request<'_>) -> Option<u8> {
         let current = self.channel(request.number).map_or(0, |channel| channel.record);
-        let (content, length) = match file.and_then(|number| self.readable(number)) {
-            Ok((content, Some(length))) => (content, length),
-            Ok((_, None)) => return StatusWord(0x6981).into(),
-            Err(status) => return status.into(),
-        };
-        let number = match (request.p2 & 0x07, request.p1) {
-            (0x02, 0) => current.saturating_add(1),
-            (0x03, 0) => current.saturating_sub(1),
-            (0x04, 0) => current,
-            (0x04, number) => number,
-            _ => return StatusWord::WRONG_P1_P2.into(),
-        };
-        let Some(record) = usize::from(number).checked_sub(1).and_then(|n| content.chunks(usize::from(length)).nth(n))
-        else {
-            return StatusWord::NO_RECORD.into();
-        };
-        let response = deliver(record, request.le, self.protocol, false);
+        match (request.p2 & 0x07, request.p1) {
+            (0x02, 0) => Some(current.saturating_add(1)),
+            (0x03, 0) => Some(current.saturating_sub(1)),
+            (0x04, 0) => Some(current),
+            (0x04, number) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// The next or previous record becomes the current one; one that was named does not.
+    pub(super) fn remember_record(&mut self, request: &Request<'_>, number: u8) {
         if request.p2 & 0x07 != 0x04
             && let Some(channel) = self.channel(request.number)
         {
             channel.record = number;
         }
+    }
+
+    fn read_record(&mut self, request: &Request<'_>) -> Response {
+        let file = self.record_place(request);
+        let number = self.record_number(request);
+        let (content, length) = match file.and_then(|number| self.readable(number)) {
+            Ok((content, Some(length))) => (content, length),
+            Ok((_, None)) => return StatusWord(0x6981).into(),
+            Err(status) => return status.into(),
+        };
+        let Some(number) = number else {
+            return StatusWord::WRONG_P1_P2.into();
+        };
+        let record = usize::from(number).checked_sub(1).and_then(|n| content.chunks(usize::from(length)).nth(n));
+        let Some(record) = record else {
+            return StatusWord::NO_RECORD.into();
+        };
+        let response = deliver(record, request.le, self.protocol, false);
+        self.remember_record(request, number);
         response
     }
 
@@ -93,33 +119,6 @@ impl VirtualUicc {
         let data: Vec<u8> = channel.pending.drain(..wanted).collect();
         let status = if channel.pending.is_empty() { StatusWord::OK } else { more(channel.pending.len()) };
         Response { data, status }
-    }
-
-    fn verify(&mut self, request: &Request<'_>) -> Response {
-        if request.p1 != 0 {
-            return StatusWord::WRONG_P1_P2.into();
-        }
-        let Some(state) = self.pins.iter_mut().find(|state| state.pin.reference.0 == request.p2) else {
-            return StatusWord(0x6A88).into();
-        };
-        let tries = |left: u8| StatusWord(0x63C0 | u16::from(left & 0x0F)).into();
-        if state.pin.tries_left == 0 {
-            return BLOCKED.into();
-        }
-        if request.data.is_empty() {
-            return if state.verified { StatusWord::OK.into() } else { tries(state.pin.tries_left) };
-        }
-        let digits = state.pin.value.expose();
-        let padded = digits.iter().copied().chain(std::iter::repeat(0xFF)).take(8);
-        // A PIN that is not padded is a wrong PIN, as on cards in the field.
-        if request.data.iter().copied().eq(padded) {
-            state.verified = true;
-            state.pin.tries_left = state.pin.tries;
-            return StatusWord::OK.into();
-        }
-        state.verified = false;
-        state.pin.tries_left -= 1;
-        tries(state.pin.tries_left)
     }
 
     fn manage_channel(&mut self, request: &Request<'_>) -> Response {
@@ -168,18 +167,11 @@ impl VirtualUicc {
 
     /// Content and record length of a file, if it may be read now.
     fn readable(&self, number: usize) -> Result<(&[u8], Option<u8>), StatusWord> {
-        match self.tree.nodes.get(number).map(|node| &node.kind) {
-            Some(Kind::File { content, record_length, read, .. }) => {
-                let allowed = match read {
-                    Access::Always => true,
-                    Access::Never => false,
-                    Access::Pin(Byte(reference)) => {
-                        self.pins.iter().any(|state| state.pin.reference.0 == *reference && state.verified)
-                    }
-                };
-                if allowed { Ok((content, *record_length)) } else { Err(StatusWord::NOT_ALLOWED) }
-            }
-            Some(Kind::Directory { .. }) | None => Err(StatusWord::NO_FILE_SELECTED),
+        let file = self.tree.file(number).ok_or(StatusWord::NO_FILE_SELECTED)?;
+        if self.keys.allow(file.read) {
+            Ok((&file.content.0, file.record_length))
+        } else {
+            Err(StatusWord::NOT_ALLOWED)
         }
     }
 }

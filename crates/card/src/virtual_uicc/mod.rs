@@ -1,33 +1,40 @@
 //! A UICC in memory: MF, EF(DIR), ICCID, a USIM and a PKCS#15 application, as telecom readers and OpenSC like them.
 //!
 //! It answers any bytes and never panics. Its world is the image that it was made from; what changes is which files are
-//! selected, which PINs were verified, and how many tries they have left.
+//! selected, which PINs were verified, how many tries they have left, and what is written to it. The card as it is now
+//! can be taken out as an image again.
+//!
+//! | command | source |
+//! | --- | --- |
+//! | SELECT, STATUS, READ BINARY, READ RECORD, GET RESPONSE, MANAGE CHANNEL | ISO 7816-4, ETSI TS 102 221 |
+//! | VERIFY of PINs and of the key of the administrator, CHANGE PIN, UNBLOCK PIN | ETSI TS 102 221 |
+//! | UPDATE BINARY, UPDATE RECORD | ETSI TS 102 221 |
+//! | CREATE FILE, DELETE FILE for elementary files, by the administrator | ETSI TS 102 222 |
 
 mod command;
 mod files;
+mod keys;
+mod parameters;
+mod rules;
 mod select;
+mod write;
 
 use std::collections::VecDeque;
 
 use crate::apdu::{self, MAX_CHANNEL, Protocol, Response, StatusWord};
-use crate::image::{CardImage, Pin};
+use crate::image::{CardImage, CardParts, ImageError};
 use crate::link::{Link, LinkError, atr};
 use files::Tree;
+use keys::Keys;
 
 /// A card that is being used.
 #[derive(Debug, Clone)]
 pub struct VirtualUicc {
     tree: Tree,
     protocol: Protocol,
-    pins: Vec<PinState>,
+    keys: Keys,
     channels: [Option<Channel>; MAX_CHANNEL as usize + 1],
     commands: u32,
-}
-
-#[derive(Debug, Clone)]
-struct PinState {
-    pin: Pin,
-    verified: bool,
 }
 
 /// What is selected on a logical channel; numbers are those of the tree.
@@ -48,7 +55,7 @@ impl VirtualUicc {
         let mut card = Self {
             tree: Tree::new(parts),
             protocol: parts.protocol,
-            pins: parts.pins.iter().map(|pin| PinState { pin: pin.clone(), verified: false }).collect(),
+            keys: Keys::new(parts),
             channels: std::array::from_fn(|_| None),
             commands: 0,
         };
@@ -64,9 +71,7 @@ impl VirtualUicc {
     /// Forgets what was selected and verified. The tries of PINs stay as they are.
     pub fn reset(&mut self) {
         self.channels = std::array::from_fn(|number| (number == 0).then(Channel::default));
-        for pin in &mut self.pins {
-            pin.verified = false;
-        }
+        self.keys.reset();
     }
 
     /// How many commands it answered since it was inserted.
@@ -74,9 +79,25 @@ impl VirtualUicc {
         self.commands
     }
 
-    /// How many tries a PIN has left; none where the card has no such PIN.
+    /// How many tries a PIN or the key of the administrator has left; none where the card has no such reference.
     pub fn tries_left(&self, reference: u8) -> Option<u8> {
-        self.pins.iter().find(|state| state.pin.reference.0 == reference).map(|state| state.pin.tries_left)
+        self.keys.tries_left(reference)
+    }
+
+    /// How many tries the PUK of a PIN has left; none where the card has no such PIN, or no PUK for it.
+    pub fn puk_tries_left(&self, reference: u8) -> Option<u8> {
+        self.keys.puk_tries_left(reference)
+    }
+
+    /// The card as it is now: what was written, and the tries that are left. A new card of it answers alike after its
+    /// reset.
+    ///
+    /// # Errors
+    /// If what was written makes no possible image. CREATE FILE takes nothing that would.
+    pub fn image(&self) -> Result<CardImage, ImageError> {
+        let mut parts = CardParts::new(self.protocol);
+        self.keys.save(&mut parts);
+        self.tree.save(parts)
     }
 
     /// Answers a command.

@@ -45,7 +45,7 @@ impl VirtualUicc {
     fn make_current(&mut self, request: &Request<'_>, number: usize) {
         let Some(node) = self.tree.nodes.get(number) else { return };
         let parent = node.parent;
-        let is_application = matches!(&node.kind, Kind::Directory { aid: Some(_) });
+        let is_application = matches!(&node.kind, Kind::Application(_));
         let is_directory = self.tree.is_directory(number);
         let by_name = request.p1 == 0x04;
         let Some(channel) = self.channel(request.number) else { return };
