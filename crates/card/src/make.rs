@@ -5,8 +5,11 @@ use omadm_core::secret::Secret;
 
 use crate::apdu::Protocol;
 use crate::file::digits;
-use crate::image::{Access, Byte, Bytes, CardApplication, CardFile, CardImage, CardParts, FileId, ImageError, Pin};
+use crate::image::{
+    self, Access, Byte, Bytes, CardApplication, CardFile, CardImage, CardParts, FileId, ImageError, Pin,
+};
 use crate::oid::Oid;
+use crate::personalise::AdmKey;
 use crate::pkcs15;
 use crate::pkcs15::aodf::PinObject;
 use crate::pkcs15::dir::Application;
@@ -58,6 +61,8 @@ pub struct CardPlan {
     pub listing: Listing,
     /// The PIN that protects the object; none for an object that everybody may read.
     pub pin: Option<Secret>,
+    /// The key by which its administrator (0A) may write it later; none for a card that nobody can write.
+    pub adm: Option<AdmKey>,
     /// How often the PIN may be wrong.
     pub tries: u8,
     /// How the card talks.
@@ -79,6 +84,7 @@ impl CardPlan {
             others: Vec::new(),
             listing: Listing::Opaque,
             pin: None,
+            adm: None,
             tries: 3,
             protocol: Protocol::T1,
             file_size: None,
@@ -173,6 +179,7 @@ pub fn make(plan: &CardPlan) -> Result<CardImage, MakeError> {
     let about = dir.iter().map(Application::to_string).collect::<Vec<_>>().join("; ");
     let parts = CardParts {
         pins: plan.pin.iter().map(|value| Pin::new(PIN, value.clone(), plan.tries)).collect(),
+        adm: plan.adm.as_ref().map(|key| image::AdmKey::new(Secret::new(key.expose().to_vec()))),
         files: vec![
             CardFile { sfi: Some(30), record_length: Some(38), ..file(0x2F00, "EF(DIR)", &about, records) },
             CardFile {

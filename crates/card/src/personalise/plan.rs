@@ -315,6 +315,10 @@ impl<'a> Planner<'a> {
         if !steps.is_empty() {
             self.files.push(select(path, name));
             self.files.extend(steps);
+            if !path.starts_with(&[0x7F, 0xFF]) {
+                // The next file may have to be created in the application.
+                self.files.push(self.application());
+            }
         }
         self.checks.push(Check { file, path: path.to_vec(), offset, expected: new });
     }
@@ -388,7 +392,11 @@ impl<'a> Planner<'a> {
             let path = Path::bare(*id);
             let is_unused = match self.survey.file(&path) {
                 FileState::Absent => true,
-                FileState::Present(Present { content: Some(old), .. }) => old.iter().all(|byte| is_blank(*byte)),
+                // Left over from a run that was cut off.
+                FileState::Present(Present { size: Some(there), content: Some(old), .. }) => {
+                    let is_left_over = old.first().is_none_or(|first| is_blank(*first)) || old.starts_with(entries);
+                    is_left_over && *there >= entries.len()
+                }
                 FileState::Present(_) => false,
             };
             is_unused && !self.taken.contains(id) && !self.survey.is_named(&path)
@@ -402,8 +410,10 @@ impl<'a> Planner<'a> {
         };
         self.taken.push(id);
         let name = format!("{kind} {id:04X}");
-        let size = entries.len().next_multiple_of(32).max(64);
-        let (path, size, mut steps) = match self.survey.file(&Path::bare(id)) {
+        // With room for the entries of further objects.
+        let size = entries.len().next_multiple_of(32).max(128);
+        let state = self.survey.file(&Path::bare(id));
+        let (path, size, mut steps) = match state {
             FileState::Present(Present { path, size: Some(there), .. }) if *there >= entries.len() => {
                 (path.clone(), *there, Vec::new())
             }
@@ -415,18 +425,25 @@ impl<'a> Planner<'a> {
         };
         let content = padded(entries, size);
         steps.push(select(&path, &name));
-        steps.extend(region::rewrite(&name, 0, None, &content));
+        let old = match state {
+            FileState::Present(file) => file.content.as_deref(),
+            FileState::Absent => None,
+        };
+        steps.extend(region::rewrite(&name, 0, old, &content));
         Ok((Growing::new(id, name, path, content, entries.len()), steps))
     }
 
+    fn application(&self) -> Step {
+        Step { action: self.survey.application.clone(), about: "select the PKCS#15 application".to_owned() }
+    }
+
     fn finish(mut self) -> Plan {
+        let application = self.application();
         let mut steps: Vec<Step> = [self.files, self.pins, self.lists, self.listed, self.leftovers].concat();
         if !steps.is_empty() {
             let reference = self.wanted.adm;
-            let open = [
-                Step { action: self.survey.application.clone(), about: "select the PKCS#15 application".to_owned() },
-                Step { action: Action::VerifyKey { reference }, about: "verify the ADM key".to_owned() },
-            ];
+            let open =
+                [application, Step { action: Action::VerifyKey { reference }, about: "verify the ADM key".to_owned() }];
             steps.splice(0..0, open);
         }
         let directories = self.dodfs.iter().chain(&self.aodfs).chain([&self.odf]);

@@ -60,7 +60,9 @@ pub fn steps(image: &CardImage, writing: &Writing) -> Result<Vec<Step>, Personal
             let rule = match file.read {
                 Access::Always => writing.open_rule,
                 Access::Pin(_) => writing.pin_rule,
-                Access::Adm | Access::Never => return Err(refused("neither everybody nor the holder of a PIN may read it")),
+                Access::Adm | Access::Never => {
+                    return Err(refused("neither everybody nor the holder of a PIN may read it"));
+                }
             };
             steps.push(create(id, content.len(), rule, &name));
         }

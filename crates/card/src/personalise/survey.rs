@@ -203,9 +203,22 @@ fn directory(
         return Ok(Some(Directory { id: path.file_id(), name, path: selection, content, end, damage, rule }));
     }
     match refusal.0 {
-        StatusWord::NOT_FOUND => Ok(None),
+        status if is_missing(status) => Ok(None),
         status => Err(CardError::status(place, "SELECT", status)),
     }
+}
+
+/// Whether a file is not there. A card that does not know P1 = 08 says so first of all. That it is there after all comes
+/// out when it is created.
+fn is_missing(status: StatusWord) -> bool {
+    matches!(
+        status,
+        StatusWord::NOT_FOUND
+            | StatusWord::NOT_SUPPORTED
+            | StatusWord::WRONG_P1_P2
+            | StatusWord::WRONG_OFFSET
+            | StatusWord::NO_SUCH_APPLICATION
+    )
 }
 
 /// Why nothing may be added behind the entries of a directory that is otherwise sound.
@@ -230,7 +243,7 @@ fn file_state(session: &mut FileSession<'_, '_>, path: &Path, df: &[u8]) -> Resu
     for selection in path.selections(df) {
         let fcp = match session.select_path(&selection)? {
             Ok(fcp) => fcp,
-            Err(Refusal(StatusWord::NOT_FOUND)) => continue,
+            Err(Refusal(status)) if is_missing(status) => continue,
             Err(Refusal(status)) => return Err(CardError::status(place, "SELECT", status)),
         };
         // What cannot be read may be behind a PIN, or somebody else's file with records.
