@@ -19,6 +19,7 @@ const PAGES: &[&str] = &[
     "docs/card-files.md",
     "docs/client.md",
     "docs/demo.md",
+    "docs/making-cards.md",
     "docs/protocol.md",
     "docs/server.md",
 ];

@@ -217,3 +217,32 @@ fn a_hangup_is_no_end() {
     assert!(Command::new("kill").args(["-HUP", &id]).status().unwrap().success());
     assert_eq!(server.code(&["device", "list"]), 0);
 }
+
+#[test]
+fn a_batch_and_a_card_that_is_there_get_messages_that_the_server_issues() {
+    let server = Server::start();
+    server.add_profile("meters", &json!({"default": true}));
+    fs::write(server.path("cards.csv"), "iccid,pin\n8988000000000000001,4711\n8988000000000000002,4712\n").unwrap();
+    let batch = ["card", "batch", "cards.csv", "--profile", "meters", "--out", "made"];
+    let report = server.json(&batch);
+    assert_eq!(report["made"], 2);
+    let manifest = fs::read_to_string(server.path("made/manifest.jsonl")).unwrap();
+    let entries: Vec<Value> = manifest.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
+    let users: Vec<_> = entries.iter().map(|entry| entry["users"][0].as_str().unwrap()).collect();
+    assert!(users.len() == 2 && users[0] != users[1], "credentials of its own for each: {users:?}");
+    let url = server.ready["admin_url"].as_str().unwrap();
+    assert!(entries.iter().all(|entry| entry["profile"] == "meters"), "{url}: {manifest}");
+    assert_eq!(server.json(&batch)["made_before"], 2, "nothing is issued again");
+    assert_eq!(server.code(&["card", "batch", "cards.csv", "--profile", "none", "--out", "other"]), 2);
+
+    fs::write(server.path("pin"), "4711\n").unwrap();
+    fs::write(server.path("adm"), "12345678\n").unwrap();
+    fs::set_permissions(server.path("adm"), fs::Permissions::from_mode(0o600)).unwrap();
+    let create = ["card", "create", "--empty", "--pin", "pin", "--adm-file", "adm", "-o", "card.json"];
+    assert_eq!(server.code(&create), 0);
+    let write = ["card", "write", "card.json", "--profile", "meters", "--adm-file", "adm", "--behind-pin"];
+    let report = server.json(&[&write[..], &["--pin-file", "pin"]].concat());
+    assert_eq!((&report["written"], &report["unchecked"]), (&json!(true), &json!([])));
+    let message = server.json(&["card", "read", "card.json", "--pin-file", "pin"]);
+    assert!(message["message"][0]["MOData"]["DMAcc"]["Auth"]["Trsp"]["Secret"].is_string(), "{message}");
+}

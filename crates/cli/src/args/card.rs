@@ -1,10 +1,11 @@
 //! `omadm card`.
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::{Listing, Reach};
+use super::Listing;
+use super::making::{BatchCards, CreateCard, ScriptCard, WriteCard};
 
 /// The commands of `omadm card`.
 #[derive(Debug, Subcommand)]
@@ -14,9 +15,34 @@ pub(crate) enum CardCommand {
 Examples:
   omadm card create --message message.json --pin pin.txt -o card.json
   omadm card create --profile meters --pin pin.txt -o card.json
+  omadm card create --message message.json --lwm2m lwm2m.bin -o card.json    one card for both kinds of devices
 
 A message with secrets belongs behind a PIN (Profile P-36). The card file holds PIN and message and gets mode 0600.")]
     Create(CreateCard),
+    /// Write a message, or other objects, to a card that is there already, with the key of its administrator
+    #[command(after_help = "\
+Examples:
+  omadm card write --message message.json --adm-file adm.txt --dry-run    every command, and nothing written
+  omadm card write --profile meters --behind-pin --pin-file pin.txt --adm-file adm.txt
+  omadm card write card.json --lwm2m lwm2m.bin --adm-file adm.txt
+
+The key is sent once, and never as the last try. What is written is read back.")]
+    Write(WriteCard),
+    /// Write a script that makes such a card, for a bureau of your own
+    #[command(after_help = "\
+Examples:
+  omadm card script --message message.json --as apdu -o card.apdu
+  omadm card script --profile meters --pin pin.txt --as pysim --create-files -o card.pysim")]
+    Script(ScriptCard),
+    /// Make a card file or script for each row of a CSV file
+    #[command(after_help = "\
+Examples:
+  omadm card batch cards.csv --profile meters --make-pins pins.csv --out cards
+  omadm card batch cards.csv --message template.json --as apdu --out cards
+
+The column iccid is needed; imsi, mnc_length, pin and adm are known; any other fills in its {name} in the message.
+A batch that was interrupted goes on where it was when the same command is given again.")]
+    Batch(BatchCards),
     /// Print the Bootstrap Message on a card
     #[command(after_help = "\
 Example:
@@ -42,64 +68,6 @@ Example:
         #[command(flatten)]
         listing: Listing,
     },
-}
-
-/// In which form the card's directory tells of the message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Form {
-    /// opaqueDO, which OpenSC reads too
-    Opaque,
-    /// oidDO
-    Oid,
-    /// Both
-    Both,
-}
-
-/// Options of `omadm card create`.
-#[derive(Debug, Args)]
-pub(crate) struct CreateCard {
-    #[command(flatten)]
-    pub(crate) content: Content,
-    /// How the card's directory tells of the message
-    #[arg(long, value_enum, default_value_t = Form::Opaque)]
-    pub(crate) form: Form,
-    /// Put the message behind the PIN in this file: 4 to 8 digits
-    #[arg(long, value_name = "FILE")]
-    pub(crate) pin: Option<PathBuf>,
-    /// The card's ICCID: 10 to 20 digits
-    #[arg(long, value_name = "DIGITS", default_value = "8988000000000000016")]
-    pub(crate) iccid: String,
-    /// The IMSI in the USIM: 6 to 15 digits
-    #[arg(long, value_name = "DIGITS", default_value = "001010123456789")]
-    pub(crate) imsi: String,
-    /// How many digits of the IMSI are the network code: 2 or 3
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=3))]
-    pub(crate) mnc_length: u8,
-    /// Accept a message with secrets that everybody can read off the card
-    #[arg(long)]
-    pub(crate) allow_public_secret: bool,
-    /// The card file to write
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: PathBuf,
-    #[command(flatten)]
-    pub(crate) listing: Listing,
-    #[command(flatten)]
-    pub(crate) reach: Reach,
-}
-
-/// What the card holds.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-pub(crate) struct Content {
-    /// The file with the Bootstrap Message
-    #[arg(long, value_name = "FILE")]
-    pub(crate) message: Option<PathBuf>,
-    /// Have the server issue a message of this profile, with credentials of its own
-    #[arg(long, value_name = "NAME")]
-    pub(crate) profile: Option<String>,
-    /// No message: a SIM as operators sell it
-    #[arg(long)]
-    pub(crate) empty: bool,
 }
 
 /// Which card is meant, for reading; without any the first PC/SC reader with a card in it.

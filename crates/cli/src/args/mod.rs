@@ -4,6 +4,7 @@ mod card;
 mod demo;
 mod device;
 mod figure;
+mod making;
 mod profile;
 mod reach;
 mod serve;
@@ -12,10 +13,13 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use std::path::PathBuf;
 
-pub(crate) use card::{Ask, CardCommand, CreateCard, Form, Place, ReadCard, RunCard};
+pub(crate) use card::{Ask, CardCommand, Place, ReadCard, RunCard};
 pub(crate) use demo::{Cast, Demo};
 pub(crate) use device::{AddDevice, DeviceCommand, EnrolBy};
 pub(crate) use figure::Figure;
+pub(crate) use making::{
+    BatchCards, CreateCard, Form, MadeAs, NewCard, Objects, ScriptCard, ScriptKind, Scripting, WriteCard,
+};
 pub(crate) use profile::{Preview, ProfileCommand};
 pub(crate) use reach::Reach;
 pub(crate) use serve::Serve;

@@ -1,10 +1,13 @@
-//! `omadm card`: cards that hold a Bootstrap Message, made, read, looked into and run.
+//! `omadm card`: cards that hold a Bootstrap Message, made, written, read, looked into and run.
 
+mod batch;
 mod create;
 mod inspect;
+mod making;
 mod read;
 mod run;
 mod source;
+mod write;
 
 use serde_json::json;
 
@@ -19,6 +22,9 @@ use crate::output::{self, Output};
 pub(crate) fn run(command: &CardCommand) -> Result<(), Failure> {
     match command {
         CardCommand::Create(args) => create::create(args),
+        CardCommand::Write(args) => write::write(args),
+        CardCommand::Script(args) => create::script(args),
+        CardCommand::Batch(args) => batch::run(args),
         CardCommand::Read(args) => read::read(args),
         CardCommand::Inspect(args) => inspect::inspect(args),
         CardCommand::Run(args) => run::run(args),

@@ -1,0 +1,139 @@
+//! `omadm card write`: a message, or other objects, to a card that is there already.
+
+use indicatif::{ProgressBar, ProgressStyle};
+use omadm_card::make::NewObject;
+use omadm_card::personalise::{Plan, Survey, Wanted, carry_out, plan, survey};
+use omadm_card::{Link, ReadRequest, VirtualUicc};
+use serde_json::json;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::{making, source};
+use crate::admin::Admin;
+use crate::args::WriteCard;
+use crate::failure::Failure;
+use crate::output;
+
+/// How long looking and writing may take, each: the memory of a card is slow.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// Writes the card that is meant. That in a file is saved as it is afterwards, with the tries that are left.
+pub(super) fn write(args: &WriteCard) -> Result<(), Failure> {
+    let Some(path) = &args.card.file else {
+        return put(&mut *source::open(&args.card)?, args);
+    };
+    let mut card = VirtualUicc::new(&source::image(path)?);
+    let result = put(&mut card, args);
+    if !args.dry_run {
+        save(&card, path)?;
+    }
+    result
+}
+
+fn save(card: &VirtualUicc, path: &Path) -> Result<(), Failure> {
+    let image = card.image().map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
+    making::replace_private(path, image.to_json().as_bytes())
+}
+
+fn put(link: &mut dyn Link, args: &WriteCard) -> Result<(), Failure> {
+    let key = making::adm_key(args.adm_file.as_deref())?;
+    let pin = source::pin(args.pin_file.as_deref())?;
+    let others = making::objects(&args.objects)?;
+    let began = Instant::now();
+    let now = || began.elapsed();
+    // A card that cannot be written at all shall cost no credential of the server.
+    let seen = survey(link, &now, LIMIT).map_err(|error| making::failure(&error))?;
+    let message = message(args, &seen)?;
+    let wanted = Wanted {
+        listing: making::listing(args.form),
+        behind_pin: args.behind_pin,
+        file_size: args.file_size.map(usize::from),
+        adm: args.adm_ref,
+        rule: args.access_rule,
+        allow_public_secret: args.allow_public_secret,
+        ..Wanted::new(message.iter().cloned().map(NewObject::dm).chain(others).collect())
+    };
+    let plan = plan(&seen, &wanted).map_err(|error| making::failure(&error))?;
+    if args.dry_run {
+        return show(args, &seen, &plan);
+    }
+    let progress = progress(plan.steps.len());
+    let written = carry_out(link, &plan, key.as_ref(), (&now, LIMIT), &mut |number, _| {
+        progress.set_position(number as u64);
+    });
+    progress.finish_and_clear();
+    let written = written.map_err(|error| making::failure(&error))?;
+    // What lies behind the PIN is read back with the PIN, by the reader that devices have.
+    let mut unchecked = written.unchecked;
+    if let (Some(message), Some(pin), false) = (&message, &pin, unchecked.is_empty()) {
+        let request = ReadRequest { pin: Some(pin), sim: false, ..ReadRequest::default() };
+        let reading = omadm_card::read(link, &request, &now);
+        let found = reading.message.map_err(|error| source::card_failure(&error))?;
+        if found != *message {
+            return Err(Failure::failed("the card was written, but another message is read from it"));
+        }
+        unchecked.clear();
+    }
+    report(args, &seen, &plan, written.commands, &unchecked)
+}
+
+fn message(args: &WriteCard, seen: &Survey) -> Result<Option<Vec<u8>>, Failure> {
+    match (&args.message, &args.profile) {
+        (Some(path), _) => making::message_of(path).map(Some),
+        (None, Some(profile)) => {
+            let iccid = seen.iccid.as_ref().ok_or_else(|| Failure::failed("the card does not tell its ICCID"))?;
+            making::issued(&Admin::find(&args.reach)?, profile, iccid.as_str()).map(Some)
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+fn progress(steps: usize) -> ProgressBar {
+    let bar = ProgressBar::new(steps as u64);
+    bar.set_style(
+        ProgressStyle::with_template("{bar:30} {pos}/{len} commands").unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
+    bar
+}
+
+fn show(args: &WriteCard, seen: &Survey, plan: &Plan) -> Result<(), Failure> {
+    if args.listing.json {
+        let steps: Vec<_> = plan.steps.iter().map(|step| json!({"apdu": step.shown(), "about": step.about})).collect();
+        return output::json(&json!({"iccid": seen.iccid, "steps": steps, "notes": plan.notes}));
+    }
+    for step in &plan.steps {
+        output::say(format!("{}\n    {}", step.shown(), step.about))?;
+    }
+    for note in &plan.notes {
+        output::say(format!("note: {note}"))?;
+    }
+    match plan.steps.len() {
+        0 => output::say("The card holds that already: there is nothing to write."),
+        count => output::say(format!("{count} commands; nothing was written.")),
+    }
+}
+
+fn report(args: &WriteCard, seen: &Survey, plan: &Plan, commands: u32, unchecked: &[u16]) -> Result<(), Failure> {
+    let unchecked: Vec<String> = unchecked.iter().map(|id| format!("{id:04X}")).collect();
+    if args.listing.json {
+        return output::json(&json!({
+            "iccid": seen.iccid,
+            "written": !plan.steps.is_empty(),
+            "apdus": commands,
+            "unchecked": unchecked,
+            "notes": plan.notes,
+        }));
+    }
+    for note in &plan.notes {
+        output::say(format!("note: {note}"))?;
+    }
+    let card = seen.iccid.as_ref().map_or_else(|| "without an ICCID".to_owned(), ToString::to_string);
+    if plan.steps.is_empty() {
+        return output::say(format!("Card {card} holds that already: nothing was written."));
+    }
+    let checked = match unchecked.as_slice() {
+        [] => "written and read back".to_owned(),
+        files => format!("written; {} cannot be read without the PIN, name it by --pin-file", files.join(" and ")),
+    };
+    output::say(format!("Card {card}: {checked}, {commands} commands."))
+}

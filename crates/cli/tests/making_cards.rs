@@ -1,0 +1,335 @@
+//! Cards written, scripted and made in batches by the program.
+
+#![allow(clippy::unwrap_used)]
+
+use omadm_card::image::CardImage;
+use omadm_card::{ReadRequest, VirtualUicc};
+use omadm_core::secret::Secret;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const OPEN: &str = r#"[{"ClientURI":"urn:oma:mo:oma-dm-dmacc:1.2/acme/","MOData":{"DMAcc":{"SrvID":"acme","SrvURI":"https://dm.example/dm","Name":"Acme","Perm":{"1":{"MOID":"urn:oma:mo:oma-dm-devinfo:1.2"}}}}}]"#;
+const NAMED: &str = r#"[{"ClientURI":"urn:oma:mo:oma-dm-dmacc:1.2/acme/","MOData":{"DMAcc":{"SrvID":"acme","SrvURI":"https://dm.example/dm","Name":"Meter {name}","Perm":{"1":{"MOID":"urn:oma:mo:oma-dm-devinfo:1.2"}}}}}]"#;
+const SECRET: &str = r#"[{"ClientURI":"urn:oma:mo:oma-dm-dmacc:1.2/acme/","MOData":{"DMAcc":{"SrvID":"acme","SrvURI":"https://dm.example/dm","Name":"Acme","Perm":{"1":{"MOID":"urn:oma:mo:oma-dm-devinfo:1.2"}},"Auth":{"Trsp":{"Data":"YmFzaWM6YWNtZQ==","Secret":"aHVzaGh1c2g="}}}}}]"#;
+const KEY: &str = "3132333435363738";
+
+struct Desk(tempfile::TempDir);
+
+impl Desk {
+    fn new() -> Self {
+        let desk = Self(tempfile::tempdir_in("/tmp").unwrap());
+        for (name, content) in [("open.json", OPEN), ("named.json", NAMED), ("secret.json", SECRET)] {
+            fs::write(desk.path(name), content).unwrap();
+        }
+        fs::write(desk.path("lwm2m.bin"), [0xC8; 300]).unwrap();
+        desk.private("pin", "4711\n");
+        desk.private("adm", KEY);
+        desk.private("wrong", "99999999");
+        desk
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn private(&self, name: &str, content: &str) {
+        use std::io::Write;
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600);
+        options.open(self.path(name)).unwrap().write_all(content.as_bytes()).unwrap();
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_omadm"));
+        command.current_dir(self.0.path()).arg("card").args(arguments);
+        command
+    }
+
+    fn omadm(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Exit code and standard error.
+    fn outcome(&self, arguments: &[&str]) -> (i32, String) {
+        let output = self.omadm(arguments);
+        (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.omadm(arguments);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{arguments:?}: {error}"))
+    }
+
+    fn read(&self, arguments: &[&str]) -> String {
+        String::from_utf8(self.omadm(&[&["read"], arguments].concat()).stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// The lines of a batch's manifest, without its head.
+    fn manifest(&self, folder: &str) -> Vec<Value> {
+        let text = fs::read_to_string(self.path(folder).join("manifest.jsonl")).unwrap_or_default();
+        text.lines().skip(1).filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    fn rejects(&self, folder: &str) -> Vec<String> {
+        let text = fs::read_to_string(self.path(folder).join("rejects.csv")).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+#[test]
+fn a_card_is_written_with_the_key_of_its_administrator() {
+    let desk = Desk::new();
+    assert_eq!(desk.outcome(&["create", "--empty", "--adm-file", "adm", "-o", "card.json"]).0, 0);
+    let write = ["write", "card.json", "--message", "open.json", "--lwm2m", "lwm2m.bin", "--adm-file", "adm"];
+    let before = fs::read(desk.path("card.json")).unwrap();
+    let dry = desk.json(&[&write[..], &["--dry-run", "--json"]].concat());
+    let steps = dry["steps"].as_array().unwrap();
+    assert_eq!(steps[0]["apdu"], "00A4040C0CA000000063504B43532D3135");
+    assert_eq!(steps[1]["apdu"], "0020000A08****************", "the key is hidden");
+    assert!(steps.iter().all(|step| !step["about"].as_str().unwrap().is_empty()));
+    assert_eq!(fs::read(desk.path("card.json")).unwrap(), before, "a dry run writes nothing");
+
+    let report = desk.json(&[&write[..], &["--json"]].concat());
+    assert_eq!((&report["written"], &report["unchecked"]), (&Value::Bool(true), &Value::Array(vec![])));
+    assert_eq!(desk.read(&["card.json"]), OPEN);
+    let mode = fs::metadata(desk.path("card.json")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let report = desk.json(&[&write[..], &["--json"]].concat());
+    assert_eq!(report["written"], Value::Bool(false), "it is there already");
+    let steps = desk.json(&[&write[..], &["--dry-run", "--json"]].concat())["steps"].clone();
+    assert_eq!(steps, Value::Array(vec![]));
+}
+
+#[test]
+fn a_wrong_key_costs_one_try_and_is_said_clearly() {
+    let desk = Desk::new();
+    desk.outcome(&["create", "--empty", "--adm-file", "adm", "-o", "card.json"]);
+    let (code, error) = desk.outcome(&["write", "card.json", "--message", "open.json", "--adm-file", "wrong"]);
+    assert_eq!(code, 4, "{error}");
+    assert!(error.contains("ADM key 0A") && error.contains("remembered nowhere") && !error.contains("9999"), "{error}");
+    let card = CardImage::from_json(&fs::read(desk.path("card.json")).unwrap()).unwrap();
+    assert_eq!(card.parts().adm.as_ref().unwrap().tries_left, 9, "the card in the file remembers");
+    let (code, error) = desk.outcome(&["write", "card.json", "--message", "open.json"]);
+    assert_eq!((code, error.contains("--adm-file")), (2, true), "{error}");
+    fs::set_permissions(desk.path("adm"), fs::Permissions::from_mode(0o644)).unwrap();
+    let (code, error) = desk.outcome(&["write", "card.json", "--message", "open.json", "--adm-file", "adm"]);
+    assert_eq!((code, error.contains("chmod 600")), (2, true), "{error}");
+}
+
+#[test]
+fn a_secret_is_written_behind_the_pin_and_read_back_with_it() {
+    let desk = Desk::new();
+    desk.outcome(&["create", "--empty", "--pin", "pin", "--adm-file", "adm", "-o", "card.json"]);
+    let write = ["write", "card.json", "--message", "secret.json", "--adm-file", "adm"];
+    let (code, error) = desk.outcome(&write);
+    assert_eq!((code, error.contains("--allow-public-secret")), (2, true), "{error}");
+    let report = desk.json(&[&write[..], &["--behind-pin", "--pin-file", "pin", "--json"]].concat());
+    assert_eq!((&report["written"], &report["unchecked"]), (&Value::Bool(true), &Value::Array(vec![])));
+    assert_eq!(desk.read(&["card.json", "--pin-file", "pin"]), SECRET);
+    assert_eq!(desk.read(&["card.json"]), "", "and not without it");
+}
+
+/// Sends each command of an APDU script to a card and looks at what it answers.
+fn replay(script: &str, card: &mut VirtualUicc) {
+    for (number, line) in script.lines().enumerate().filter(|(_, line)| !line.starts_with('#')) {
+        let (command, rest) = line.split_once(' ').unwrap();
+        let expected = rest.split(' ').next().unwrap();
+        let answer = card.answer(&omadm_card::hex::decode(&command.replace("{adm}", KEY)).unwrap());
+        let status = omadm_card::hex::encode(answer.last_chunk::<2>().unwrap());
+        let is_expected = expected.split('|').any(|pattern| {
+            pattern.len() == 4
+                && pattern.chars().zip(status.chars()).all(|(wanted, got)| wanted == 'X' || wanted == got)
+        });
+        assert!(is_expected, "line {}: {status} for {line}", number + 1);
+    }
+}
+
+/// A card with the application, its key and nothing else in it, as a bureau gets it.
+fn blank(desk: &Desk, pin: &[&str]) -> VirtualUicc {
+    let create = [&["create", "--empty", "--adm-file", "adm", "-o", "blank.json"], pin].concat();
+    assert_eq!(desk.outcome(&create).0, 0);
+    let mut parts = CardImage::from_json(&fs::read(desk.path("blank.json")).unwrap()).unwrap().into_parts();
+    parts.applications[0].files.clear();
+    VirtualUicc::new(&CardImage::try_from(parts).unwrap())
+}
+
+#[test]
+fn an_apdu_script_makes_a_card_that_is_read() {
+    let desk = Desk::new();
+    for key in [&["--adm-file", "adm"][..], &[]] {
+        for form in ["opaque", "oid", "both"] {
+            let script = [
+                &["script", "--message", "secret.json", "--lwm2m", "lwm2m.bin", "--pin", "pin", "--form", form][..],
+                &["--as", "apdu", "--create-files", "-o", "card.apdu"],
+                key,
+            ];
+            let (code, error) = desk.outcome(&script.concat());
+            assert_eq!(code, 0, "{error}");
+            let mut card = blank(&desk, &["--pin", "pin"]);
+            let script = fs::read_to_string(desk.path("card.apdu")).unwrap();
+            assert_eq!(script.contains("{adm}"), key.is_empty());
+            replay(&script, &mut card);
+            card.reset();
+            let pin = Secret::from("4711");
+            let request = ReadRequest { pin: Some(&pin), ..ReadRequest::default() };
+            let reading = omadm_card::read(&mut card, &request, &|| Duration::ZERO);
+            assert_eq!(reading.message.unwrap(), SECRET.as_bytes(), "{form}");
+            // Once the files are there, a script that creates none writes the next message into them.
+            let next = ["script", "--message", "secret.json", "--lwm2m", "lwm2m.bin", "--pin", "pin", "--form", form];
+            desk.outcome(&[&next[..], &["--as", "apdu", "-o", "next.apdu"]].concat());
+            replay(&fs::read_to_string(desk.path("next.apdu")).unwrap(), &mut card);
+        }
+    }
+    let mode = fs::metadata(desk.path("card.apdu")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let (code, error) = desk.outcome(&["script", "--message", "secret.json", "--as", "pysim", "-o", "x.pysim"]);
+    assert_eq!((code, error.contains("PIN")), (2, true), "P-36 holds for scripts: {error}");
+}
+
+/// So many rows, each with a name of its own.
+fn csv(count: u64) -> String {
+    let mut text = "iccid,imsi,mnc_length,name\n".to_owned();
+    for number in 0..count {
+        text.push_str(&format!("8988{number:015},00101{number:010},2,\"no. {number}, \"\"x\"\"\"\n"));
+    }
+    text
+}
+
+#[test]
+fn a_batch_makes_a_card_for_each_row_and_lists_the_others() {
+    let desk = Desk::new();
+    let more = "898800000000000000x,,,bad\n8988000000000000001,,2,twice\n8988000000000000077,,5,mnc\n";
+    fs::write(desk.path("cards.csv"), csv(3) + more + "8988000000000000099,,,last\n").unwrap();
+    let batch = ["batch", "cards.csv", "--message", "named.json", "--out", "made", "--json"];
+    let output = desk.omadm(&batch);
+    assert_eq!(output.status.code(), Some(1), "some rows were refused");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((report["made"].as_u64(), report["refused"].as_u64()), (Some(4), Some(3)));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("rejects.csv"));
+    let rejects = desk.rejects("made");
+    assert_eq!(rejects[0], "line,reason,iccid,imsi,mnc_length,name");
+    assert!(rejects[1].starts_with("5,iccid: ") && rejects[1].ends_with(",898800000000000000x,,,bad"), "{rejects:?}");
+    assert!(rejects[2].starts_with("6,") && rejects[2].contains("line 3"), "{rejects:?}");
+    assert!(rejects[3].starts_with("7,mnc_length"), "{rejects:?}");
+
+    let manifest = desk.manifest("made");
+    assert_eq!(manifest.len(), 4);
+    for entry in &manifest {
+        let file = entry["file"].as_str().unwrap();
+        let content = fs::read(desk.path("made").join(file)).unwrap();
+        assert_eq!(entry["sha256"], omadm_card::hex::encode(&Sha256::digest(content)).to_lowercase());
+        let message = desk.read(&[&format!("made/{file}")]);
+        assert_eq!(entry["message_sha256"], omadm_card::hex::encode(&Sha256::digest(&message)).to_lowercase());
+    }
+    let second = desk.read(&["made/cards/8988000000000000001.json"]);
+    let message: Value = serde_json::from_str(&second).unwrap();
+    assert_eq!(message[0]["MOData"]["DMAcc"]["Name"], "Meter no. 1, \"x\"");
+
+    // The corrected rejects are a batch themselves, into the same folder.
+    let corrected = "line,reason,iccid,imsi,mnc_length,name\n7,,8988000000000000077,,2,mnc\n";
+    fs::write(desk.path("again.csv"), corrected).unwrap();
+    let report = desk.json(&["batch", "again.csv", "--message", "named.json", "--out", "made", "--json"]);
+    assert_eq!(report["made"], 1);
+    assert_eq!(desk.manifest("made").len(), 5);
+    let (code, error) = desk.outcome(&["batch", "again.csv", "--message", "open.json", "--out", "made"]);
+    assert_eq!((code, error.contains("other settings")), (2, true), "{error}");
+}
+
+#[test]
+fn a_batch_that_is_wrong_as_a_whole_is_2() {
+    let desk = Desk::new();
+    fs::write(desk.path("cards.csv"), csv(3)).unwrap();
+    fs::write(desk.path("semicolons.csv"), "iccid;name\n").unwrap();
+    fs::write(desk.path("pins.csv"), "iccid,pin,name\n8988000000000000001,4711,x\n").unwrap();
+    fs::write(desk.path("unknown.json"), NAMED.replace("{name}", "{nmae}")).unwrap();
+    for (arguments, told) in [
+        (&["batch", "none.csv", "--message", "named.json"][..], "none.csv"),
+        (&["batch", "semicolons.csv", "--message", "open.json"], "commas"),
+        (&["batch", "cards.csv", "--message", "unknown.json"], "{nmae} names no column"),
+        (&["batch", "pins.csv", "--message", "named.json", "--make-pins", "new.csv"], "PINs already"),
+        (&["batch", "cards.csv"], "--message"),
+    ] {
+        let (code, error) = desk.outcome(&[arguments, &["--out", "made"]].concat());
+        assert!(code == 2 && error.contains(told), "{arguments:?}: {code} {error}");
+    }
+    // Without a PIN nobody's secret goes on a card: every row is refused, with the reason.
+    assert_eq!(desk.outcome(&["batch", "cards.csv", "--message", "secret.json", "--out", "open"]).0, 1);
+    assert!(desk.manifest("open").is_empty() && desk.rejects("open")[1].contains("PIN"), "{:?}", desk.rejects("open"));
+}
+
+#[test]
+fn a_batch_of_scripts_has_each_card_with_its_own_key() {
+    let desk = Desk::new();
+    let rows = format!("iccid,pin,adm\n8988000000000000001,4711,{KEY}\n8988000000000000002,4712,\n");
+    fs::write(desk.path("cards.csv"), rows).unwrap();
+    let batch = ["batch", "cards.csv", "--message", "secret.json", "--create-files", "--as"];
+    for kind in ["apdu", "pysim"] {
+        let (code, error) = desk.outcome(&[&batch[..], &[kind, "--out", kind]].concat());
+        assert_eq!(code, 0, "{error}");
+    }
+    let script = fs::read_to_string(desk.path("apdu/cards/8988000000000000001.apdu")).unwrap();
+    let mut card = blank(&desk, &["--pin", "pin"]);
+    replay(&script, &mut card);
+    assert!(script.contains(KEY));
+    assert!(fs::read_to_string(desk.path("apdu/cards/8988000000000000002.apdu")).unwrap().contains("{adm}"));
+    let pysim = fs::read_to_string(desk.path("pysim/cards/8988000000000000001.pysim")).unwrap();
+    assert!(pysim.contains(&format!("verify_adm --adm-type ADM1 --pin-is-hex {KEY}\n")));
+    let manifest = fs::read_to_string(desk.path("apdu/manifest.jsonl")).unwrap();
+    assert!(!manifest.contains(KEY) && !manifest.contains("4711") && manifest.contains(r#""users":["acme"]"#));
+}
+
+#[test]
+fn a_batch_that_is_killed_goes_on_and_makes_each_card_once() {
+    const COUNT: u64 = 2_000;
+    let desk = Desk::new();
+    fs::write(desk.path("cards.csv"), csv(COUNT)).unwrap();
+    let batch = ["batch", "cards.csv", "--message", "named.json", "--make-pins", "pins.csv", "--out", "made", "--json"];
+    let mut kills = 0;
+    for after in [200, 700, 1_300] {
+        let mut running = desk.command(&batch).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(120);
+        while desk.manifest("made").len() < after && running.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < deadline, "{after} cards take too long");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        kills += usize::from(running.try_wait().unwrap().is_none());
+        running.kill().unwrap();
+        running.wait().unwrap();
+    }
+    assert!(kills > 0, "no run was killed in the middle");
+    let made_before = desk.manifest("made").len() as u64;
+    let report = desk.json(&batch);
+    assert_eq!(
+        (report["made"].as_u64(), report["made_before"].as_u64()),
+        (Some(COUNT - made_before), Some(made_before))
+    );
+
+    let manifest = desk.manifest("made");
+    let listed: BTreeSet<&str> = manifest.iter().map(|entry| entry["iccid"].as_str().unwrap()).collect();
+    assert_eq!((manifest.len() as u64, listed.len() as u64), (COUNT, COUNT), "each of them, once");
+    let pins = fs::read_to_string(desk.path("pins.csv")).unwrap();
+    let pins: BTreeMap<&str, &str> = pins.lines().skip(1).map(|line| line.split_once(',').unwrap()).collect();
+    let lines = fs::read_to_string(desk.path("pins.csv")).unwrap().lines().count() as u64;
+    assert_eq!((pins.len() as u64, lines), (COUNT, COUNT + 1));
+    for entry in &manifest {
+        let content = fs::read(desk.path("made").join(entry["file"].as_str().unwrap())).unwrap();
+        assert_eq!(entry["sha256"], omadm_card::hex::encode(&Sha256::digest(&content)).to_lowercase());
+        let image = CardImage::from_json(&content).unwrap();
+        let pin = pins[entry["iccid"].as_str().unwrap()];
+        assert_eq!(image.parts().pins[0].value, Secret::from(pin), "the PIN in the file is that of the card");
+    }
+    let files = fs::read_dir(desk.path("made/cards")).unwrap().count() as u64;
+    assert_eq!(files, COUNT, "nothing is left behind");
+    for (name, mode) in [("pins.csv", 0o600), ("made/manifest.jsonl", 0o600), ("made/rejects.csv", 0o600)] {
+        assert_eq!(fs::metadata(desk.path(name)).unwrap().permissions().mode() & 0o777, mode, "{name}");
+    }
+    let report = desk.json(&batch);
+    assert_eq!((report["made"].as_u64(), report["made_before"].as_u64()), (Some(0), Some(COUNT)));
+}
