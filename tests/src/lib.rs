@@ -8,6 +8,7 @@ mod card;
 mod device;
 mod fleet;
 mod hostile;
+pub mod pairwise;
 mod process;
 
 pub use card::CardReader;
