@@ -15,6 +15,10 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// How long one command may take of those that ask a modem for its slot.
+#[cfg(feature = "serial")]
+const SLOT_COMMAND: Duration = Duration::from_secs(2);
+
 /// The machine that the program runs on.
 #[derive(Debug)]
 pub struct Host {
@@ -75,6 +79,12 @@ impl World for Host {
     fn open_card(&self, config: &CardConfig, patience: &Patience) -> Result<Box<dyn Link>, LinkError> {
         match &config.link {
             CardLink::Socket(path) => Ok(Box::new(SocketLink::open(&Address::Unix(path.clone()), patience)?)),
+            #[cfg(feature = "serial")]
+            CardLink::Modem(path) => Ok(Box::new(omadm_card::link::serial::open(path, patience)?)),
+            #[cfg(not(feature = "serial"))]
+            CardLink::Modem(_) => {
+                Err(LinkError::NoCard("this program is built without the feature `serial`".to_owned()))
+            }
             #[cfg(feature = "pcsc")]
             CardLink::Auto | CardLink::Pcsc => {
                 Ok(Box::new(omadm_card::link::pcsc::PcscLink::open(&config.reader, patience)?))
@@ -91,6 +101,13 @@ impl World for Host {
         match &config.link {
             // Asked only after the card behind the socket was found missing.
             CardLink::Socket(path) => UnixStream::connect(path).is_ok(),
+            #[cfg(feature = "serial")]
+            CardLink::Modem(path) => {
+                use omadm_card::link::{at::Presence, serial};
+                matches!(serial::presence(path, SLOT_COMMAND), Ok(Some(Presence::Empty)))
+            }
+            #[cfg(not(feature = "serial"))]
+            CardLink::Modem(_) => false,
             #[cfg(feature = "pcsc")]
             CardLink::Auto | CardLink::Pcsc => {
                 let readers = omadm_card::link::pcsc::readers().unwrap_or_default();

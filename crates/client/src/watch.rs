@@ -17,6 +17,14 @@ use std::time::Duration;
 /// How long to wait before a folder that is not there is looked for again.
 const MISSING: Duration = if cfg!(test) { Duration::from_millis(20) } else { Duration::from_secs(60) };
 
+/// How often a link is asked that tells nothing by itself, once it has answered.
+#[cfg(any(feature = "serial", test))]
+const ASKED: Duration = if cfg!(test) { Duration::from_millis(20) } else { Duration::from_secs(60) };
+
+/// How soon it is asked again that has not answered yet; each time twice as long, up to [`ASKED`].
+#[cfg(any(feature = "serial", test))]
+const SOON: Duration = if cfg!(test) { Duration::from_millis(5) } else { Duration::from_secs(5) };
+
 /// Room for events of one look, in bytes.
 const EVENTS: usize = 4096;
 
@@ -44,6 +52,10 @@ pub fn start(config: &Config, stop: &Stop, tell: impl Fn(Sign) + Send + Clone + 
     files.extend(config.factory.clone().map(|path| (path, Sign::FactoryFile)));
     match &config.card.link {
         CardLink::Socket(path) => files.push((path.clone(), Sign::Card)),
+        #[cfg(feature = "serial")]
+        CardLink::Modem(path) => watch_modem(path, stop, tell.clone()),
+        #[cfg(not(feature = "serial"))]
+        CardLink::Modem(_) => {}
         #[cfg(feature = "pcsc")]
         CardLink::Auto | CardLink::Pcsc => watch_reader(&config.card.reader, stop, tell.clone()),
         #[cfg(not(feature = "pcsc"))]
@@ -75,6 +87,51 @@ fn watch_reader(reader: &str, stop: &Stop, tell: impl Fn(Sign) + Send + 'static)
             }
         }
     });
+}
+
+#[cfg(feature = "serial")]
+fn watch_modem(path: &Path, stop: &Stop, tell: impl Fn(Sign) + Send + 'static) {
+    /// How long one command may take. While the modem is asked, a reading waits for the port.
+    const COMMAND: Duration = Duration::from_secs(2);
+    let (path, stop) = (path.to_owned(), stop.clone());
+    spawn(move || {
+        let ask = || match omadm_card::link::serial::presence(&path, COMMAND) {
+            Ok(presence) => presence,
+            Err(error) => {
+                tracing::debug!("the modem does not say what is in its slot: {error}");
+                None
+            }
+        };
+        watch_slot(ask, &stop, &tell);
+    });
+}
+
+/// Asks again and again what is in the slot, and tells when that is something else than before. No answer changes nothing.
+#[cfg(any(feature = "serial", test))]
+fn watch_slot<T: PartialEq>(mut ask: impl FnMut() -> Option<T>, stop: &Stop, tell: &dyn Fn(Sign)) {
+    let mut known = None;
+    let mut missed = false;
+    let mut pause = SOON;
+    loop {
+        match ask() {
+            Some(found) => {
+                // What came while there was no answer, the start itself may have missed too.
+                let is_news = known.as_ref().map_or(missed, |known| *known != found);
+                known = Some(found);
+                pause = ASKED;
+                if is_news {
+                    tell(Sign::Card);
+                }
+            }
+            None => {
+                missed = true;
+                pause = if known.is_none() { (pause * 2).min(ASKED) } else { ASKED };
+            }
+        }
+        if stop.sleep(pause).is_err() {
+            return;
+        }
+    }
 }
 
 fn watch_file(path: &Path, sign: Sign, stop: &Stop, tell: &dyn Fn(Sign)) {
@@ -155,6 +212,30 @@ impl Folder {
 mod tests {
     use super::*;
     use omadm_card::link::handover::handover;
+
+    #[test]
+    fn a_slot_that_is_asked_tells_of_another_card_and_no_answer_changes_nothing() {
+        let look = |answers: &[Option<u8>]| {
+            let stop = Stop::new().unwrap();
+            let mut left = answers.iter();
+            let signs = std::cell::Cell::new(0);
+            let ask = || {
+                left.next().copied().unwrap_or_else(|| {
+                    stop.raise();
+                    None
+                })
+            };
+            watch_slot(ask, &stop, &|sign| {
+                assert_eq!(sign, Sign::Card);
+                signs.set(signs.get() + 1);
+            });
+            signs.get()
+        };
+        assert_eq!(look(&[Some(1), Some(1), None, None, Some(1)]), 0);
+        assert_eq!(look(&[Some(1), Some(2), None, Some(1), Some(1)]), 2);
+        assert_eq!(look(&[None, None, Some(1), Some(1)]), 1, "the start may have missed it too");
+        assert_eq!(look(&[None, None, None]), 0);
+    }
 
     #[test]
     fn a_file_that_came_with_its_folder_is_noticed() {

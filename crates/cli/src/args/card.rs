@@ -1,6 +1,7 @@
 //! `omadm card`.
 
 use clap::{Args, Subcommand, ValueEnum};
+use omadm_card::virtual_modem::ModemQuirk;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -32,7 +33,8 @@ Example:
 Examples:
   omadm card run card.json --vpcd 127.0.0.1:35963      into the reader of a running pcscd
   omadm card run card.json --socket card.sock          for omadm-client with link = \"socket:card.sock\"
-  omadm card run card.json --pcscd pcscd.sock          with a private pcscd; point PCSCLITE_CSOCK_NAME to it")]
+  omadm card run card.json --pcscd pcscd.sock          with a private pcscd; point PCSCLITE_CSOCK_NAME to it
+  omadm card run card.json --modem modem               in an AT modem, for omadm-client with link = \"at:modem\"")]
     Run(RunCard),
     /// List the PC/SC readers and the cards in them
     #[command(after_help = "\
@@ -135,6 +137,9 @@ pub(crate) struct RunCard {
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) place: Place,
+    /// A way in which the modem differs from one that behaves; may be given several times
+    #[arg(long, value_name = "NAME", requires = "modem")]
+    pub(crate) modem_quirk: Vec<ModemQuirk>,
     #[command(flatten)]
     pub(crate) listing: Listing,
 }
@@ -152,4 +157,7 @@ pub(crate) struct Place {
     /// Start a private pcscd that listens on this unix socket, with one reader
     #[arg(long, value_name = "SOCKET")]
     pub(crate) pcscd: Option<PathBuf>,
+    /// Put it into a virtual AT modem on a pseudo-terminal; at PATH a symbolic link to that is made
+    #[arg(long, value_name = "PATH")]
+    pub(crate) modem: Option<Option<PathBuf>>,
 }

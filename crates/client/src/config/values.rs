@@ -17,6 +17,8 @@ pub enum CardLink {
     Auto,
     /// PC/SC.
     Pcsc,
+    /// A modem that takes AT commands at this serial port.
+    Modem(PathBuf),
     /// A unix socket on which a card speaks with the framing of vpcd.
     Socket(PathBuf),
     /// This device has no card.
@@ -26,6 +28,7 @@ pub enum CardLink {
 impl CardLink {
     pub(super) fn below(self, base: &Path) -> Self {
         match self {
+            Self::Modem(path) => Self::Modem(base.join(path)),
             Self::Socket(path) => Self::Socket(base.join(path)),
             Self::Auto | Self::Pcsc | Self::Off => self,
         }
@@ -40,8 +43,12 @@ impl CardLink {
             }
             None if text == "off" => Ok(Self::Off),
             Some(("socket", path)) if !path.is_empty() => Ok(Self::Socket(path.into())),
-            Some(("at" | "exec", _)) => Err(format!("card.link \"{text}\" is not supported yet")),
-            _ => Err("card.link: auto, pcsc, socket:PATH or off is expected".to_owned()),
+            Some(("at", path)) if !path.is_empty() && cfg!(feature = "serial") => Ok(Self::Modem(path.into())),
+            Some(("at", path)) if !path.is_empty() => {
+                Err("card.link \"at:...\" needs a program built with the feature `serial`".to_owned())
+            }
+            Some(("exec", _)) => Err(format!("card.link \"{text}\" is not supported yet")),
+            _ => Err("card.link: auto, pcsc, at:PATH, socket:PATH or off is expected".to_owned()),
         }
     }
 }
