@@ -26,7 +26,10 @@ pub use passed_over::{Cause, PassedOver};
 pub use pin::RefusedPin;
 pub use shortcuts::Shortcuts;
 
+pub(crate) use blocks::Part;
 pub(crate) use identity::applications;
+pub(crate) use message::MAX_DIRECTORY;
+pub(crate) use pin::is_user_pin;
 pub(crate) use session::{Refusal, Session as FileSession};
 
 pub(crate) use content::check as check_content;
