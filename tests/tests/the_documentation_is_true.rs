@@ -18,6 +18,7 @@ const PAGES: &[&str] = &[
     "docs/benchmarks.md",
     "docs/card-files.md",
     "docs/card-links.md",
+    "docs/card-status-words.md",
     "docs/client.md",
     "docs/demo.md",
     "docs/protocol.md",

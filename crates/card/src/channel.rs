@@ -61,18 +61,34 @@ pub struct Card<'a> {
     bytes: usize,
     counts: Counts,
     purpose: Purpose,
+    fast: bool,
 }
 
 impl<'a> Card<'a> {
     /// `now` tells the time since some fixed moment; from it on the reading may last for `limit`.
     pub fn new(link: &'a mut dyn Link, now: &'a dyn Fn() -> Duration, limit: Duration) -> Self {
         let deadline = now().saturating_add(limit);
-        Self { link, now, deadline, bytes: 0, counts: Counts::default(), purpose: Purpose::Bootstrap }
+        Self { link, now, deadline, bytes: 0, counts: Counts::default(), purpose: Purpose::Bootstrap, fast: false }
     }
 
     /// The commands so far.
     pub fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// How commands travel on the link.
+    pub fn protocol(&self) -> Protocol {
+        self.link.protocol()
+    }
+
+    /// Whether files are read on the short way: by short identifiers, and without parameters that nobody needs.
+    pub fn is_fast(&self) -> bool {
+        self.fast
+    }
+
+    /// Chooses the short way or the plain one, which is that of a new value; says which it was before.
+    pub fn set_fast(&mut self, fast: bool) -> bool {
+        std::mem::replace(&mut self.fast, fast)
     }
 
     /// Whether the basic channel is ours too.

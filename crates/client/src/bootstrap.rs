@@ -94,7 +94,8 @@ impl Client {
 
     fn look_at_card(&mut self, admitted: Admitted) -> Result<&Look, Stopped> {
         let in_use: Vec<_> = self.state().accounts.cards().map(str::to_owned).collect();
-        let known = Known { trace: &self.trace, in_use: &in_use, admitted };
+        let shortcuts = self.shortcuts.clone();
+        let known = Known { trace: &self.trace, in_use: &in_use, admitted, shortcuts };
         let (config, world, known_time) = (self.config.card.clone(), self.world.clone(), self.known_time());
         let refused = self.state().refused_pins.clone();
         let memory = &mut self.memory;
@@ -111,12 +112,13 @@ impl Client {
         };
         let look = card::look(&config, known, refused, note, &world)?;
         self.tally.apdus += look.apdus;
+        self.shortcuts = look.shortcuts.clone();
         if look.report.iccid.is_some() {
             self.card_read = Some(self.world.monotonic());
         }
         if let Ok(message) = &look.report.message
             && !look.report.behind_pin
-            && BootstrapMessage::parse(message, Limit::Card).is_ok_and(|message| message.holds_secret())
+            && BootstrapMessage::parse(message, Limit::WholeCard).is_ok_and(|message| message.holds_secret())
         {
             // Profile P-36
             tracing::warn!("the card lets everyone read its Bootstrap Message, which holds secrets");

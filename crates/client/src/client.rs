@@ -67,6 +67,8 @@ pub struct Client {
     pub(crate) card_read: Option<Duration>,
     /// The last look at the card in this run.
     pub(crate) look: Option<Look>,
+    /// What the card told of short file identifiers in any run.
+    pub(crate) shortcuts: omadm_card::Shortcuts,
     /// All attempts that are known, those that are not worth a durable record included.
     pub(crate) attempts: Vec<Attempt>,
     /// How many attempts of the present run are in the log.
@@ -153,6 +155,7 @@ impl Client {
             tally: Tally::default(),
             trace: Trace::default(),
             look: None,
+            shortcuts: omadm_card::Shortcuts::default(),
             told: 0,
             bootstrap_failures: 0,
             board: Board::default(),

@@ -11,6 +11,7 @@ mod client_uri;
 mod config;
 mod der;
 mod device;
+mod fcp;
 mod http_answer;
 mod packages;
 mod script;
@@ -29,7 +30,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     Target { name: "at_lines", run: at_lines::run },
     Target { name: "bootstrap_message", run: bootstrap_message::run },
     Target { name: "card_commands", run: card_commands::run },
@@ -37,6 +38,7 @@ pub const TARGETS: [Target; 13] = [
     Target { name: "client_uri", run: client_uri::run },
     Target { name: "config", run: config::run },
     Target { name: "der", run: der::run },
+    Target { name: "fcp", run: fcp::run },
     Target { name: "http_answer", run: http_answer::run },
     Target { name: "packages", run: packages::run },
     Target { name: "serialized", run: serialized::run },

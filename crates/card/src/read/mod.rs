@@ -1,10 +1,13 @@
 //! Reading the Bootstrap Message from a card (docs/card-files.md, "How it is read").
 
+mod blocks;
 mod content;
 mod identity;
 mod message;
+mod passed_over;
 mod pin;
 mod session;
+mod shortcuts;
 mod way;
 
 use omadm_core::bootstrap::sequence::Admitted;
@@ -16,14 +19,20 @@ use std::time::Duration;
 use crate::channel::{Card, Channel, Counts};
 use crate::error::{CardError, CardErrorKind, Place};
 use crate::link::Link;
+use crate::pkcs15::oid::ObjectId;
 use identity::Teller;
 use session::Session;
 use way::Way;
 
 pub use content::MAX_MESSAGE;
+pub use passed_over::{Cause, PassedOver};
 pub use pin::RefusedPin;
+pub use shortcuts::Shortcuts;
 
+pub(crate) use blocks::Part;
 pub(crate) use identity::{applications, open_usim};
+pub(crate) use message::MAX_DIRECTORY;
+pub(crate) use pin::is_user_pin;
 pub(crate) use session::{Refusal, Session as FileSession};
 pub(crate) use way::open as open_pkcs15;
 
@@ -40,14 +49,26 @@ pub struct ReadRequest<'a> {
     pub admitted: &'a Admitted,
     /// Whether MCC and MNC are to be read too.
     pub sim: bool,
+    /// Read the object with this identifier instead, as it is: the first one that can be read, at most [`MAX_MESSAGE`] bytes.
+    pub object: Option<&'a ObjectId>,
+    /// Read on the short way (`card.fast`), with what the card told before; anything unexpected is read on the plain one.
+    pub fast: Option<&'a Shortcuts>,
     /// How long the whole reading may take. One command takes as long as the link allows.
     pub limit: Duration,
 }
 
 impl Default for ReadRequest<'_> {
-    /// No PIN, any card, MCC and MNC too, 20 seconds.
+    /// No PIN, any card, the Bootstrap Message, MCC and MNC too, the plain way, 20 seconds.
     fn default() -> Self {
-        Self { pin: None, refused: &[], admitted: &Admitted::Any, sim: true, limit: Duration::from_secs(20) }
+        Self {
+            pin: None,
+            refused: &[],
+            admitted: &Admitted::Any,
+            sim: true,
+            object: None,
+            fast: None,
+            limit: Duration::from_secs(20),
+        }
     }
 }
 
@@ -56,10 +77,16 @@ impl Default for ReadRequest<'_> {
 pub struct CardReading {
     /// Which card it is; none where it does not tell.
     pub iccid: Option<Iccid>,
-    /// The Bootstrap Message without padding, not yet understood, or why there is none.
+    /// The Bootstrap Message without padding, not yet understood, or why there is none. Where several objects hold one it
+    /// is one message of all of them, within [`Limit::WholeCard`](omadm_core::bootstrap::message::Limit).
     pub message: Result<Vec<u8>, CardError>,
-    /// Whether the object lies behind a PIN; otherwise everybody who holds the card can read it (Profile P-36).
+    /// What else lies in the place of a message and did not add to it.
+    pub passed_over: Vec<PassedOver>,
+    /// Whether the object lies behind a PIN, of several each that holds a secret; otherwise everybody who holds the card
+    /// can read it (Profile P-36).
     pub behind_pin: bool,
+    /// What the card told of short identifiers, for [`ReadRequest::fast`] of a later reading.
+    pub shortcuts: Shortcuts,
     /// What the card tells about its SIM.
     pub sim: SimFacts,
     /// A PIN that the card refused just now, or that was sent without an answer. To be kept durably before anything
@@ -77,6 +104,7 @@ impl std::fmt::Debug for CardReading {
         f.debug_struct("CardReading")
             .field("iccid", &self.iccid)
             .field("message", &self.message.as_ref().map(|bytes| format!("{} bytes", bytes.len())))
+            .field("passed_over", &self.passed_over)
             .field("behind_pin", &self.behind_pin)
             .field("sim", &self.sim)
             .field("refused_pin", &self.refused_pin)
@@ -87,6 +115,14 @@ impl std::fmt::Debug for CardReading {
 }
 
 impl CardReading {
+    /// Whether something that may hold a message could not be read or understood.
+    pub fn is_partial(&self) -> bool {
+        self.passed_over.iter().any(|one| match one.cause {
+            Cause::Damaged | Cause::Unread => true,
+            Cause::Unused => false,
+        })
+    }
+
     /// The reading of a card that could not even be reached.
     pub fn unreachable(error: CardError) -> Self {
         let sim = SimFacts {
@@ -100,7 +136,9 @@ impl CardReading {
         Self {
             iccid: None,
             message: Err(error),
+            passed_over: Vec::new(),
             behind_pin: false,
+            shortcuts: Shortcuts::default(),
             sim,
             refused_pin: None,
             accepted_pin: None,
@@ -132,10 +170,13 @@ pub struct SimFacts {
 /// on a channel that is always closed. A card that was exchanged meanwhile gives [`CardErrorKind::Removed`]: read again.
 pub fn read(link: &mut dyn Link, request: &ReadRequest<'_>, now: &dyn Fn() -> Duration) -> CardReading {
     let mut card = Card::new(link, now, request.limit);
+    card.set_fast(request.fast.is_some());
     let mut reading = CardReading {
         iccid: None,
         message: Err(CardError::new(CardErrorKind::Io, Place::Link, "nothing was read")),
+        passed_over: Vec::new(),
         behind_pin: false,
+        shortcuts: Shortcuts::default(),
         sim: SimFacts { present: true, ..SimFacts::default() },
         refused_pin: None,
         accepted_pin: None,
@@ -204,7 +245,11 @@ fn read_on_channel(
         }
     };
     reading.message = if request.admitted.covers(reading.iccid.as_ref()) {
-        message::read(&mut Session::new(card, way.channel), way.selected.as_deref(), request, reading)
+        let mut session = Session::new(card, way.channel);
+        session.take_shortcuts(request.fast, reading.iccid.as_ref());
+        let message = message::read(&mut session, way.selected.as_deref(), request, reading);
+        reading.shortcuts = session.give_shortcuts(reading.iccid.as_ref());
+        message
     } else {
         Err(not_allowed())
     };
@@ -214,7 +259,7 @@ fn read_on_channel(
         // A refused PIN has to be made durable before anything else takes time.
         return Err(error.clone());
     }
-    if request.sim {
+    if request.sim && reading.refused_pin.is_none() {
         reading.sim = identity::sim(card, way.channel)?;
     }
     is_same_card(reading, card, teller)
@@ -225,7 +270,11 @@ fn not_allowed() -> CardError {
 }
 
 fn is_same_card(reading: &CardReading, card: &mut Card<'_>, teller: Teller) -> Result<(), CardError> {
-    if identity::iccid(card, teller)? == reading.iccid {
+    let mut last = identity::iccid(card, teller)?;
+    if last != reading.iccid && card.set_fast(false) {
+        last = identity::iccid(card, teller)?;
+    }
+    if last == reading.iccid {
         return Ok(());
     }
     Err(CardError::new(

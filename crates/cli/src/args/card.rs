@@ -18,16 +18,17 @@ Examples:
 
 A message with secrets belongs behind a PIN (Profile P-36). The card file holds PIN and message and gets mode 0600.")]
     Create(CreateCard),
-    /// Print the Bootstrap Message on a card
+    /// Print the Bootstrap Message on a card, or another object as it is
     #[command(after_help = "\
-Example:
-  omadm card read card.json --pin-file pin.txt")]
+Examples:
+  omadm card read card.json --pin-file pin.txt
+  omadm card read card.json --object 2.23.43.9.1 --out lwm2m.bin     the object of LwM2M")]
     Read(ReadCard),
-    /// Show the files of a card, what they mean, and what a DM Client would do with it
+    /// Show the files of a card, what they mean, what is wrong, and what a DM Client would do with it
     #[command(after_help = "\
 Example:
   omadm card inspect --reader 'Virtual PCD 00 00'")]
-    Inspect(ReadCard),
+    Inspect(InspectCard),
     /// Put a virtual card into a virtual reader, until Ctrl-C
     #[command(after_help = "\
 Examples:
@@ -106,14 +107,30 @@ pub(crate) struct Content {
 
 /// Which card is meant, for reading; without any the first PC/SC reader with a card in it.
 #[derive(Debug, Args)]
-pub(crate) struct ReadCard {
+pub(crate) struct InspectCard {
     #[command(flatten)]
     pub(crate) card: Ask,
     /// The file with the PIN; it is tried once, and only if the card has more than one try left
     #[arg(long, value_name = "FILE")]
     pub(crate) pin_file: Option<PathBuf>,
+    /// Read the message on the short way, as `card.fast` does: with fewer commands
+    #[arg(long)]
+    pub(crate) fast: bool,
     #[command(flatten)]
     pub(crate) listing: Listing,
+}
+
+/// Options of `omadm card read`.
+#[derive(Debug, Args)]
+pub(crate) struct ReadCard {
+    #[command(flatten)]
+    pub(crate) what: InspectCard,
+    /// Read the data object with this identifier, as it is, such as 2.23.43.9.1 of LwM2M
+    #[arg(long, value_name = "OID")]
+    pub(crate) object: Option<omadm_card::pkcs15::oid::ObjectId>,
+    /// Write it to this file, mode 0600, instead of standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 /// A card in a file, a reader or behind a socket.

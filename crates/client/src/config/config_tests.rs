@@ -41,6 +41,7 @@ pin_file = "pin"
 timeout = "500ms"
 wait = "2s"
 allow = ["8988", "8949"]
+fast = true
 [factory]
 file = "/usr/share/omadm/factory.json"
 [bootstrap]
@@ -71,6 +72,7 @@ timeout = "30s"
     assert_eq!(config.card.link, CardLink::Socket("/etc/omadm/card.sock".into()));
     assert_eq!(config.card.pin_file.as_deref(), Some(Path::new("/etc/omadm/pin")));
     assert_eq!(config.card.allow, Some(Allow::Prefixes(vec!["8988".to_owned(), "8949".to_owned()])));
+    assert!(config.card.fast);
     assert_eq!(config.factory.as_deref(), Some(Path::new("/usr/share/omadm/factory.json")));
     let bootstrap = config.bootstrap.unwrap();
     assert_eq!(bootstrap.url.to_string(), "https://bs.example/bootstrap?x=1");
@@ -94,6 +96,7 @@ fn an_error_names_file_line_and_what_was_expected() {
         ("[card]\ntimeout = 20\n", 4, "expected a string"),
         ("[card]\n\nwait = \"-1s\"\n", 5, "not a time"),
         ("[card]\ntimeout = \"0s\"\n", 4, "longer than zero"),
+        ("[card]\nfast = \"yes\"\n", 4, "true or false"),
         ("[card]\nallow = \"all\"\n", 4, "a list of ICCID prefixes is expected"),
         ("[card]\nallow = [\"89x\"]\n", 4, "a list of ICCID prefixes is expected"),
         ("[session]\nevery = \"0s\"\n", 4, "longer than zero"),

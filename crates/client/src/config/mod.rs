@@ -83,6 +83,8 @@ pub struct CardConfig {
     pub wait: Duration,
     /// Which cards may configure the device; `None`: spec 2.2.
     pub allow: Option<Allow>,
+    /// Whether the card is read on the short way: by short file identifiers, with fewer commands.
+    pub fast: bool,
 }
 
 /// `[bootstrap]`, where a URL is given.
@@ -237,7 +239,7 @@ fn whole(text: &str, base: &Path) -> Result<Config, Wrong> {
         device,
         example_mo: file.flag("example_mo")?,
         card: section_card(
-            file.section_or_empty("card", &["link", "reader", "pin_file", "timeout", "wait", "allow"])?,
+            file.section_or_empty("card", &["link", "reader", "pin_file", "timeout", "wait", "allow", "fast"])?,
             base,
         )?,
         factory: path(&mut file.section_or_empty("factory", &["file"])?, "file", base)?,
@@ -282,6 +284,7 @@ fn section_card(mut card: Section<'_>, base: &Path) -> Result<CardConfig, Wrong>
         timeout: card.time("timeout", Duration::from_secs(20), period)?,
         wait: card.time("wait", Duration::from_secs(30), duration)?,
         allow: card.value("allow").map(Allow::read).transpose()?,
+        fast: card.flag("fast")?,
     })
 }
 

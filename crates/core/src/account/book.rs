@@ -299,6 +299,14 @@ impl AccountBook {
         changed
     }
 
+    /// What this source gave before and is not among these accounts, in the form that [`Self::install`] takes: of a card
+    /// of which a part could not be read, that part stays (spec 2.2).
+    pub fn others_of(&self, source: &Source, accounts: &[(DmAccount, Option<Miid>)]) -> Vec<(DmAccount, Option<Miid>)> {
+        let named = |srv_id: &SrvId| accounts.iter().any(|(account, _)| account.srv_id == *srv_id);
+        let others = self.all().filter(|one| one.source == *source && !named(&one.account.srv_id));
+        others.map(|one| (one.account.clone(), Some(one.miid.clone()))).collect()
+    }
+
     /// What installing these accounts from this source would give. Beside each account stands the MIID that the message
     /// wishes for it; where the wish was ever given, and where there is none, it is the next number.
     ///

@@ -1,6 +1,10 @@
 //! The Bootstrap Message (Profile P-2): a value that cannot exist half valid.
 
+mod merge;
+
 use serde_json::Value;
+
+pub use merge::{LeftOut, Merged, merge};
 
 use crate::access::Owner;
 use crate::account::{DMACC_MOID, DmAccount};
@@ -16,8 +20,10 @@ const MAX_ITEMS: usize = 256;
 /// How large a message may be: it depends on where it came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
-    /// On a card: 32,767 bytes.
+    /// One object of a card: 32,767 bytes.
     Card,
+    /// All objects of a card together: four of the largest.
+    WholeCard,
     /// Elsewhere: 1 MiB.
     Elsewhere,
 }
@@ -27,6 +33,7 @@ impl Limit {
     pub fn bytes(self) -> usize {
         match self {
             Self::Card => 32_767,
+            Self::WholeCard => 4 * 32_767,
             Self::Elsewhere => 1 << 20,
         }
     }

@@ -283,14 +283,16 @@ impl Sequence {
             Err((reason, message)) => {
                 let outcome = card::outcome_of(reason);
                 self.attempt(Method::Smartcard, outcome, Some(reason), message, now);
+                self.tell_passed_over(&report.passed_over);
                 return self.after_card(now);
             }
             Ok(message) => message,
         };
         let source = Source { method: Method::Smartcard, origin };
-        let step = self.offer(&message, Limit::Card, source, now);
+        let step = self.offer(&message, Limit::WholeCard, source, report.partial, now);
+        self.tell_passed_over(&report.passed_over);
         if !report.behind_pin
-            && BootstrapMessage::parse(&message, Limit::Card).is_ok_and(|message| message.holds_secret())
+            && BootstrapMessage::parse(&message, Limit::WholeCard).is_ok_and(|message| message.holds_secret())
             && let Some(attempt) = self.attempts.last_mut()
         {
             // Profile P-36
@@ -319,7 +321,7 @@ impl Sequence {
         let step = match read {
             Ok(Some(bytes)) => {
                 let source = Source { method: Method::Factory, origin: file };
-                self.offer(&bytes, Limit::Elsewhere, source, now)
+                self.offer(&bytes, Limit::Elsewhere, source, false, now)
             }
             Ok(None) => {
                 let sentence = format!("there is no file {file}");
@@ -389,14 +391,15 @@ impl Sequence {
         };
         let origin = self.config.server.as_ref().map(|url| url.without_query().to_owned()).unwrap_or_default();
         let source = Source { method: Method::BootstrapServer, origin };
-        match self.offer(&message, Limit::Elsewhere, source, now) {
+        match self.offer(&message, Limit::Elsewhere, source, false, now) {
             Some(step) => step,
             None => self.done(now),
         }
     }
 
-    /// Takes a method's bytes as far as they go: to a step, or to a recorded attempt and `None`.
-    fn offer(&mut self, bytes: &[u8], limit: Limit, source: Source, now: Now) -> Option<Step> {
+    /// Takes a method's bytes as far as they go: to a step, or to a recorded attempt and `None`. Where they are a part of
+    /// what the source has, the accounts that it gave before stay.
+    fn offer(&mut self, bytes: &[u8], limit: Limit, source: Source, partial: bool, now: Now) -> Option<Step> {
         let method = source.method;
         let message = match BootstrapMessage::parse(bytes, limit) {
             Ok(message) => message,
@@ -411,7 +414,11 @@ impl Sequence {
             }
         };
         let srv_ids: Vec<_> = message.accounts().iter().map(|(account, _)| account.srv_id.clone()).collect();
-        let (book, message) = match self.book.install(message.accounts(), &source, self.judgement(now)) {
+        let mut accounts = message.accounts().to_vec();
+        if partial {
+            accounts.extend(self.book.others_of(&source, &accounts));
+        }
+        let (book, message) = match self.book.install(&accounts, &source, self.judgement(now)) {
             Err(taken) => {
                 self.attempt(method, Outcome::Failed, Some(Reason::SrvIdTaken), taken.to_string(), now);
                 return None;
