@@ -330,7 +330,7 @@ fn take_messages(objects: &[DataObject], seen: Yield, reading: &mut CardReading)
     let mut others = failed.into_iter().chain(seen.damage).chain(held_dm1x);
     let Some((first, rest)) = messages.split_first() else {
         let error = others.next().unwrap_or_else(|| {
-            let sentence = "no directory lists an OMA DM bootstrap object; personalise the card";
+            let sentence = "no directory lists an OMA DM bootstrap object";
             CardError::new(CardErrorKind::NoDmObject, Place::Odf, sentence)
         });
         reading.passed_over = others.map(PassedOver::from).collect();

@@ -1,6 +1,6 @@
 //! `omadm card inspect`: the files of a card, and what a DM Client would make of them.
 
-use omadm_card::inspect::{Ink, Inspection, Line, inspect as look_into};
+use omadm_card::inspect::{Ink, Inspection, Line, MessageView, inspect as look_into};
 use omadm_card::{ReadRequest, Shortcuts};
 use omadm_core::bootstrap::message::{BootstrapMessage, Limit};
 use omadm_core::reason::{Reason, sentence};
@@ -61,7 +61,7 @@ pub(super) fn inspect(args: &InspectCard) -> Result<(), Failure> {
             Report { card, accounts, reason: None, verdict, passed_over, apdus }
         }
         Err((reason, why)) => {
-            let verdict = format!("A DM Client notes {reason} and goes on to its factory file. {}.", sentence(&why));
+            let verdict = format!("{} {}.", goes_on(reason), sentence(&why));
             Report { card, accounts: Vec::new(), reason: Some(reason), verdict, passed_over, apdus }
         }
     };
@@ -79,6 +79,10 @@ impl From<&omadm_core::account::DmAccount> for Account {
     }
 }
 
+fn goes_on(reason: Reason) -> String {
+    format!("A DM Client notes {reason} and goes on to its factory file.")
+}
+
 fn show(report: &Report) -> Result<(), Failure> {
     let paint = Output::stdout();
     for Line { ink, text } in report.card.drawing() {
@@ -90,7 +94,12 @@ fn show(report: &Report) -> Result<(), Failure> {
         })?;
     }
     let style = if report.reason.is_some() { Style::Note } else { Style::Good };
-    output::say(format!("\n{}", paint.paint(style, &report.verdict)))?;
+    let verdict = match (report.reason, &report.card.message) {
+        // Why there is no message stands above.
+        (Some(reason), MessageView::Missing { .. }) => goes_on(reason),
+        (_, MessageView::Missing { .. } | MessageView::Found { .. }) => report.verdict.clone(),
+    };
+    output::say(format!("\n{}", paint.paint(style, verdict)))?;
     for one in &report.passed_over {
         output::say(format!("Passed over: {one}."))?;
     }
