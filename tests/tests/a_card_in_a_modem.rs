@@ -1,5 +1,4 @@
-//! A device whose card is in a modem: it is bootstrapped by AT commands, notices a card that comes later, and takes a card
-//! that is exchanged.
+//! A device whose card is in a modem: it is bootstrapped by AT commands, and notices a modem that comes later.
 
 use omadm_tests::{CardReader, Device, Fleet, until};
 use std::path::PathBuf;

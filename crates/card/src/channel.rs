@@ -153,6 +153,7 @@ impl<'a> Card<'a> {
 
     /// Opens a channel with an application selected, where the link does that itself.
     pub fn open_application(&mut self, aid: &[u8]) -> Result<Opening, CardError> {
+        self.is_in_time()?;
         let opening = self.link.open_application(aid)?;
         if opening != Opening::NotOffered {
             self.count();
@@ -162,16 +163,19 @@ impl<'a> Card<'a> {
 
     /// See [`Link::tell_iccid`].
     pub fn tell_iccid(&mut self) -> Result<Option<Iccid>, CardError> {
+        self.is_in_time()?;
         Ok(self.link.tell_iccid()?)
     }
 
     /// See [`Link::tell_sim`].
     pub fn tell_sim(&mut self) -> Result<Option<ToldSim>, CardError> {
+        self.is_in_time()?;
         Ok(self.link.tell_sim()?)
     }
 
     /// See [`Link::tell_dir`].
     pub fn tell_dir(&mut self) -> Result<Vec<Vec<u8>>, CardError> {
+        self.is_in_time()?;
         Ok(self.link.tell_dir()?)
     }
 
@@ -192,14 +196,19 @@ impl<'a> Card<'a> {
         }
     }
 
-    fn exchange(&mut self, channel: Channel, command: &Command) -> Result<Response, CardError> {
-        if (self.now)() >= self.deadline {
-            return Err(CardError::new(
-                CardErrorKind::Timeout,
-                Place::Link,
-                "the card took longer than the time limit of a reading; see [card] timeout",
-            ));
+    fn is_in_time(&self) -> Result<(), CardError> {
+        if (self.now)() < self.deadline {
+            return Ok(());
         }
+        Err(CardError::new(
+            CardErrorKind::Timeout,
+            Place::Link,
+            "the card took longer than the time limit of a reading; see [card] timeout",
+        ))
+    }
+
+    fn exchange(&mut self, channel: Channel, command: &Command) -> Result<Response, CardError> {
+        self.is_in_time()?;
         if self.counts.total() >= MAX_COMMANDS || self.bytes >= MAX_BYTES {
             return Err(CardError::new(
                 CardErrorKind::Io,
