@@ -12,9 +12,11 @@
 //! | CREATE FILE, DELETE FILE for elementary files, by the administrator | ETSI TS 102 222 |
 
 mod command;
+mod faults;
 mod files;
 mod keys;
 mod parameters;
+mod presets;
 mod quirks;
 mod rules;
 mod select;
@@ -25,9 +27,12 @@ use std::collections::VecDeque;
 use crate::apdu::{self, MAX_CHANNEL, Protocol, Response, StatusWord};
 use crate::image::{CardImage, CardParts, ImageError};
 use crate::link::{Link, LinkError, atr};
+use faults::Plan;
 use files::Tree;
 use keys::Keys;
 
+pub use faults::{Elapsed, Fault, FaultKind, NoFault, Reaction};
+pub use presets::Preset;
 pub use quirks::{ChannelRefusal, Channels, Quirk, Quirks, UnknownQuirk};
 
 /// 91xx: done, and a proactive command of 11 bytes waits.
@@ -43,6 +48,7 @@ pub struct VirtualUicc {
     keys: Keys,
     channels: [Option<Channel>; MAX_CHANNEL as usize + 1],
     commands: u32,
+    plan: Plan,
 }
 
 /// What is selected on a logical channel; numbers are those of the tree.
@@ -68,18 +74,20 @@ impl VirtualUicc {
             keys: Keys::new(parts),
             channels: std::array::from_fn(|_| None),
             commands: 0,
+            plan: Plan::default(),
         };
         card.reset();
         card
     }
 
-    /// Its answer to reset.
+    /// Its answer to reset; empty once the card is gone ([`FaultKind::Removal`]).
     pub fn atr(&self) -> Vec<u8> {
-        atr::of(self.protocol)
+        if self.plan.is_gone { Vec::new() } else { atr::of(self.protocol) }
     }
 
-    /// Forgets what was selected and verified. The tries of PINs stay as they are.
+    /// Forgets what was selected and verified. The tries of PINs stay as they are. A mute card speaks again.
     pub fn reset(&mut self) {
+        self.plan.is_mute = false;
         self.channels = std::array::from_fn(|number| (number == 0).then(Channel::default));
         self.keys.reset();
     }
@@ -100,18 +108,21 @@ impl VirtualUicc {
     }
 
     /// The card as it is now: what was written, and the tries that are left. A new card of it answers alike after its
-    /// reset.
+    /// reset. Of a card that was exchanged for another one it is the one that was inserted first.
     ///
     /// # Errors
     /// If what was written makes no possible image. CREATE FILE takes nothing that would.
     pub fn image(&self) -> Result<CardImage, ImageError> {
+        if let Some(inserted) = &self.plan.inserted {
+            return inserted.image();
+        }
         let (channels, quirks) = (self.limits, self.quirks.clone());
         let mut parts = CardParts { channels, quirks, ..CardParts::new(self.protocol) };
         self.keys.save(&mut parts);
         self.tree.save(parts)
     }
 
-    /// Answers a command.
+    /// Answers a command; what is planned to go wrong is left out ([`VirtualUicc::react`]).
     pub fn answer(&mut self, command: &[u8]) -> Vec<u8> {
         self.commands = self.commands.saturating_add(1);
         let [cla, ins, p1, p2, body @ ..] = command else {
@@ -182,7 +193,7 @@ impl Link for VirtualUicc {
     }
 
     fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>, LinkError> {
-        Ok(self.answer(command))
+        self.exchange_in_memory(command)
     }
 
     fn reset_when_released(&mut self) {
