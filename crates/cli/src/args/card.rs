@@ -1,6 +1,7 @@
 //! `omadm card`.
 
 use clap::{Args, Subcommand, ValueEnum};
+use omadm_card::virtual_uicc::Fault;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -32,7 +33,8 @@ Example:
 Examples:
   omadm card run card.json --vpcd 127.0.0.1:35963      into the reader of a running pcscd
   omadm card run card.json --socket card.sock          for omadm-client with link = \"socket:card.sock\"
-  omadm card run card.json --pcscd pcscd.sock          with a private pcscd; point PCSCLITE_CSOCK_NAME to it")]
+  omadm card run card.json --pcscd pcscd.sock          with a private pcscd; point PCSCLITE_CSOCK_NAME to it
+  omadm card run card.json --socket card.sock --preset old-sim --fault mute@7")]
     Run(RunCard),
     /// List the PC/SC readers and the cards in them
     #[command(after_help = "\
@@ -132,9 +134,21 @@ pub(crate) struct Ask {
 #[derive(Debug, Args)]
 pub(crate) struct RunCard {
     /// The card file
-    pub(crate) file: PathBuf,
+    #[arg(required_unless_present = "list_presets")]
+    pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) place: Place,
+    /// Run it as a card of this kind, with the quirks of cards in the field
+    #[arg(long, value_name = "NAME")]
+    pub(crate) preset: Option<String>,
+    /// What goes wrong, and at which command: removal@7, mute@3, slow@4:2500 (milliseconds), status@5:6F00, flip@5:12
+    /// (a bit of the answer), torn@9:16 (bytes of an update that are written), reset@6, exchange@8; may stand several
+    /// times
+    #[arg(long, value_name = "FAULT")]
+    pub(crate) fault: Vec<Fault>,
+    /// At the end write the card back to its file as it is then: what was written to it, and the tries that are left
+    #[arg(long)]
+    pub(crate) save: bool,
     #[command(flatten)]
     pub(crate) listing: Listing,
 }
@@ -152,4 +166,7 @@ pub(crate) struct Place {
     /// Start a private pcscd that listens on this unix socket, with one reader
     #[arg(long, value_name = "SOCKET")]
     pub(crate) pcscd: Option<PathBuf>,
+    /// List the kinds of cards that --preset knows, and run nothing
+    #[arg(long)]
+    pub(crate) list_presets: bool,
 }
