@@ -19,6 +19,7 @@ const PAGES: &[&str] = &[
     "docs/card-files.md",
     "docs/card-links.md",
     "docs/card-status-words.md",
+    "docs/card-image.md",
     "docs/client.md",
     "docs/demo.md",
     "docs/protocol.md",

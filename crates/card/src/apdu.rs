@@ -20,6 +20,18 @@ pub const MANAGE_CHANNEL: u8 = 0x70;
 pub const VERIFY: u8 = 0x20;
 /// INS of STATUS, ETSI TS 102 221.
 pub const STATUS: u8 = 0xF2;
+/// INS of CHANGE PIN.
+pub const CHANGE_PIN: u8 = 0x24;
+/// INS of UNBLOCK PIN.
+pub const UNBLOCK_PIN: u8 = 0x2C;
+/// INS of UPDATE BINARY.
+pub const UPDATE_BINARY: u8 = 0xD6;
+/// INS of UPDATE RECORD.
+pub const UPDATE_RECORD: u8 = 0xDC;
+/// INS of CREATE FILE, ETSI TS 102 222.
+pub const CREATE_FILE: u8 = 0xE0;
+/// INS of DELETE FILE, ETSI TS 102 222.
+pub const DELETE_FILE: u8 = 0xE4;
 
 /// The highest logical channel, ETSI TS 102 221.
 pub const MAX_CHANNEL: u8 = 19;
@@ -61,8 +73,11 @@ pub struct Command {
 
 impl fmt::Debug for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The data of VERIFY is a PIN.
-        let data = if self.ins == VERIFY { "hidden".to_owned() } else { crate::hex::encode(&self.data) };
+        // PINs and keys go to the card, and so do messages with their secrets.
+        let data = match self.ins {
+            VERIFY | CHANGE_PIN | UNBLOCK_PIN | UPDATE_BINARY | UPDATE_RECORD => "hidden".to_owned(),
+            _ => crate::hex::encode(&self.data),
+        };
         write!(f, "{:02X} {:02X} {:02X} [{data}] Le {:?}", self.ins, self.p1, self.p2, self.le)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::apdu::{Command, GET_RESPONSE, MANAGE_CHANNEL, MAX_CHANNEL, Protocol, Response, StatusWord};
+use crate::apdu::{Command, GET_RESPONSE, MANAGE_CHANNEL, MAX_CHANNEL, Protocol, Response};
 use crate::error::{CardError, CardErrorKind, Place};
 use crate::link::{Handle, Link, Opening, ToldSim};
 use omadm_core::ids::Iccid;
@@ -146,7 +146,7 @@ impl<'a> Card<'a> {
     pub fn open_channel(&mut self) -> Result<Option<Channel>, CardError> {
         let response = self.send(Channel::BASIC, &Command::case2(MANAGE_CHANNEL, 0, 0, 1))?;
         match response.data.as_slice() {
-            [channel @ 1..=MAX_CHANNEL] if response.status == StatusWord::OK => Ok(Some(Channel::Logical(*channel))),
+            [channel @ 1..=MAX_CHANNEL] if response.status.is_ok() => Ok(Some(Channel::Logical(*channel))),
             _ => Ok(None),
         }
     }

@@ -5,9 +5,7 @@ use omadm_core::secret::Secret;
 
 use crate::apdu::Protocol;
 use crate::file::digits;
-use crate::image::{
-    Access, Byte, Bytes, CardApplication, CardFile, CardImage, CardParts, FORMAT, FileId, ImageError, Pin,
-};
+use crate::image::{Access, Byte, Bytes, CardApplication, CardFile, CardImage, CardParts, FileId, ImageError, Pin};
 use crate::pkcs15::aodf::PinObject;
 use crate::pkcs15::dir::Application;
 use crate::pkcs15::dodf::{DataObject, Form};
@@ -153,9 +151,7 @@ pub fn make(plan: &CardPlan) -> Result<CardImage, MakeError> {
     let records = dir.iter().flat_map(|application| padded(application.encode(), DIR_RECORD)).collect();
     let about = dir.iter().map(Application::to_string).collect::<Vec<_>>().join("; ");
     let parts = CardParts {
-        format: FORMAT.to_owned(),
-        protocol: plan.protocol,
-        pins: plan.pin.iter().map(|value| pin(value, plan.tries)).collect(),
+        pins: plan.pin.iter().map(|value| Pin::new(PIN, value.clone(), plan.tries)).collect(),
         files: vec![
             CardFile { sfi: Some(30), record_length: Some(38), ..file(0x2F00, "EF(DIR)", &about, records) },
             CardFile {
@@ -164,6 +160,7 @@ pub fn make(plan: &CardPlan) -> Result<CardImage, MakeError> {
             },
         ],
         applications,
+        ..CardParts::new(plan.protocol)
     };
     Ok(parts.try_into()?)
 }
@@ -252,20 +249,8 @@ fn usim(imsi: &str, mnc_length: u8) -> Result<CardApplication, MakeError> {
     Ok(CardApplication { aid: Bytes(USIM_AID.to_vec()), name: "USIM".to_owned(), df: None, files })
 }
 
-fn pin(value: &Secret, tries: u8) -> Pin {
-    Pin { reference: Byte(PIN), value: value.clone(), tries, tries_left: tries }
-}
-
 fn file(id: u16, name: &str, about: &str, content: Vec<u8>) -> CardFile {
-    CardFile {
-        id: FileId(id),
-        name: name.to_owned(),
-        about: about.to_owned(),
-        read: Access::Always,
-        sfi: None,
-        record_length: None,
-        content: Bytes(content),
-    }
+    CardFile { about: about.to_owned(), ..CardFile::new(id, name, content) }
 }
 
 /// A directory file with room to grow: the next multiple of 32 bytes.

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use omadm_card::apdu::Protocol;
-use omadm_card::image::{Access, Byte, Bytes, CardFile, FileId};
+use omadm_card::image::{Byte, CardFile, FileId};
 use omadm_card::make::{CardPlan, Content, Listing, MakeError, make};
 use omadm_card::{
     CardErrorKind, CardImage, CardReading, Link, LinkError, Place, ReadRequest, RefusedPin, VirtualUicc, read,
@@ -177,15 +177,7 @@ fn with_several_pins_the_access_rule_and_then_the_pin_object_tell_which() {
     let image: CardImage = parts.clone().try_into().unwrap();
     assert!(read_with(&mut VirtualUicc::new(&image), Some("1234"), &[]).message.is_ok(), "EF(ARR)");
 
-    let blank = CardFile {
-        id: FileId(0x2F06),
-        name: String::new(),
-        about: String::new(),
-        read: Access::Always,
-        sfi: None,
-        record_length: Some(4),
-        content: Bytes(vec![0xFF; 16]),
-    };
+    let blank = CardFile { record_length: Some(4), ..CardFile::new(0x2F06, "", vec![0xFF; 16]) };
     parts.files.push(blank);
     let image: CardImage = parts.try_into().unwrap();
     assert!(read_with(&mut VirtualUicc::new(&image), Some("1234"), &[]).message.is_ok(), "EF(AODF)");

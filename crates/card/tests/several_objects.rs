@@ -58,15 +58,7 @@ fn entry(path: &[u8], private: bool) -> Vec<u8> {
 }
 
 fn file(id: u16, content: Vec<u8>) -> CardFile {
-    CardFile {
-        id: FileId(id),
-        name: String::new(),
-        about: String::new(),
-        read: Access::Always,
-        sfi: None,
-        record_length: None,
-        content: Bytes(content),
-    }
+    CardFile::new(id, "", content)
 }
 
 /// A card with these objects, each directory in its own EF(DODF); a PIN 01 where an object is private.

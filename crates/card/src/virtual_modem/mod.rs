@@ -6,7 +6,9 @@ mod channels;
 mod quirk;
 mod sim;
 
-use crate::virtual_uicc::VirtualUicc;
+use std::time::Duration;
+
+use crate::virtual_uicc::{Reaction, VirtualUicc};
 
 pub use quirk::{ModemQuirk, UnknownQuirk};
 
@@ -33,6 +35,8 @@ pub struct VirtualModem {
     passed: u32,
     registration_asked: u32,
     unsolicited: usize,
+    /// What the card took and nobody waited for yet.
+    delay: Duration,
 }
 
 /// An error of 3GPP TS 27.007 9.2.
@@ -41,6 +45,8 @@ enum Cme {
     NotAllowed,
     NotSupported,
     NoSim,
+    SimFailure,
+    SimBusy,
     PinNeeded,
     NotFound,
     MemoryFull,
@@ -53,6 +59,8 @@ impl Cme {
             Self::NotAllowed => 3,
             Self::NotSupported => 4,
             Self::NoSim => 10,
+            Self::SimFailure => 13,
+            Self::SimBusy => 14,
             Self::PinNeeded => 11,
             Self::MemoryFull => 20,
             Self::NotFound => 22,
@@ -65,6 +73,8 @@ impl Cme {
             Self::NotAllowed => "operation not allowed",
             Self::NotSupported => "operation not supported",
             Self::NoSim => "SIM not inserted",
+            Self::SimFailure => "SIM failure",
+            Self::SimBusy => "SIM busy",
             Self::PinNeeded => "SIM PIN required",
             Self::MemoryFull => "memory full",
             Self::NotFound => "not found",
@@ -91,6 +101,7 @@ impl VirtualModem {
             passed: 0,
             registration_asked: 0,
             unsolicited: 0,
+            delay: Duration::ZERO,
         }
     }
 
@@ -119,6 +130,33 @@ impl VirtualModem {
     /// How many channels are open that CCHO opened.
     pub fn open_channels(&self) -> usize {
         self.opened.len()
+    }
+
+    /// The time that the card took for the answers since this was asked last: whoever serves the modem waits so long
+    /// before it passes them on.
+    pub fn take_delay(&mut self) -> Duration {
+        std::mem::take(&mut self.delay)
+    }
+
+    /// What the card makes of a command, faults included. The modem gives up on a card that stays silent, and the channels
+    /// are gone with a card that was reset.
+    fn ask_card(&mut self, command: &[u8]) -> Result<Vec<u8>, Cme> {
+        let card = self.card.as_mut().ok_or(Cme::NoSim)?;
+        match card.react(command) {
+            Reaction::Answer(answer, after) => {
+                self.delay += after;
+                Ok(answer)
+            }
+            Reaction::Silence => Err(Cme::SimFailure),
+            Reaction::WasReset => {
+                self.opened.clear();
+                Err(Cme::SimBusy)
+            }
+            Reaction::Gone => {
+                self.set_card(None);
+                Err(Cme::NoSim)
+            }
+        }
     }
 
     fn has(&self, quirk: ModemQuirk) -> bool {

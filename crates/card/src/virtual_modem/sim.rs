@@ -87,6 +87,6 @@ impl VirtualModem {
 
     /// A command of the modem itself, on channel 0.
     fn own(&mut self, command: &[u8]) -> Result<Vec<u8>, Cme> {
-        Ok(self.card.as_mut().ok_or(Cme::NoSim)?.answer(command))
+        self.ask_card(command)
     }
 }

@@ -1,14 +1,15 @@
 //! What the virtual UICC does for each instruction but SELECT.
 
-use super::files::Kind;
+use super::quirks::{Channels, Quirk};
 use super::{Channel, Request, VirtualUicc, more};
 use crate::apdu::{
-    GET_RESPONSE, MANAGE_CHANNEL, Protocol, READ_BINARY, READ_RECORD, Response, SELECT, STATUS, StatusWord, VERIFY,
+    CHANGE_PIN, CREATE_FILE, DELETE_FILE, GET_RESPONSE, MANAGE_CHANNEL, MAX_CHANNEL, Protocol, READ_BINARY,
+    READ_RECORD, Response, SELECT, STATUS, StatusWord, UNBLOCK_PIN, UPDATE_BINARY, UPDATE_RECORD, VERIFY,
 };
 use crate::file::tlv::object;
-use crate::image::{Access, Byte};
 
-const BLOCKED: StatusWord = StatusWord::BLOCKED;
+/// What READ BINARY gives with [`Quirk::ShortReads`].
+const SHORT_READ: usize = 48;
 
 impl VirtualUicc {
     pub(super) fn carry_out(&mut self, request: &Request<'_>) -> Response {
@@ -24,58 +25,85 @@ impl VirtualUicc {
             READ_RECORD => self.read_record(request),
             GET_RESPONSE => self.get_response(request),
             VERIFY => self.verify(request),
+            CHANGE_PIN => self.change_pin(request),
+            UNBLOCK_PIN => self.unblock_pin(request),
+            UPDATE_BINARY => self.update_binary(request),
+            UPDATE_RECORD => self.update_record(request),
+            CREATE_FILE => self.create_file(request),
+            DELETE_FILE => self.delete_file(request),
             MANAGE_CHANNEL => self.manage_channel(request),
             STATUS => self.status(request),
             _ => StatusWord::WRONG_INS.into(),
         }
     }
 
-    fn read_binary(&mut self, request: &Request<'_>) -> Response {
-        let (file, offset) = if request.p1 & 0x80 == 0 {
+    /// The file and the offset that READ BINARY and UPDATE BINARY name.
+    pub(super) fn binary_place(&mut self, request: &Request<'_>) -> (Result<usize, StatusWord>, usize) {
+        if request.p1 & 0x80 == 0 {
             (self.selected(request), usize::from(u16::from_be_bytes([request.p1, request.p2])))
         } else {
             (self.select_by_sfi(request, request.p1 & 0x1F), usize::from(request.p2))
-        };
+        }
+    }
+
+    fn read_binary(&mut self, request: &Request<'_>) -> Response {
+        let (file, offset) = self.binary_place(request);
         let content = match file.and_then(|number| self.readable(number)) {
             Ok((content, None)) => content,
             // A file with records is no transparent one.
             Ok((_, Some(_))) => return StatusWord(0x6981).into(),
             Err(status) => return status.into(),
         };
-        let Some(rest) = content.get(offset..).filter(|rest| !rest.is_empty()) else {
-            return StatusWord::WRONG_OFFSET.into();
-        };
-        deliver(rest, request.le, self.protocol, true)
+        let rest = content.get(offset..).unwrap_or_default();
+        self.part(rest, request.le)
     }
 
-    fn read_record(&mut self, request: &Request<'_>) -> Response {
-        let file = match request.p2 >> 3 {
+    /// The file that READ RECORD and UPDATE RECORD name.
+    pub(super) fn record_place(&mut self, request: &Request<'_>) -> Result<usize, StatusWord> {
+        match request.p2 >> 3 {
             0 => self.selected(request),
             sfi => self.select_by_sfi(request, sfi),
-        };
+        }
+    }
+
+    /// The record that they name, counted from 1; none where P2 is wrong.
+    pub(super) fn record_number(&mut self, request: &Request<'_>) -> Option<u8> {
         let current = self.channel(request.number).map_or(0, |channel| channel.record);
-        let (content, length) = match file.and_then(|number| self.readable(number)) {
-            Ok((content, Some(length))) => (content, length),
-            Ok((_, None)) => return StatusWord(0x6981).into(),
-            Err(status) => return status.into(),
-        };
-        let number = match (request.p2 & 0x07, request.p1) {
-            (0x02, 0) => current.saturating_add(1),
-            (0x03, 0) => current.saturating_sub(1),
-            (0x04, 0) => current,
-            (0x04, number) => number,
-            _ => return StatusWord::WRONG_P1_P2.into(),
-        };
-        let Some(record) = usize::from(number).checked_sub(1).and_then(|n| content.chunks(usize::from(length)).nth(n))
-        else {
-            return StatusWord::NO_RECORD.into();
-        };
-        let response = deliver(record, request.le, self.protocol, false);
+        match (request.p2 & 0x07, request.p1) {
+            (0x02, 0) => Some(current.saturating_add(1)),
+            (0x03, 0) => Some(current.saturating_sub(1)),
+            (0x04, 0) => Some(current),
+            (0x04, number) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// The next or previous record becomes the current one; one that was named does not.
+    pub(super) fn remember_record(&mut self, request: &Request<'_>, number: u8) {
         if request.p2 & 0x07 != 0x04
             && let Some(channel) = self.channel(request.number)
         {
             channel.record = number;
         }
+    }
+
+    fn read_record(&mut self, request: &Request<'_>) -> Response {
+        let file = self.record_place(request);
+        let number = self.record_number(request);
+        let (content, length) = match file.and_then(|number| self.readable(number)) {
+            Ok((content, Some(length))) => (content, length),
+            Ok((_, None)) => return StatusWord(0x6981).into(),
+            Err(status) => return status.into(),
+        };
+        let Some(number) = number else {
+            return StatusWord::WRONG_P1_P2.into();
+        };
+        let record = usize::from(number).checked_sub(1).and_then(|n| content.chunks(usize::from(length)).nth(n));
+        let Some(record) = record else {
+            return StatusWord::NO_RECORD.into();
+        };
+        let response = self.whole(record, request.le);
+        self.remember_record(request, number);
         response
     }
 
@@ -95,43 +123,31 @@ impl VirtualUicc {
         Response { data, status }
     }
 
-    fn verify(&mut self, request: &Request<'_>) -> Response {
-        if request.p1 != 0 {
-            return StatusWord::WRONG_P1_P2.into();
-        }
-        let Some(state) = self.pins.iter_mut().find(|state| state.pin.reference.0 == request.p2) else {
-            return StatusWord(0x6A88).into();
-        };
-        let tries = |left: u8| StatusWord(0x63C0 | u16::from(left & 0x0F)).into();
-        if state.pin.tries_left == 0 {
-            return BLOCKED.into();
-        }
-        if request.data.is_empty() {
-            return if state.verified { StatusWord::OK.into() } else { tries(state.pin.tries_left) };
-        }
-        let digits = state.pin.value.expose();
-        let padded = digits.iter().copied().chain(std::iter::repeat(0xFF)).take(8);
-        // A PIN that is not padded is a wrong PIN, as on cards in the field.
-        if request.data.iter().copied().eq(padded) {
-            state.verified = true;
-            state.pin.tries_left = state.pin.tries;
-            return StatusWord::OK.into();
-        }
-        state.verified = false;
-        state.pin.tries_left -= 1;
-        tries(state.pin.tries_left)
-    }
-
     fn manage_channel(&mut self, request: &Request<'_>) -> Response {
+        let Channels { count, refusal } = self.limits;
+        if count == 0 {
+            return refusal.status().into();
+        }
         match (request.p1, request.p2) {
-            (0x00, 0x00) => {
-                let free = self.channels.iter_mut().enumerate().find(|(_, channel)| channel.is_none());
-                let Some((number, channel)) = free else {
-                    return StatusWord(0x6A81).into();
-                };
-                *channel = Some(Channel::default());
-                Response { data: u8::try_from(number).into_iter().collect(), status: StatusWord::OK }
+            (0x00, 0x00) if self.quirks.has(Quirk::Channel20) => {
+                Response { data: vec![MAX_CHANNEL + 1], status: StatusWord::OK }
             }
+            (0x00, 0x00) => {
+                let is_free = |number: &u8| self.channels.get(usize::from(*number)).is_some_and(Option::is_none);
+                let free = if self.quirks.has(Quirk::HighestChannelFirst) {
+                    (1..=count).rev().find(is_free)
+                } else {
+                    (1..=count).find(is_free)
+                };
+                let Some(number) = free else {
+                    return refusal.status().into();
+                };
+                if let Some(channel) = self.channels.get_mut(usize::from(number)) {
+                    *channel = Some(Channel::default());
+                }
+                Response { data: vec![number], status: StatusWord::OK }
+            }
+            (0x80, 1..) if self.quirks.has(Quirk::ChannelsStayOpen) => StatusWord(0x6985).into(),
             (0x80, number @ 1..) => match self.channels.get_mut(usize::from(number)) {
                 Some(channel @ Some(_)) => {
                     *channel = None;
@@ -146,7 +162,7 @@ impl VirtualUicc {
     fn status(&mut self, request: &Request<'_>) -> Response {
         let df = self.channel(request.number).map_or(0, |channel| channel.df);
         match request.p2 {
-            0x00 => deliver(&object(0x62, &self.tree.parameters(df)), request.le, self.protocol, false),
+            0x00 => self.whole(&object(0x62, &self.tree.parameters(df, &self.quirks)), request.le),
             0x0C => StatusWord::OK.into(),
             _ => StatusWord::WRONG_P1_P2.into(),
         }
@@ -158,7 +174,8 @@ impl VirtualUicc {
 
     fn select_by_sfi(&mut self, request: &Request<'_>, sfi: u8) -> Result<usize, StatusWord> {
         let df = self.channel(request.number).map_or(0, |channel| channel.df);
-        let number = self.tree.by_sfi(df, sfi).ok_or(StatusWord::NOT_FOUND)?;
+        let number = self.tree.by_sfi(df, sfi).filter(|_| !self.quirks.has(Quirk::NoSfi));
+        let number = number.ok_or(StatusWord::NOT_FOUND)?;
         if let Some(channel) = self.channel(request.number) {
             channel.ef = Some(number);
             channel.record = 0;
@@ -168,39 +185,69 @@ impl VirtualUicc {
 
     /// Content and record length of a file, if it may be read now.
     fn readable(&self, number: usize) -> Result<(&[u8], Option<u8>), StatusWord> {
-        match self.tree.nodes.get(number).map(|node| &node.kind) {
-            Some(Kind::File { content, record_length, read, .. }) => {
-                let allowed = match read {
-                    Access::Always => true,
-                    Access::Never => false,
-                    Access::Pin(Byte(reference)) => {
-                        self.pins.iter().any(|state| state.pin.reference.0 == *reference && state.verified)
-                    }
-                };
-                if allowed { Ok((content, *record_length)) } else { Err(StatusWord::NOT_ALLOWED) }
-            }
-            Some(Kind::Directory { .. }) | None => Err(StatusWord::NO_FILE_SELECTED),
+        let file = self.tree.file(number).ok_or(StatusWord::NO_FILE_SELECTED)?;
+        if self.keys.allow(file.read) {
+            Ok((&file.content.0, file.record_length))
+        } else {
+            Err(StatusWord::NOT_ALLOWED)
         }
     }
-}
 
-/// Data for a command that sends none. T=0 wants the exact length; T=1 takes what there is.
-fn deliver(data: &[u8], le: Option<u8>, protocol: Protocol, is_part: bool) -> Response {
-    let wanted = match le {
-        None => return StatusWord::WRONG_LENGTH.into(),
-        Some(0) => 256,
-        Some(le) => usize::from(le),
-    };
-    let enough = data.get(..wanted);
-    match (enough, protocol) {
-        (Some(part), _) if is_part || part.len() == data.len() => {
-            Response { data: part.to_vec(), status: StatusWord::OK }
+    /// Part of a transparent file: `rest` is what it holds from the offset on.
+    fn part(&self, rest: &[u8], le: Option<u8>) -> Response {
+        let wanted = match self.length_of_read(le) {
+            Ok(wanted) => wanted,
+            Err(response) => return response,
+        };
+        let has = |quirk| self.quirks.has(quirk);
+        if rest.is_empty() {
+            let beyond = if has(Quirk::End6A86) { StatusWord::WRONG_P1_P2 } else { StatusWord::WRONG_OFFSET };
+            return if has(Quirk::End6282) { StatusWord::END_OF_FILE } else { beyond }.into();
         }
-        (Some(_), _) | (None, Protocol::T0) => wrong_le(data.len()).into(),
-        (None, Protocol::T1) => {
-            let status = if le == Some(0) || !is_part { StatusWord::OK } else { StatusWord::END_OF_FILE };
-            Response { data: data.to_vec(), status }
+        let wanted = if has(Quirk::ShortReads) { wanted.min(SHORT_READ) } else { wanted };
+        if let Some(part) = rest.get(..wanted) {
+            return Response { data: part.to_vec(), status: StatusWord::OK };
         }
+        let all = |status| Response { data: rest.to_vec(), status };
+        match le {
+            _ if has(Quirk::End6282) => all(StatusWord::END_OF_FILE),
+            _ if has(Quirk::End9000) => all(StatusWord::OK),
+            _ if self.wants_exact_le() => wrong_le(rest.len()).into(),
+            Some(0) => all(StatusWord::OK),
+            Some(_) | None => all(StatusWord::END_OF_FILE),
+        }
+    }
+
+    /// A record or template. T=0 wants the exact length; T=1 takes what there is.
+    fn whole(&self, data: &[u8], le: Option<u8>) -> Response {
+        match self.length_of_read(le) {
+            Err(response) => response,
+            Ok(wanted) if wanted == data.len() => Response { data: data.to_vec(), status: StatusWord::OK },
+            Ok(wanted) if wanted < data.len() || self.wants_exact_le() => wrong_le(data.len()).into(),
+            Ok(_) => Response { data: data.to_vec(), status: StatusWord::OK },
+        }
+    }
+
+    fn wants_exact_le(&self) -> bool {
+        match self.protocol {
+            Protocol::T0 => true,
+            Protocol::T1 => self.quirks.has(Quirk::WrongLeOnT1),
+        }
+    }
+
+    /// How many bytes are asked for; the answer where the card gives none for such a question.
+    fn length_of_read(&self, le: Option<u8>) -> Result<usize, Response> {
+        let wanted = match le {
+            None => return Err(StatusWord::WRONG_LENGTH.into()),
+            Some(0) if self.quirks.has(Quirk::Le00Empty) => return Err(StatusWord::OK.into()),
+            Some(0) => 256,
+            Some(le) => usize::from(le),
+        };
+        let limits = [(Quirk::BlocksOf128, 128), (Quirk::BlocksOf64, 64)];
+        if limits.into_iter().any(|(quirk, limit)| self.quirks.has(quirk) && wanted > limit) {
+            return Err(StatusWord::WRONG_LENGTH.into());
+        }
+        Ok(wanted)
     }
 }
 

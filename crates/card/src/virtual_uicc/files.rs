@@ -1,19 +1,19 @@
-//! The file tree of the virtual UICC and the parameters that it shows for a file.
+//! The file tree of the virtual UICC.
 
-use crate::file::tlv::object;
-use crate::image::{Access, Byte, CardFile, CardParts};
+use super::quirks::{Quirk, Quirks};
+use super::rules::{ARR, ARR_RECORD, Rules};
+use crate::image::{Access, CardApplication, CardFile, CardImage, CardParts, ImageError, MAX_FILES};
+use crate::pkcs15;
 
 /// Number of the MF in the tree.
 pub(super) const MF: usize = 0;
-/// EF(ARR) under the MF, which the card makes itself.
-const ARR: u16 = 0x2F06;
-const ARR_RECORD: u8 = 24;
+/// The most bytes of all files together, so that a card that was written still fits into an image.
+const MAX_MEMORY: usize = 320 * 1024;
 
 #[derive(Debug, Clone)]
 pub(super) struct Tree {
     pub(super) nodes: Vec<Node>,
-    /// References of the PINs.
-    pins: Vec<u8>,
+    pub(super) rules: Rules,
 }
 
 #[derive(Debug, Clone)]
@@ -26,136 +26,147 @@ pub(super) struct Node {
 
 #[derive(Debug, Clone)]
 pub(super) enum Kind {
-    Directory { aid: Option<Vec<u8>> },
-    File { content: Vec<u8>, record_length: Option<u8>, sfi: Option<u8>, read: Access },
+    Mf,
+    /// An application, without its files.
+    Application(CardApplication),
+    File {
+        file: CardFile,
+        /// The card made it itself, so that it stands in no image.
+        own: bool,
+    },
+    /// What was deleted; its number is not used again.
+    Deleted,
+}
+
+impl Kind {
+    /// The AID of an application.
+    pub(super) fn aid(&self) -> Option<&[u8]> {
+        match self {
+            Self::Application(application) => Some(&application.aid.0),
+            Self::Mf | Self::File { .. } | Self::Deleted => None,
+        }
+    }
 }
 
 impl Tree {
     pub(super) fn new(parts: &CardParts) -> Self {
-        let pins: Vec<u8> = parts.pins.iter().map(|pin| pin.reference.0).collect();
-        let mut tree = Self { nodes: Vec::new(), pins };
-        tree.nodes.push(Node { id: Some(0x3F00), parent: MF, kind: Kind::Directory { aid: None } });
+        let mut tree = Self { nodes: Vec::new(), rules: Rules::new(parts) };
+        tree.nodes.push(Node { id: Some(0x3F00), parent: MF, kind: Kind::Mf });
         tree.add_files(MF, &parts.files);
         if tree.child(MF, ARR).is_none() {
-            let content = tree.access_rules();
-            let kind = Kind::File { content, record_length: Some(ARR_RECORD), sfi: Some(6), read: Access::Always };
-            tree.nodes.push(Node { id: Some(ARR), parent: MF, kind });
+            let arr = CardFile::new(ARR, "EF(ARR)", tree.rules.encode());
+            let file = CardFile { sfi: Some(6), record_length: Some(ARR_RECORD), ..arr };
+            tree.nodes.push(Node { id: Some(ARR), parent: MF, kind: Kind::File { file, own: true } });
         }
         for application in &parts.applications {
             let number = tree.nodes.len();
-            let kind = Kind::Directory { aid: Some(application.aid.0.clone()) };
-            tree.nodes.push(Node { id: application.df.map(|df| df.0), parent: MF, kind });
+            let itself = CardApplication { files: Vec::new(), ..application.clone() };
+            let id = application.df.map(|df| df.0);
+            tree.nodes.push(Node { id, parent: MF, kind: Kind::Application(itself) });
             tree.add_files(number, &application.files);
         }
         tree
     }
 
     fn add_files(&mut self, parent: usize, files: &[CardFile]) {
-        self.nodes.extend(files.iter().map(|file| Node {
-            id: Some(file.id.0),
-            parent,
-            kind: Kind::File {
-                content: file.content.0.clone(),
-                record_length: file.record_length,
-                sfi: file.sfi,
-                read: file.read,
-            },
-        }));
+        let file_in =
+            |file: &CardFile| Node { id: Some(file.id.0), parent, kind: Kind::File { file: file.clone(), own: false } };
+        self.nodes.extend(files.iter().map(file_in));
+    }
+
+    /// The files and applications as they are now, put into `parts` in place of those that were there.
+    pub(super) fn save(&self, mut parts: CardParts) -> Result<CardImage, ImageError> {
+        parts.files = self.saved_files(MF);
+        let applications = self.nodes.iter().enumerate().filter_map(|(number, node)| match &node.kind {
+            Kind::Application(application) => {
+                Some(CardApplication { files: self.saved_files(number), ..application.clone() })
+            }
+            Kind::Mf | Kind::File { .. } | Kind::Deleted => None,
+        });
+        parts.applications = applications.collect();
+        parts.try_into()
+    }
+
+    fn saved_files(&self, parent: usize) -> Vec<CardFile> {
+        let files = self.nodes.iter().filter(|node| node.parent == parent).filter_map(|node| match &node.kind {
+            Kind::File { file, own: false } => Some(file.clone()),
+            Kind::Mf | Kind::Application(_) | Kind::File { .. } | Kind::Deleted => None,
+        });
+        files.collect()
     }
 
     pub(super) fn child(&self, parent: usize, id: u16) -> Option<usize> {
-        self.nodes
-            .iter()
-            .enumerate()
-            .skip(1)
-            .find(|(_, node)| node.parent == parent && node.id == Some(id))
-            .map(|(n, _)| n)
+        let mut nodes = self.nodes.iter().enumerate().skip(1);
+        nodes.find(|(_, node)| node.parent == parent && node.id == Some(id)).map(|(number, _)| number)
+    }
+
+    pub(super) fn file(&self, number: usize) -> Option<&CardFile> {
+        match &self.nodes.get(number)?.kind {
+            Kind::File { file, .. } => Some(file),
+            Kind::Mf | Kind::Application(_) | Kind::Deleted => None,
+        }
+    }
+
+    /// The content of a file, to be written; what people were told about it is true no more.
+    pub(super) fn content_to_write(&mut self, number: usize) -> Option<&mut Vec<u8>> {
+        match &mut self.nodes.get_mut(number)?.kind {
+            Kind::File { file, own } => {
+                *own = false;
+                file.about.clear();
+                Some(&mut file.content.0)
+            }
+            Kind::Mf | Kind::Application(_) | Kind::Deleted => None,
+        }
     }
 
     pub(super) fn by_sfi(&self, parent: usize, wanted: u8) -> Option<usize> {
-        self.nodes.iter().position(|node| {
-            node.parent == parent && matches!(node.kind, Kind::File { sfi: Some(sfi), .. } if sfi == wanted)
+        (0..self.nodes.len()).find(|number| {
+            self.nodes.get(*number).is_some_and(|node| node.parent == parent)
+                && self.file(*number).is_some_and(|file| file.sfi == Some(wanted))
         })
     }
 
     /// The first application whose AID begins so.
-    pub(super) fn by_aid(&self, start: &[u8]) -> Option<usize> {
-        self.nodes.iter().position(|node| {
-            matches!(&node.kind, Kind::Directory { aid: Some(aid) } if start.len() >= 5 && aid.starts_with(start))
-        })
+    pub(super) fn by_aid(&self, start: &[u8], quirks: &Quirks) -> Option<usize> {
+        let is_meant = |aid: &[u8]| {
+            let begins = start.len() >= 5 && aid.starts_with(start);
+            let whole = aid == start || !quirks.has(Quirk::FullAidOnly);
+            let reached = !aid.starts_with(&pkcs15::AID) || !quirks.has(Quirk::Pkcs15ByPath);
+            begins && whole && reached
+        };
+        self.nodes.iter().position(|node| node.kind.aid().is_some_and(is_meant))
     }
 
     pub(super) fn is_directory(&self, number: usize) -> bool {
-        self.nodes.get(number).is_some_and(|node| matches!(node.kind, Kind::Directory { .. }))
+        self.nodes.get(number).is_some_and(|node| matches!(node.kind, Kind::Mf | Kind::Application(_)))
     }
 
-    /// The parameters of a file as the content of the template 62 or 6F, ETSI TS 102 221 11.1.1.3.
-    pub(super) fn parameters(&self, number: usize) -> Vec<u8> {
-        let Some(node) = self.nodes.get(number) else { return Vec::new() };
-        let id = node.id.map_or_else(Vec::new, |id| object(0x83, &id.to_be_bytes()));
-        let rule = |record: u8| object(0x8B, &[ARR.to_be_bytes()[0], ARR.to_be_bytes()[1], record]);
-        let activated = object(0x8A, &[0x05]);
-        match &node.kind {
-            Kind::Directory { aid } => {
-                let name = aid.as_ref().map_or(id, |aid| object(0x84, aid));
-                [object(0x82, &[0x78, 0x21]), name, activated, rule(1), object(0xC6, &self.pin_status())].concat()
-            }
-            Kind::File { content, record_length, sfi, read } => {
-                let descriptor = match record_length {
-                    None => vec![0x41, 0x21],
-                    Some(length) => {
-                        let records = content.len().checked_div(usize::from(*length)).unwrap_or(0);
-                        vec![0x42, 0x21, 0x00, *length, u8::try_from(records).unwrap_or(u8::MAX)]
-                    }
-                };
-                let size = u16::try_from(content.len()).unwrap_or(u16::MAX);
-                let sfi = sfi.map_or_else(Vec::new, |sfi| vec![sfi << 3]);
-                let parts = [
-                    object(0x82, &descriptor),
-                    id,
-                    object(0x80, &size.to_be_bytes()),
-                    activated,
-                    rule(self.rule_of(*read)),
-                    object(0x88, &sfi),
-                ];
-                parts.concat()
-            }
+    /// Whether a file of this size still fits into this directory and into the card.
+    pub(super) fn has_room(&self, parent: usize, size: usize) -> bool {
+        let files = || (0..self.nodes.len()).filter_map(|number| self.file(number).zip(self.nodes.get(number)));
+        let used: usize = files().map(|(file, _)| file.content.0.len()).sum();
+        files().filter(|(_, node)| node.parent == parent).count() < MAX_FILES && used.saturating_add(size) <= MAX_MEMORY
+    }
+
+    /// Adds a file to a directory and gives its number.
+    pub(super) fn add(&mut self, parent: usize, file: CardFile) -> usize {
+        self.nodes.push(Node { id: Some(file.id.0), parent, kind: Kind::File { file, own: false } });
+        self.nodes.len() - 1
+    }
+
+    pub(super) fn delete(&mut self, number: usize) {
+        if let Some(node) = self.nodes.get_mut(number) {
+            *node = Node { id: None, parent: usize::MAX, kind: Kind::Deleted };
         }
     }
 
-    /// PIN status template: a bit for each PIN that is enabled, then the references. A card without PINs shows PIN 01
-    /// as disabled.
-    fn pin_status(&self) -> Vec<u8> {
-        if self.pins.is_empty() {
-            return vec![0x90, 0x01, 0x40, 0x83, 0x01, 0x01];
-        }
-        let enabled = (0..self.pins.len().min(8)).fold(0_u8, |bits, n| bits | 0x80 >> n);
-        let references = self.pins.iter().flat_map(|pin| [0x83, 0x01, *pin]);
-        [0x90, 0x01, enabled].into_iter().chain(references).collect()
+    /// Number of the record in EF(ARR) with the rules of a file.
+    pub(super) fn rule_of(&self, file: &CardFile) -> u8 {
+        self.rules.number_of(file.read, file.update)
     }
 
-    /// Number of the record in EF(ARR) that says who may read.
-    fn rule_of(&self, read: Access) -> u8 {
-        let position = match read {
-            Access::Always => 0,
-            Access::Never => 1,
-            Access::Pin(Byte(reference)) => 2 + self.pins.iter().position(|pin| *pin == reference).unwrap_or(0),
-        };
-        u8::try_from(position + 1).unwrap_or(1)
-    }
-
-    /// EF(ARR): reading always, never, or with a PIN; writing by the administrator (0A).
-    fn access_rules(&self) -> Vec<u8> {
-        let write = [0x80, 0x01, 0x02, 0xA4, 0x06, 0x83, 0x01, 0x0A, 0x95, 0x01, 0x08];
-        let always = vec![0x80, 0x01, 0x01, 0x90, 0x00];
-        let never = vec![0x80, 0x01, 0x01, 0x97, 0x00];
-        let pins = self.pins.iter().map(|pin| vec![0x80, 0x01, 0x01, 0xA4, 0x06, 0x83, 0x01, *pin, 0x95, 0x01, 0x08]);
-        let mut content = Vec::new();
-        for mut rule in [always, never].into_iter().chain(pins) {
-            rule.extend(write);
-            rule.resize(usize::from(ARR_RECORD), 0xFF);
-            content.extend(rule);
-        }
-        content
+    /// Number of the record in EF(ARR) that directories show.
+    pub(super) fn rule_of_directories(&self) -> u8 {
+        self.rules.number_of(Access::Always, Access::Adm)
     }
 }

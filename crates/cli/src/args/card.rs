@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use omadm_card::virtual_modem::ModemQuirk;
+use omadm_card::virtual_uicc::Fault;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -35,7 +36,8 @@ Examples:
   omadm card run card.json --vpcd 127.0.0.1:35963      into the reader of a running pcscd
   omadm card run card.json --socket card.sock          for omadm-client with link = \"socket:card.sock\"
   omadm card run card.json --pcscd pcscd.sock          with a private pcscd; point PCSCLITE_CSOCK_NAME to it
-  omadm card run card.json --modem modem               in an AT modem, for omadm-client with link = \"at:modem\"")]
+  omadm card run card.json --modem modem               in an AT modem, for omadm-client with link = \"at:modem\"
+  omadm card run card.json --socket card.sock --preset old-sim --fault mute@7")]
     Run(RunCard),
     /// List the PC/SC readers and the cards in them
     #[command(after_help = "\
@@ -151,12 +153,24 @@ pub(crate) struct Ask {
 #[derive(Debug, Args)]
 pub(crate) struct RunCard {
     /// The card file
-    pub(crate) file: PathBuf,
+    #[arg(required_unless_present = "list_presets")]
+    pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) place: Place,
     /// A way in which the modem differs from one that behaves; may be given several times
     #[arg(long, value_name = "NAME", requires = "modem")]
     pub(crate) modem_quirk: Vec<ModemQuirk>,
+    /// Run it as a card of this kind, with the quirks of cards in the field
+    #[arg(long, value_name = "NAME")]
+    pub(crate) preset: Option<String>,
+    /// What goes wrong, and at which command: removal@7, mute@3, slow@4:2500 (milliseconds), status@5:6F00, flip@5:12
+    /// (a bit of the answer), torn@9:16 (bytes of an update that are written), reset@6, exchange@8; may stand several
+    /// times
+    #[arg(long, value_name = "FAULT")]
+    pub(crate) fault: Vec<Fault>,
+    /// At the end write the card back to its file as it is then: what was written to it, and the tries that are left
+    #[arg(long)]
+    pub(crate) save: bool,
     #[command(flatten)]
     pub(crate) listing: Listing,
 }
@@ -177,4 +191,7 @@ pub(crate) struct Place {
     /// Put it into a virtual AT modem on a pseudo-terminal; at PATH a symbolic link to that is made
     #[arg(long, value_name = "PATH")]
     pub(crate) modem: Option<Option<PathBuf>>,
+    /// List the kinds of cards that --preset knows, and run nothing
+    #[arg(long)]
+    pub(crate) list_presets: bool,
 }

@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, fcntl_setfl, open};
@@ -18,6 +19,8 @@ use rustix::termios::{OptionalActions, ioctl_tiocnxcl, tcgetattr, tcsetattr};
 
 use crate::virtual_modem::VirtualModem;
 
+/// The longest that a slow card holds up its modem.
+const MAX_DELAY: Duration = Duration::from_secs(30);
 /// How much is read at a time, in bytes.
 const ROOM: usize = 1_024;
 /// How often a port is made free that a killed program left as its own.
@@ -76,7 +79,15 @@ impl Drop for ServedModem {
 
 /// Serves a modem on a new pseudo-terminal; `link` is a symbolic link to make to it, which must not be there yet.
 pub fn serve_modem(modem: SharedModem, link: Option<&Path>) -> io::Result<ServedModem> {
-    serve(move |bytes| modem.lock().answer(bytes), link)
+    let respond = move |bytes: &[u8]| {
+        let mut modem = modem.lock();
+        let answer = modem.answer(bytes);
+        let delay = modem.take_delay();
+        drop(modem);
+        thread::sleep(delay.min(MAX_DELAY));
+        answer
+    };
+    serve(respond, link)
 }
 
 /// The same for anything that takes bytes and gives bytes.
