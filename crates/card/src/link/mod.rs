@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | - | [`crate::virtual_uicc`] | a card in memory |
 //! | `pcsc` | `pcsc` | a reader behind the PC/SC service |
+//! | `exec` | `exec` | an executable that speaks JSON lines on its standard input and output |
 //! | `vpcd` | `vpcd` | a socket with the framing of the vpcd virtual reader, both ends of it; a private PC/SC service |
 
 use std::time::Duration;
@@ -13,6 +14,8 @@ use omadm_core::ids::{Iccid, Mcc, Mnc};
 use crate::apdu::{Protocol, StatusWord};
 
 pub mod atr;
+#[cfg(feature = "exec")]
+pub mod exec;
 pub mod handover;
 #[cfg(feature = "pcsc")]
 pub mod pcsc;
