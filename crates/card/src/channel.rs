@@ -152,6 +152,11 @@ impl<'a> Card<'a> {
         Ok(self.link.tell_sim()?)
     }
 
+    /// See [`Link::tell_dir`].
+    pub fn tell_dir(&mut self) -> Result<Vec<Vec<u8>>, CardError> {
+        Ok(self.link.tell_dir()?)
+    }
+
     /// Closes a channel. That it cannot be closed is no reason to throw away what was read.
     pub fn close_channel(&mut self, channel: Channel) {
         // Beyond any limit: a channel left open is missing to the next reading.

@@ -60,6 +60,12 @@ pub trait Link {
     fn tell_sim(&mut self) -> Result<Option<ToldSim>, LinkError> {
         Ok(None)
     }
+
+    /// The records of EF(DIR), where the link reads them without a channel of ours; else none. Asked only where an
+    /// application cannot be opened by the AID that everybody uses.
+    fn tell_dir(&mut self) -> Result<Vec<Vec<u8>>, LinkError> {
+        Ok(Vec::new())
+    }
 }
 
 /// A channel that a link opened; only that link knows what it stands for.
@@ -83,15 +89,13 @@ pub enum Opening {
     },
 }
 
-/// What a link tells of the SIM itself: a modem by CPIN, CIMI, CRSM and CREG, an executable by `status`.
+/// What a link tells of the SIM itself: a modem by CPIN, CIMI and CREG, an executable by `status`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ToldSim {
     /// Home network, where it is known (Profile P-26).
     pub network: Option<(Mcc, Mnc)>,
     /// Why the SIM is not ready, a sentence; none where it is (Profile P-24).
     pub not_ready: Option<String>,
-    /// The records of EF(DIR), where the link reads them.
-    pub dir: Vec<Vec<u8>>,
 }
 
 impl<L: Link + ?Sized> Link for &mut L {
@@ -122,6 +126,9 @@ impl<L: Link + ?Sized> Link for &mut L {
     fn tell_sim(&mut self) -> Result<Option<ToldSim>, LinkError> {
         (**self).tell_sim()
     }
+    fn tell_dir(&mut self) -> Result<Vec<Vec<u8>>, LinkError> {
+        (**self).tell_dir()
+    }
 }
 
 impl<L: Link + ?Sized> Link for Box<L> {
@@ -151,6 +158,9 @@ impl<L: Link + ?Sized> Link for Box<L> {
     }
     fn tell_sim(&mut self) -> Result<Option<ToldSim>, LinkError> {
         (**self).tell_sim()
+    }
+    fn tell_dir(&mut self) -> Result<Vec<Vec<u8>>, LinkError> {
+        (**self).tell_dir()
     }
 }
 
