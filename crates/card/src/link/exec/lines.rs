@@ -251,7 +251,9 @@ pub fn dir(members: &Map<String, Value>) -> Result<Vec<Vec<u8>>, LinkError> {
     let records = records.ok_or_else(|| broken("to dir is no list of at most 16 records"))?;
     let record = |record: &Value| record.as_str().and_then(|text| hex::decode(text).ok());
     let records = records.iter().map(|one| record(one).filter(|bytes| bytes.len() <= MAX_DIR.1));
-    records.collect::<Option<_>>().ok_or_else(|| broken("to dir has a record that is not at most 255 bytes in hexadecimal"))
+    records
+        .collect::<Option<_>>()
+        .ok_or_else(|| broken("to dir has a record that is not at most 255 bytes in hexadecimal"))
 }
 
 #[cfg(test)]
@@ -345,11 +347,14 @@ mod tests {
             assert!(response(&members(json!({"apdu": apdu}))).is_err());
         }
         assert_eq!(response(&members(json!({"apdu": "6f 00 90 00"}))), Ok(vec![0x6F, 0, 0x90, 0]));
-        for handle in [json!(1), json!(""), json!("a b"), json!("a\"b"), json!("a\\b"), json!("\u{e9}"), json!("x".repeat(65))]
+        for handle in
+            [json!(1), json!(""), json!("a b"), json!("a\"b"), json!("a\\b"), json!("\u{e9}"), json!("x".repeat(65))]
         {
             assert!(opened(&members(json!({"open": handle}))).is_err());
         }
-        for records in [json!(null), json!("61"), json!(["zz"]), json!([7]), json!(["00".repeat(256)]), json!(vec!["61"; 17])] {
+        for records in
+            [json!(null), json!("61"), json!(["zz"]), json!([7]), json!(["00".repeat(256)]), json!(vec!["61"; 17])]
+        {
             assert!(dir(&members(json!({"dir": records}))).is_err());
         }
         assert_eq!(dir(&members(json!({"dir": ["61", ""]}))), Ok(vec![vec![0x61], vec![]]));
@@ -366,18 +371,12 @@ mod tests {
         let refusal = said("no-channel");
         assert_eq!((refusal.code, refusal.status), (Code::Other, Some(StatusWord::NOT_FOUND)));
         assert!(refusal.sentence.starts_with("a b x") && refusal.sentence.chars().count() == 200);
-        let kinds: [(&str, fn(String) -> LinkError); 6] = [
-            ("no-card", LinkError::NoCard),
-            ("no-link", LinkError::NoCard),
-            ("removed", LinkError::Removed),
-            ("timeout", LinkError::Timeout),
-            ("unsupported", LinkError::Io),
-            ("anything", LinkError::Io),
-        ];
-        for (code, expected) in kinds {
-            let refusal = said(code);
-            assert_eq!(refusal.clone().link_error(), expected(refusal.sentence));
-        }
+        assert!(matches!(said("no-card").link_error(), LinkError::NoCard(_)));
+        assert!(matches!(said("no-link").link_error(), LinkError::NoCard(_)));
+        assert!(matches!(said("removed").link_error(), LinkError::Removed(_)));
+        assert!(matches!(said("timeout").link_error(), LinkError::Timeout(_)));
+        assert!(matches!(said("unsupported").link_error(), LinkError::Io(_)));
+        assert!(matches!(said("anything").link_error(), LinkError::Io(said) if said == refusal.sentence));
         assert_eq!(answer(br#"{"error":"x"}"#).unwrap().unwrap_err().code, Code::Other);
     }
 }

@@ -67,7 +67,9 @@ impl ExecLink {
     /// If it cannot be started, breaks the protocol, or has no card.
     pub fn open(command: &[String], patience: &Patience, tell: Tell) -> Result<Self, LinkError> {
         let began = Instant::now();
-        let mut link = Self::begin(Process::start(command, patience.command, tell)?)?;
+        // One that hangs must not keep the next one away for ever.
+        let turn = process::turn(patience.command);
+        let mut link = Self::begin(Process::start(command, patience.command, tell, turn)?)?;
         let mut empty_since = None;
         loop {
             let now = Instant::now();
@@ -91,12 +93,16 @@ impl ExecLink {
         }
     }
 
-    /// Starts the executable for one look at its card, and ends it.
+    /// Starts the executable for one look at its card, and ends it. A link that is open has precedence.
     ///
     /// # Errors
-    /// If it cannot be started, breaks the protocol, or does not know.
+    /// If it cannot be started, breaks the protocol, or does not know, or if a link is open.
     pub fn status_of(command: &[String], limit: Duration, tell: Tell) -> Result<Status, LinkError> {
-        let mut link = Self::begin(Process::start(command, limit, tell)?)?;
+        let turn = process::turn(Duration::ZERO);
+        if turn.is_none() {
+            return Err(LinkError::Timeout("the executable is in use".to_owned()));
+        }
+        let mut link = Self::begin(Process::start(command, limit, tell, turn)?)?;
         link.look().cloned()
     }
 }

@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,25 @@ pub struct Process {
     log: Log,
     /// It broke the protocol or was late: it is not waited for.
     broken: bool,
+    _turn: Option<Turn>,
+}
+
+/// Executables run one after the other: many modems and readers bear only one program.
+static TURN: Mutex<()> = Mutex::new(());
+/// The turn of one executable, until the value is dropped.
+pub(super) type Turn = MutexGuard<'static, ()>;
+
+/// Waits for the turn, at most `limit`; none where another one does not end in time.
+pub(super) fn turn(limit: Duration) -> Option<Turn> {
+    let deadline = Instant::now() + limit;
+    loop {
+        match TURN.try_lock() {
+            Ok(turn) => return Some(turn),
+            Err(TryLockError::Poisoned(turn)) => return Some(turn.into_inner()),
+            Err(TryLockError::WouldBlock) if Instant::now() >= deadline => return None,
+            Err(TryLockError::WouldBlock) => thread::sleep(PAUSE),
+        }
+    }
 }
 
 impl fmt::Debug for Process {
@@ -58,7 +78,12 @@ impl Process {
     ///
     /// # Errors
     /// If it cannot be started.
-    pub fn start(command: &[String], limit: Duration, tell: Tell) -> Result<Self, LinkError> {
+    pub(super) fn start(
+        command: &[String],
+        limit: Duration,
+        tell: Tell,
+        turn: Option<Turn>,
+    ) -> Result<Self, LinkError> {
         let [program, arguments @ ..] = command else {
             return Err(LinkError::Io("no executable is named".to_owned()));
         };
@@ -88,6 +113,7 @@ impl Process {
             pending: Vec::new(),
             log: Log { tell, line: Vec::new(), told: 0, last: String::new() },
             broken: false,
+            _turn: turn,
         };
         // From here on dropping it ends the child.
         let (input, errors) = (process.input.as_ref().map(AsFd::as_fd), process.errors.as_ref().map(AsFd::as_fd));
@@ -101,7 +127,10 @@ impl Process {
         let deadline = Instant::now() + self.limit;
         self.read_output()?;
         if !self.pending.is_empty() {
-            return Err(LinkError::Io(format!("{} wrote something that nobody asked for; see docs/card-links.md", self.name)));
+            return Err(LinkError::Io(format!(
+                "{} wrote something that nobody asked for; see docs/card-links.md",
+                self.name
+            )));
         }
         let mut request = request;
         loop {

@@ -4,7 +4,9 @@
 use serde_json::{Map, Value, json};
 
 use super::lines::{MAX_LINE, VERSION};
-use crate::apdu::{self, Command, MANAGE_CHANNEL, MAX_CHANNEL, Protocol, READ_BINARY, READ_RECORD, Response, SELECT, StatusWord};
+use crate::apdu::{
+    self, Command, MANAGE_CHANNEL, MAX_CHANNEL, Protocol, READ_BINARY, READ_RECORD, Response, SELECT, StatusWord,
+};
 use crate::file::digits;
 use crate::hex;
 use crate::virtual_uicc::VirtualUicc;
