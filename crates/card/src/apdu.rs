@@ -176,6 +176,20 @@ impl StatusWord {
         (self.0 & 0xFFF0 == 0x63C0).then_some(self.sw2() & 0x0F)
     }
 
+    /// Whether it answers SELECT by AID with: there is no such application. Anything else tells of trouble, and trouble
+    /// proves nothing about what is on the card.
+    pub fn says_no_application(self) -> bool {
+        matches!(
+            self,
+            Self::NOT_FOUND
+                | Self::NO_SUCH_APPLICATION
+                | Self::NOT_SUPPORTED
+                | Self::WRONG_P1_P2
+                | Self::WRONG_INS
+                | Self::WRONG_CLA
+        )
+    }
+
     /// What it means, in a few words.
     pub fn meaning(self) -> &'static str {
         match (self.sw1(), self.sw2()) {

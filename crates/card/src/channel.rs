@@ -103,8 +103,10 @@ impl<'a> Card<'a> {
             };
             response = self.exchange(channel, &again)?;
         }
+        // On a basic channel that is not ours nothing is fetched: what is waiting there may be another's.
+        let may_fetch = channel != Channel::BASIC || self.link.is_exclusive();
         let mut data = Vec::new();
-        while response.status.sw1() == 0x61 {
+        while may_fetch && response.status.sw1() == 0x61 {
             data.append(&mut response.data);
             if data.len() > MAX_RESPONSE {
                 return Err(CardError::new(

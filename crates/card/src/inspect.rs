@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::apdu::Protocol;
-use crate::channel::{Card, Channel};
+use crate::channel::Card;
 use crate::error::{CardError, Place};
 use crate::file::digits;
 use crate::file::fcp::Fcp;
@@ -19,7 +19,9 @@ use crate::pkcs15::dodf::{DataObject, Form};
 use crate::pkcs15::odf::Odf;
 use crate::pkcs15::token_info::TokenInfo;
 use crate::pkcs15::{self, StructureError};
-use crate::read::{CardReading, FileSession, MAX_MESSAGE, ReadRequest, Refusal, applications, read};
+use crate::read::{
+    CardReading, FileSession, MAX_MESSAGE, ReadRequest, Refusal, applications, open_pkcs15, open_usim, read,
+};
 use crate::secrets;
 
 /// The most bytes of a directory file that are looked at.
@@ -107,17 +109,27 @@ pub fn inspect(
 }
 
 fn look(card: &mut Card<'_>, files: &mut Vec<FileView>) -> Result<(), CardError> {
-    let channel = match card.open_channel()? {
-        Some(channel) => channel,
-        None if card.is_exclusive() => Channel::BASIC,
-        None => return Ok(()),
-    };
-    let result = look_on_channel(&mut FileSession::new(card, channel), files);
-    card.close_channel(channel);
+    let Ok(way) = open_pkcs15(card)? else { return Ok(()) };
+    let by_link = way.selected.is_some();
+    let result = look_on_channel(&mut FileSession::new(card, way.channel), by_link, files);
+    card.close_channel(way.channel);
+    if by_link
+        && result.is_ok()
+        && let Ok(channel) = open_usim(card)?
+    {
+        let result = look_at_usim(&mut FileSession::new(card, channel), files);
+        card.close_channel(channel);
+        return result;
+    }
     result
 }
 
-fn look_on_channel(session: &mut FileSession<'_, '_>, files: &mut Vec<FileView>) -> Result<(), CardError> {
+/// `by_link`: the link selected the PKCS#15 application, and opens the USIM on a channel of its own.
+fn look_on_channel(
+    session: &mut FileSession<'_, '_>,
+    by_link: bool,
+    files: &mut Vec<FileView>,
+) -> Result<(), CardError> {
     let mut iccid = Look::new(session, "MF", 0x2FE2, "EF(ICCID)", &[vec![0x2F, 0xE2]], 10)?;
     iccid.explain(|content| {
         let number = digits::iccid(content).ok_or(StructureError::Missing("an ICCID"))?;
@@ -136,21 +148,29 @@ fn look_on_channel(session: &mut FileSession<'_, '_>, files: &mut Vec<FileView>)
         problem: dir.err().map(|Refusal(status)| status.to_string()),
     });
 
-    if session.select_aid(&pkcs15::AID)?.is_ok() {
+    if by_link || session.select_aid(&pkcs15::AID)?.is_ok() {
         look_at_pkcs15(session, files)?;
+    }
+    if by_link {
+        return Ok(());
     }
     let usim = applications.into_iter().find(Application::is_usim).map_or_else(|| USIM.to_vec(), |usim| usim.aid);
     if session.select_aid(&usim)?.is_ok() {
-        // Never the IMSI itself (Profile P-26).
-        let imsi = Look::new(session, "USIM", 0x6F07, "EF(IMSI)", &[vec![0x7F, 0xFF, 0x6F, 0x07]], 9)?;
-        files.push(FileView { content: None, ..imsi.view });
-        let mut ad = Look::new(session, "USIM", 0x6FAD, "EF(AD)", &[vec![0x7F, 0xFF, 0x6F, 0xAD]], 32)?;
-        ad.explain(|content| {
-            let length = content.get(3).ok_or(StructureError::Missing("the length of the MNC"))?;
-            Ok(vec![format!("MNC of {} digits", length & 0x0F)])
-        });
-        files.push(ad.view);
+        look_at_usim(session, files)?;
     }
+    Ok(())
+}
+
+fn look_at_usim(session: &mut FileSession<'_, '_>, files: &mut Vec<FileView>) -> Result<(), CardError> {
+    // Never the IMSI itself (Profile P-26).
+    let imsi = Look::new(session, "USIM", 0x6F07, "EF(IMSI)", &[vec![0x7F, 0xFF, 0x6F, 0x07]], 9)?;
+    files.push(FileView { content: None, ..imsi.view });
+    let mut ad = Look::new(session, "USIM", 0x6FAD, "EF(AD)", &[vec![0x7F, 0xFF, 0x6F, 0xAD]], 32)?;
+    ad.explain(|content| {
+        let length = content.get(3).ok_or(StructureError::Missing("the length of the MNC"))?;
+        Ok(vec![format!("MNC of {} digits", length & 0x0F)])
+    });
+    files.push(ad.view);
     Ok(())
 }
 

@@ -13,8 +13,9 @@
 //! | [`image`] | a card as a value and as a JSON file |
 //! | [`make`], [`secrets`] | making a card from a message, and what must not be readable on it |
 //! | [`virtual_uicc`] | a card in memory that answers commands |
+//! | [`virtual_modem`] | a modem in memory around such a card |
 //!
-//! What is built: spec 2.1 (the first method), 2.2, 2.3, and docs/card-files.md but for the modem and AUTHENTICATE.
+//! What is built: spec 2.1 (the first method), 2.2, 2.3, and docs/card-files.md but for AUTHENTICATE.
 
 pub mod apdu;
 mod channel;
@@ -28,6 +29,7 @@ pub mod make;
 pub mod pkcs15;
 pub mod read;
 pub mod secrets;
+pub mod virtual_modem;
 pub mod virtual_uicc;
 
 pub use channel::{Card, Channel, Counts, Purpose};
@@ -35,4 +37,5 @@ pub use error::{CardError, CardErrorKind, Place};
 pub use image::CardImage;
 pub use link::{Link, LinkError};
 pub use read::{CardReading, ReadRequest, RefusedPin, SimFacts, read};
+pub use virtual_modem::VirtualModem;
 pub use virtual_uicc::VirtualUicc;

@@ -3,8 +3,10 @@
 //! | feature | module | way |
 //! | --- | --- | --- |
 //! | - | [`crate::virtual_uicc`] | a card in memory |
+//! | - | [`at`] | a modem, over anything that carries bytes |
 //! | `pcsc` | `pcsc` | a reader behind the PC/SC service |
 //! | `exec` | `exec` | an executable that speaks JSON lines on its standard input and output |
+//! | `serial` | `serial` | a serial port for [`at`], and a virtual modem on a pseudo-terminal |
 //! | `vpcd` | `vpcd` | a socket with the framing of the vpcd virtual reader, both ends of it; a private PC/SC service |
 
 use std::time::Duration;
@@ -13,12 +15,15 @@ use omadm_core::ids::{Iccid, Mcc, Mnc};
 
 use crate::apdu::{Protocol, StatusWord};
 
+pub mod at;
 pub mod atr;
 #[cfg(feature = "exec")]
 pub mod exec;
 pub mod handover;
 #[cfg(feature = "pcsc")]
 pub mod pcsc;
+#[cfg(feature = "serial")]
+pub mod serial;
 #[cfg(feature = "vpcd")]
 pub mod vpcd;
 

@@ -7,9 +7,11 @@ use crate::apdu::StatusWord;
 use crate::channel::{Card, Channel, Purpose};
 use crate::error::{CardError, Place};
 use crate::file::digits;
+use crate::link::Opening;
 use crate::pkcs15::dir::{Application, USIM};
 use crate::read::SimFacts;
 use crate::read::session::{Refusal, Session};
+use crate::read::way;
 
 /// EF(ICCID) under the MF.
 const ICCID: [u8; 2] = [0x2F, 0xE2];
@@ -22,8 +24,21 @@ const AD: [u8; 4] = [0x7F, 0xFF, 0x6F, 0xAD];
 /// At most this many records of EF(DIR) are looked at.
 const MAX_APPLICATIONS: u8 = 16;
 
-/// The ICCID; none where the card does not tell it.
-pub(super) fn iccid(card: &mut Card<'_>, channel: Channel) -> Result<Option<Iccid>, CardError> {
+/// Who says which card it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Teller {
+    /// The link itself.
+    Link,
+    /// The card, asked on this channel.
+    Card(Channel),
+}
+
+/// The ICCID; none where it is not told.
+pub(super) fn iccid(card: &mut Card<'_>, teller: Teller) -> Result<Option<Iccid>, CardError> {
+    let channel = match teller {
+        Teller::Link => return card.tell_iccid(),
+        Teller::Card(channel) => channel,
+    };
     let before = card.count_for(Purpose::Identity);
     let mut session = Session::new(card, channel);
     let content = match session.select_path(&ICCID) {
@@ -35,27 +50,82 @@ pub(super) fn iccid(card: &mut Card<'_>, channel: Channel) -> Result<Option<Icci
     Ok(content?.ok().and_then(|content| digits::iccid(&content)))
 }
 
-/// What the card tells about its SIM.
+/// What the link tells about the SIM, else the card.
 pub(super) fn sim(card: &mut Card<'_>, channel: Channel) -> Result<SimFacts, CardError> {
+    if let Some(facts) = told_sim(card)? {
+        return Ok(facts);
+    }
     let before = card.count_for(Purpose::Identity);
-    let facts = usim(&mut Session::new(card, channel));
+    let facts = match channel {
+        Channel::Logical(_) => usim(&mut Session::new(card, channel)),
+        Channel::Opened(_) => opened_usim(card),
+    };
     card.count_for(before);
     facts
 }
 
-fn usim(session: &mut Session<'_, '_>) -> Result<SimFacts, CardError> {
-    let not_ready = |message: &str| SimFacts {
+/// What the link tells about the SIM by itself.
+pub(super) fn told_sim(card: &mut Card<'_>) -> Result<Option<SimFacts>, CardError> {
+    let Some(told) = card.tell_sim()? else { return Ok(None) };
+    let (mcc, mnc) = told.network.unzip();
+    let facts = match told.not_ready {
+        Some(why) => SimFacts { mcc, mnc, ..not_ready(&why) },
+        None => {
+            let message = mcc.is_none().then(|| "the home network cannot be read from the SIM".to_owned());
+            SimFacts { present: true, ready: true, mcc, mnc, reason: None, message }
+        }
+    };
+    Ok(Some(facts))
+}
+
+fn not_ready(message: &str) -> SimFacts {
+    SimFacts {
         present: true,
         reason: Some(Reason::SimNotReady),
         message: Some(message.to_owned()),
         ..SimFacts::default()
-    };
+    }
+}
+
+/// Asks the USIM on a channel that the link opens for it.
+fn opened_usim(card: &mut Card<'_>) -> Result<SimFacts, CardError> {
+    match open_usim(card)? {
+        Ok(channel) => {
+            let facts = home_network(&mut Session::new(card, channel));
+            card.close_channel(channel);
+            facts
+        }
+        Err(why) => Ok(not_ready(&format!("the USIM cannot be opened ({why})"))),
+    }
+}
+
+/// Opens the USIM by the link: under its full AID from EF(DIR), else by the start of it. The inner error is what the link
+/// said.
+pub(crate) fn open_usim(card: &mut Card<'_>) -> Result<Result<Channel, String>, CardError> {
+    let listed = way::applications(card)?.into_iter().find(Application::is_usim).map(|usim| usim.aid);
+    let mut why = "the link opens no applications".to_owned();
+    for aid in listed.into_iter().chain([USIM.to_vec()]) {
+        match card.open_application(&aid)? {
+            Opening::Opened(handle) => return Ok(Ok(Channel::Opened(handle))),
+            Opening::Refused { detail, .. } => why = detail,
+            Opening::NotOffered => {}
+        }
+    }
+    Ok(Err(why))
+}
+
+fn usim(session: &mut Session<'_, '_>) -> Result<SimFacts, CardError> {
     let usim = applications(session)?.into_iter().find(Application::is_usim);
     // Without EF(DIR) the start of the AID is tried.
     let aid = usim.map_or_else(|| USIM.to_vec(), |usim| usim.aid);
     if let Err(Refusal(status)) = session.select_aid(&aid)? {
         return Ok(not_ready(&format!("the card has no USIM that can be selected ({status})")));
     }
+    home_network(session)
+}
+
+/// MCC and MNC from the USIM, which is selected.
+fn home_network(session: &mut Session<'_, '_>) -> Result<SimFacts, CardError> {
     let imsi = match read(session, &IMSI)? {
         Ok(imsi) => imsi,
         Err(Refusal(StatusWord::NOT_ALLOWED)) => return Ok(not_ready("the SIM waits for its PIN")),

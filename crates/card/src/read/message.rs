@@ -19,17 +19,20 @@ const MAX_DIRECTORY: usize = 8_192;
 pub(super) struct Pkcs15 {
     /// Path of its DF without the MF.
     pub(super) df: Vec<u8>,
-    pub(super) fcp: Fcp,
+    /// None where a link opened the application: then it is asked for where it is needed.
+    pub(super) fcp: Option<Fcp>,
     pub(super) odf: Odf,
 }
 
-/// Reads the message; what becomes known about PINs is put into `reading`.
+/// Reads the message; what becomes known about PINs is put into `reading`. `selected` is the path of the application's DF
+/// where the application is selected already.
 pub(super) fn read(
     session: &mut Session<'_, '_>,
+    selected: Option<&[u8]>,
     request: &ReadRequest<'_>,
     reading: &mut CardReading,
 ) -> Result<Vec<u8>, CardError> {
-    let pkcs15 = open(session)?;
+    let pkcs15 = open(session, selected)?;
     let mut damage = pkcs15.odf.damage.clone().map(|error| CardError::malformed(Place::Odf, error.to_string()));
     let mut held_dm1x = None;
     for dodf in &pkcs15.odf.dodfs {
@@ -65,12 +68,17 @@ pub(super) fn read(
     }))
 }
 
-/// Selects the application and reads its EF(ODF).
-fn open(session: &mut Session<'_, '_>) -> Result<Pkcs15, CardError> {
-    let usual = USUAL_DF.to_be_bytes().to_vec();
-    let (df, fcp) = match session.select_aid(&AID)? {
-        Ok(fcp) => (usual, fcp),
-        Err(refusal) => find_by_dir(session, refusal)?,
+/// Selects the application, where it is not selected yet, and reads its EF(ODF).
+fn open(session: &mut Session<'_, '_>, selected: Option<&[u8]>) -> Result<Pkcs15, CardError> {
+    let (df, fcp) = match selected {
+        Some(df) => (df.to_vec(), None),
+        None => {
+            let (df, fcp) = match session.select_aid(&AID)? {
+                Ok(fcp) => (USUAL_DF.to_be_bytes().to_vec(), fcp),
+                Err(refusal) => find_by_dir(session, refusal)?,
+            };
+            (df, Some(fcp))
+        }
     };
     let content = match session.select_path(&[&[0x7F, 0xFF], &ODF.to_be_bytes()[..]].concat())? {
         Ok(fcp) => session.read_binary(Place::Odf, &fcp, 0, MAX_DIRECTORY)?,
@@ -100,15 +108,10 @@ fn find_by_dir(session: &mut Session<'_, '_>, refusal: Refusal) -> Result<(Vec<u
         }
     }
     let detail = format!("the card has no PKCS#15 application (SELECT was answered {})", refusal.0);
-    match refusal.0 {
-        StatusWord::NOT_FOUND
-        | StatusWord::NO_SUCH_APPLICATION
-        | StatusWord::NOT_SUPPORTED
-        | StatusWord::WRONG_P1_P2
-        | StatusWord::WRONG_INS
-        | StatusWord::WRONG_CLA => Err(CardError::new(CardErrorKind::NoPkcs15, Place::Pkcs15, detail)),
-        // Anything else tells of trouble, and trouble proves nothing about what is on the card.
-        status => Err(CardError::status(Place::Pkcs15, "SELECT", status)),
+    if refusal.0.says_no_application() {
+        Err(CardError::new(CardErrorKind::NoPkcs15, Place::Pkcs15, detail))
+    } else {
+        Err(CardError::status(Place::Pkcs15, "SELECT", refusal.0))
     }
 }
 

@@ -5,6 +5,7 @@ mod identity;
 mod message;
 mod pin;
 mod session;
+mod way;
 
 use omadm_core::bootstrap::sequence::Admitted;
 use omadm_core::ids::{Iccid, Mcc, Mnc};
@@ -12,16 +13,19 @@ use omadm_core::reason::Reason;
 use omadm_core::secret::Secret;
 use std::time::Duration;
 
-use crate::channel::{Card, Channel, Counts, Purpose};
+use crate::channel::{Card, Channel, Counts};
 use crate::error::{CardError, CardErrorKind, Place};
 use crate::link::Link;
+use identity::Teller;
 use session::Session;
+use way::Way;
 
 pub use content::MAX_MESSAGE;
 pub use pin::RefusedPin;
 
-pub(crate) use identity::applications;
+pub(crate) use identity::{applications, open_usim};
 pub(crate) use session::{Refusal, Session as FileSession};
+pub(crate) use way::open as open_pkcs15;
 
 pub(crate) use content::check as check_content;
 
@@ -124,8 +128,8 @@ pub struct SimFacts {
 
 /// Reads the Bootstrap Message and what identifies the card. `now` tells the time since some fixed moment.
 ///
-/// ICCID first and last, on the basic channel where that is ours; everything between on a logical channel, which is
-/// always closed. A card that was exchanged meanwhile gives [`CardErrorKind::Removed`]: read again.
+/// ICCID first and last, from the link where it tells it, else on the basic channel where that is ours; everything between
+/// on a channel that is always closed. A card that was exchanged meanwhile gives [`CardErrorKind::Removed`]: read again.
 pub fn read(link: &mut dyn Link, request: &ReadRequest<'_>, now: &dyn Fn() -> Duration) -> CardReading {
     let mut card = Card::new(link, now, request.limit);
     let mut reading = CardReading {
@@ -148,43 +152,61 @@ pub fn read(link: &mut dyn Link, request: &ReadRequest<'_>, now: &dyn Fn() -> Du
 }
 
 fn read_into(reading: &mut CardReading, card: &mut Card<'_>, request: &ReadRequest<'_>) -> Result<(), CardError> {
-    let exclusive = card.is_exclusive();
-    if exclusive {
-        reading.iccid = identity::iccid(card, Channel::BASIC)?;
+    reading.iccid = identity::iccid(card, Teller::Link)?;
+    let mut teller = reading.iccid.is_some().then_some(Teller::Link);
+    if teller.is_none() && card.is_exclusive() {
+        let basic = Teller::Card(Channel::BASIC);
+        reading.iccid = identity::iccid(card, basic)?;
+        teller = Some(basic);
     }
-    let channel = match card.open_channel()? {
-        Some(channel) => channel,
-        // Nobody else uses the card, so its basic channel does as well.
-        None if exclusive => Channel::BASIC,
-        None => {
-            return Err(CardError::new(
-                CardErrorKind::NoLogicalChannel,
-                Place::Channel,
-                "the card gave no logical channel, and the basic channel belongs to the modem; \
-                 try again when other programs have closed theirs",
-            ));
+    if teller == Some(Teller::Link) && !request.admitted.covers(reading.iccid.as_ref()) {
+        reading.message = Err(not_allowed());
+        // Where the link tells of the SIM too, nothing has to be opened.
+        let told = if request.sim { identity::told_sim(card)? } else { Some(reading.sim.clone()) };
+        if let Some(sim) = told {
+            reading.sim = sim;
+            return is_same_card(reading, card, Teller::Link);
         }
-    };
-    let result = read_on_channel(reading, card, channel, request);
-    card.close_channel(channel);
-    result
+    }
+    match way::open(card)? {
+        Ok(way) => {
+            let result = read_on_channel(reading, card, &way, teller, request);
+            card.close_channel(way.channel);
+            result
+        }
+        Err(error) => {
+            // A modem tells of the SIM although it opens nothing for us.
+            let Some(sim) = identity::told_sim(card)? else { return Err(error) };
+            reading.sim = sim;
+            reading.message = Err(error);
+            teller.map_or(Ok(()), |teller| is_same_card(reading, card, teller))
+        }
+    }
 }
 
 fn read_on_channel(
     reading: &mut CardReading,
     card: &mut Card<'_>,
-    channel: Channel,
+    way: &Way,
+    teller: Option<Teller>,
     request: &ReadRequest<'_>,
 ) -> Result<(), CardError> {
-    let identity_channel = if card.is_exclusive() { Channel::BASIC } else { channel };
-    if identity_channel != Channel::BASIC {
-        reading.iccid = identity::iccid(card, channel)?;
-    }
+    let teller = match teller {
+        Some(teller) => teller,
+        None => {
+            let teller = Teller::Card(way.channel);
+            reading.iccid = identity::iccid(card, teller)?;
+            if way.selected.is_some() {
+                // Back into the application. A card that does not know this form finds its files by 7FFF all the same.
+                let _ = Session::new(card, way.channel).select_application()?;
+            }
+            teller
+        }
+    };
     reading.message = if request.admitted.covers(reading.iccid.as_ref()) {
-        message::read(&mut Session::new(card, channel), request, reading)
+        message::read(&mut Session::new(card, way.channel), way.selected.as_deref(), request, reading)
     } else {
-        let sentence = "the card may not configure this device (card.allow)";
-        Err(CardError::new(CardErrorKind::NotAllowed, Place::Iccid, sentence))
+        Err(not_allowed())
     };
     if let Err(error) = &reading.message
         && (error.place == Place::Link || reading.refused_pin.is_some())
@@ -193,15 +215,22 @@ fn read_on_channel(
         return Err(error.clone());
     }
     if request.sim {
-        reading.sim = identity::sim(card, channel)?;
+        reading.sim = identity::sim(card, way.channel)?;
     }
-    if identity::iccid(card, identity_channel)? != reading.iccid {
-        return Err(CardError::new(
-            CardErrorKind::Removed,
-            Place::Iccid,
-            "another card was there at the end than at the beginning; read again",
-        ));
+    is_same_card(reading, card, teller)
+}
+
+fn not_allowed() -> CardError {
+    CardError::new(CardErrorKind::NotAllowed, Place::Iccid, "the card may not configure the device (card.allow)")
+}
+
+fn is_same_card(reading: &CardReading, card: &mut Card<'_>, teller: Teller) -> Result<(), CardError> {
+    if identity::iccid(card, teller)? == reading.iccid {
+        return Ok(());
     }
-    card.count_for(Purpose::Bootstrap);
-    Ok(())
+    Err(CardError::new(
+        CardErrorKind::Removed,
+        Place::Iccid,
+        "another card was there at the end than at the beginning; read again",
+    ))
 }

@@ -128,7 +128,11 @@ impl Lock<'_> {
 
     /// P2 of VERIFY: what the application names if it names one, else the access rule of the file, else the PIN object.
     fn reference(&self, session: &mut Session<'_, '_>, file: Option<&Fcp>) -> Result<Option<u8>, CardError> {
-        let mut named: Vec<u8> = self.pkcs15.fcp.pins.iter().copied().filter(|pin| is_user_pin(*pin)).collect();
+        let mut named = match &self.pkcs15.fcp {
+            Some(fcp) => fcp.pins.clone(),
+            None => session.select_application()?.map(|fcp| fcp.pins).unwrap_or_default(),
+        };
+        named.retain(|pin| is_user_pin(*pin));
         named.dedup();
         if let [only] = named.as_slice() {
             return Ok(Some(*only));

@@ -64,6 +64,11 @@ impl<'c, 'l> Session<'c, 'l> {
         self.select(0x04, aid)
     }
 
+    /// Selects the application of this channel once more, for its parameters or to be back in its DF.
+    pub(crate) fn select_application(&mut self) -> Result<Result<Fcp, Refusal>, CardError> {
+        self.select(0x00, &[0x7F, 0xFF])
+    }
+
     /// Selects a file by its path from the MF, which may begin with 7FFF for the current application. What P1 = 08
     /// does not find is tried from the current DF and by its identifier alone.
     pub(crate) fn select_path(&mut self, path: &[u8]) -> Result<Result<Fcp, Refusal>, CardError> {
