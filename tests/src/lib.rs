@@ -8,12 +8,14 @@ mod card;
 mod device;
 mod fleet;
 mod hostile;
+mod modem_tools;
 mod process;
 
 pub use card::CardReader;
 pub use device::Device;
 pub use fleet::Fleet;
 pub use hostile::{Answer, Asked, Authority, HostileServer, Relay, Then};
+pub use modem_tools::{ModemTools, ToolModem};
 pub use process::{Process, Signal, omadm, omadm_client, peak_memory};
 
 use std::path::{Path, PathBuf};

@@ -17,6 +17,7 @@ const PAGES: &[&str] = &[
     "CONTRIBUTING.md",
     "docs/benchmarks.md",
     "docs/card-files.md",
+    "docs/card-links.md",
     "docs/client.md",
     "docs/demo.md",
     "docs/protocol.md",

@@ -17,6 +17,10 @@ use std::time::Duration;
 /// How long to wait before a folder that is not there is looked for again.
 const MISSING: Duration = if cfg!(test) { Duration::from_millis(20) } else { Duration::from_secs(60) };
 
+/// Between two questions to a link that tells nothing by itself; the first is asked sooner.
+#[cfg(any(test, feature = "exec", feature = "serial"))]
+const ASKING: Duration = if cfg!(test) { Duration::from_millis(20) } else { Duration::from_secs(60) };
+
 /// Room for events of one look, in bytes.
 const EVENTS: usize = 4096;
 
@@ -44,10 +48,20 @@ pub fn start(config: &Config, stop: &Stop, tell: impl Fn(Sign) + Send + Clone + 
     files.extend(config.factory.clone().map(|path| (path, Sign::FactoryFile)));
     match &config.card.link {
         CardLink::Socket(path) => files.push((path.clone(), Sign::Card)),
+        CardLink::Auto => {
+            #[cfg(feature = "pcsc")]
+            watch_reader(&config.card.reader, stop, tell.clone());
+            #[cfg(feature = "serial")]
+            watch_modems(stop, tell.clone());
+        }
         #[cfg(feature = "pcsc")]
-        CardLink::Auto | CardLink::Pcsc => watch_reader(&config.card.reader, stop, tell.clone()),
+        CardLink::Pcsc => watch_reader(&config.card.reader, stop, tell.clone()),
         #[cfg(not(feature = "pcsc"))]
-        CardLink::Auto | CardLink::Pcsc => {}
+        CardLink::Pcsc => {}
+        #[cfg(feature = "exec")]
+        CardLink::Exec(command) => watch_executable(command.clone(), stop, tell.clone()),
+        #[cfg(not(feature = "exec"))]
+        CardLink::Exec(_) => {}
         CardLink::Off => {}
     }
     for (path, sign) in files {
@@ -75,6 +89,42 @@ fn watch_reader(reader: &str, stop: &Stop, tell: impl Fn(Sign) + Send + 'static)
             }
         }
     });
+}
+
+/// Asks an executable again and again which card there is. One that does not say changes nothing.
+#[cfg(feature = "exec")]
+fn watch_executable(command: Vec<String>, stop: &Stop, tell: impl Fn(Sign) + Send + 'static) {
+    use omadm_card::link::Patience;
+    use omadm_card::link::exec::ExecLink;
+    let stop = stop.clone();
+    spawn(move || {
+        let ask = || {
+            let status = ExecLink::status_of(&command, Patience::default().command, crate::host::executable_said);
+            status.ok().map(|status| (status.card, status.iccid))
+        };
+        ask_again_and_again(ask, &stop, &tell);
+    });
+}
+
+/// Looks at the ports of modems, of which the one that is there is asked which card it has.
+#[cfg(feature = "serial")]
+fn watch_modems(stop: &Stop, tell: impl Fn(Sign) + Send + 'static) {
+    let (stop, mut watch) = (stop.clone(), omadm_card::link::automatic::ModemWatch::default());
+    spawn(move || ask_again_and_again(|| watch.look(), &stop, &tell));
+}
+
+/// Tells when another answer comes than the one before; what is there at the beginning is read by the start itself.
+#[cfg(any(test, feature = "exec", feature = "serial"))]
+fn ask_again_and_again<T: PartialEq>(mut ask: impl FnMut() -> Option<T>, stop: &Stop, tell: &dyn Fn(Sign)) {
+    let (mut known, mut pause) = (None, ASKING / 12);
+    while stop.sleep(pause).is_ok() {
+        pause = ASKING;
+        let Some(answer) = ask() else { continue };
+        if known.as_ref().is_some_and(|known| *known != answer) {
+            tell(Sign::Card);
+        }
+        known = Some(answer);
+    }
 }
 
 fn watch_file(path: &Path, sign: Sign, stop: &Stop, tell: &dyn Fn(Sign)) {
@@ -155,6 +205,7 @@ impl Folder {
 mod tests {
     use super::*;
     use omadm_card::link::handover::handover;
+    use std::sync::Mutex;
 
     #[test]
     fn a_file_that_came_with_its_folder_is_noticed() {
@@ -178,5 +229,23 @@ mod tests {
             stop.raise();
             assert_eq!(sign, Ok(Sign::FactoryFile));
         });
+    }
+
+    #[test]
+    fn only_another_answer_is_a_sign_and_none_is_none() {
+        let answers = [None, Some("a"), Some("a"), None, Some("b"), None, Some("b"), Some("a")];
+        let (stop, left) = (Stop::new().unwrap(), Mutex::new(answers.into_iter()));
+        let (give, told) = handover();
+        let ask = || {
+            left.lock().unwrap().next().unwrap_or_else(|| {
+                stop.raise();
+                None
+            })
+        };
+        ask_again_and_again(ask, &stop, &move |sign| {
+            give.give(sign);
+        });
+        let told: Vec<_> = std::iter::from_fn(|| told.take(Duration::ZERO).ok()).collect();
+        assert_eq!(told, [Sign::Card; 2]);
     }
 }

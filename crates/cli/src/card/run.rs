@@ -1,8 +1,11 @@
 //! `omadm card run`: a virtual card in a virtual reader, until a signal.
 
 use omadm_card::VirtualUicc;
+use omadm_card::link::exec::lines::MAX_LINE;
+use omadm_card::link::exec::served::Served;
 use omadm_card::link::vpcd::{PrivatePcscd, ServedCard, SharedCard, Stream, listen, serve};
 use serde_json::json;
+use std::io::{self, BufRead, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::thread;
@@ -19,19 +22,38 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Runs the card.
 pub(super) fn run(args: &RunCard) -> Result<(), Failure> {
+    let card = VirtualUicc::new(&source::image(&args.file)?);
+    if args.place.stdio {
+        return on_stdio(card);
+    }
     let ending = Ending::on_signals()?;
-    let card = SharedCard::new(VirtualUicc::new(&source::image(&args.file)?));
+    let card = SharedCard::new(card);
     let (served, place) = match &args.place {
         Place { pcscd: Some(socket), .. } => return in_pcscd(args, card, socket, &ending),
         Place { vpcd: Some(address), .. } => (insert(*address, card)?, format!("vpcd at {address}")),
         Place { socket: Some(socket), .. } => (listen_at(socket, card)?, socket.display().to_string()),
-        Place { vpcd: None, socket: None, pcscd: None } => return Err(Failure::usage("no reader is named")),
+        Place { vpcd: None, socket: None, pcscd: None, stdio: _ } => return Err(Failure::usage("no reader is named")),
     };
     announce(args, &place, || format!("The card is in {place}. Ctrl-C takes it out."))?;
     while served.is_inserted() && !ending.is_due() {
         thread::sleep(PAUSE);
     }
     if ending.is_due() { Ok(()) } else { Err(Failure::failed(format!("{place} has closed the connection"))) }
+}
+
+/// Answers line by line, as the executable behind a link does.
+fn on_stdio(card: VirtualUicc) -> Result<(), Failure> {
+    let mut served = Served::new(card, false);
+    let mut input = io::stdin().lock();
+    loop {
+        let mut line = Vec::new();
+        let limit = u64::try_from(MAX_LINE).unwrap_or(u64::MAX);
+        let read = input.by_ref().take(limit).read_until(b'\n', &mut line);
+        if read.map_err(|error| Failure::failed(format!("cannot read from standard input: {error}")))? == 0 {
+            return Ok(());
+        }
+        output::say(served.answer(&line))?;
+    }
 }
 
 fn insert(address: SocketAddr, card: SharedCard) -> Result<ServedCard, Failure> {

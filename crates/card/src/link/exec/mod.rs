@@ -120,6 +120,11 @@ impl<P: Pipe> Executable<P> {
         Ok(link)
     }
 
+    /// What carries the lines.
+    pub fn pipe(&self) -> &P {
+        &self.pipe
+    }
+
     /// Asks which card there is.
     ///
     /// # Errors
