@@ -280,8 +280,8 @@ fn refusals_of_an_application_are_told_apart() {
 fn a_look_at_the_card_leaves_an_open_link_alone() {
     let command = with_card("read -r end");
     let link = ExecLink::open(&command, &QUICK, quiet).unwrap();
-    assert!(matches!(ExecLink::status_of(&command, QUICK.command, quiet), Err(LinkError::Timeout(_))));
+    assert!(matches!(ExecLink::status_of(&command, QUICK.command, Duration::ZERO, quiet), Err(LinkError::Timeout(_))));
     drop(link);
-    let status = ExecLink::status_of(&command, QUICK.command, quiet).unwrap();
+    let status = ExecLink::status_of(&command, QUICK.command, Duration::ZERO, quiet).unwrap();
     assert_eq!((status.card, status.iccid.unwrap().as_str()), (true, "8988000000000000016"));
 }

@@ -17,6 +17,10 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// How long one command may take of those that ask a modem for its slot.
+#[cfg(feature = "serial")]
+const SLOT_COMMAND: Duration = Duration::from_secs(2);
+
 /// The machine that the program runs on.
 #[derive(Debug)]
 pub struct Host {
@@ -87,6 +91,12 @@ impl World for Host {
             CardLink::Auto => omadm_card::link::automatic::open(&config.reader, patience),
             #[cfg(not(any(feature = "pcsc", feature = "serial")))]
             CardLink::Auto => Err(LinkError::NoCard("this program is built without any link to look for".to_owned())),
+            #[cfg(feature = "serial")]
+            CardLink::Modem(path) => Ok(Box::new(omadm_card::link::serial::open(path, patience)?)),
+            #[cfg(not(feature = "serial"))]
+            CardLink::Modem(_) => {
+                Err(LinkError::NoCard("this program is built without the feature `serial`".to_owned()))
+            }
             #[cfg(feature = "pcsc")]
             CardLink::Pcsc => Ok(Box::new(omadm_card::link::pcsc::PcscLink::open(&config.reader, patience)?)),
             #[cfg(not(feature = "pcsc"))]
@@ -107,6 +117,13 @@ impl World for Host {
             CardLink::Auto => omadm_card::link::automatic::is_empty(&config.reader),
             #[cfg(not(any(feature = "pcsc", feature = "serial")))]
             CardLink::Auto => false,
+            #[cfg(feature = "serial")]
+            CardLink::Modem(path) => {
+                use omadm_card::link::{at::Presence, serial};
+                matches!(serial::presence(path, SLOT_COMMAND), Ok(Some(Presence::Empty)))
+            }
+            #[cfg(not(feature = "serial"))]
+            CardLink::Modem(_) => false,
             #[cfg(feature = "pcsc")]
             CardLink::Pcsc => {
                 let readers = omadm_card::link::pcsc::readers().unwrap_or_default();
@@ -117,8 +134,8 @@ impl World for Host {
             CardLink::Pcsc => false,
             #[cfg(feature = "exec")]
             CardLink::Exec(command) => {
-                let status = ExecLink::status_of(command, Patience::default().command, executable_said);
-                status.is_ok_and(|status| !status.card)
+                let (answer, turn) = (Duration::from_secs(4), Duration::from_secs(1));
+                ExecLink::status_of(command, answer, turn, executable_said).is_ok_and(|status| !status.card)
             }
             #[cfg(not(feature = "exec"))]
             CardLink::Exec(_) => false,

@@ -17,9 +17,13 @@ use std::time::Duration;
 /// How long to wait before a folder that is not there is looked for again.
 const MISSING: Duration = if cfg!(test) { Duration::from_millis(20) } else { Duration::from_secs(60) };
 
-/// Between two questions to a link that tells nothing by itself; the first is asked sooner.
-#[cfg(any(test, feature = "exec", feature = "serial"))]
-const ASKING: Duration = if cfg!(test) { Duration::from_millis(20) } else { Duration::from_secs(60) };
+/// How often a link is asked that tells nothing by itself, once it has answered.
+#[cfg(any(feature = "exec", feature = "serial", test))]
+const ASKED: Duration = if cfg!(test) { Duration::from_millis(20) } else { Duration::from_secs(60) };
+
+/// How soon it is asked again that has not answered yet; each time twice as long, up to [`ASKED`].
+#[cfg(any(feature = "exec", feature = "serial", test))]
+const SOON: Duration = if cfg!(test) { Duration::from_millis(5) } else { Duration::from_secs(5) };
 
 /// Room for events of one look, in bytes.
 const EVENTS: usize = 4096;
@@ -54,6 +58,10 @@ pub fn start(config: &Config, stop: &Stop, tell: impl Fn(Sign) + Send + Clone + 
             #[cfg(feature = "serial")]
             watch_modems(stop, tell.clone());
         }
+        #[cfg(feature = "serial")]
+        CardLink::Modem(path) => watch_modem(path, stop, tell.clone()),
+        #[cfg(not(feature = "serial"))]
+        CardLink::Modem(_) => {}
         #[cfg(feature = "pcsc")]
         CardLink::Pcsc => watch_reader(&config.card.reader, stop, tell.clone()),
         #[cfg(not(feature = "pcsc"))]
@@ -94,15 +102,17 @@ fn watch_reader(reader: &str, stop: &Stop, tell: impl Fn(Sign) + Send + 'static)
 /// Asks an executable again and again which card there is. One that does not say changes nothing.
 #[cfg(feature = "exec")]
 fn watch_executable(command: Vec<String>, stop: &Stop, tell: impl Fn(Sign) + Send + 'static) {
-    use omadm_card::link::Patience;
     use omadm_card::link::exec::ExecLink;
+    /// How long one answer may take.
+    const ANSWER: Duration = Duration::from_secs(10);
     let stop = stop.clone();
     spawn(move || {
         let ask = || {
-            let status = ExecLink::status_of(&command, Patience::default().command, crate::host::executable_said);
+            // A reading goes first.
+            let status = ExecLink::status_of(&command, ANSWER, ASKED, crate::host::executable_said);
             status.ok().map(|status| (status.card, status.iccid))
         };
-        ask_again_and_again(ask, &stop, &tell);
+        watch_slot(ask, &stop, &tell);
     });
 }
 
@@ -110,20 +120,51 @@ fn watch_executable(command: Vec<String>, stop: &Stop, tell: impl Fn(Sign) + Sen
 #[cfg(feature = "serial")]
 fn watch_modems(stop: &Stop, tell: impl Fn(Sign) + Send + 'static) {
     let (stop, mut watch) = (stop.clone(), omadm_card::link::automatic::ModemWatch::default());
-    spawn(move || ask_again_and_again(|| watch.look(), &stop, &tell));
+    spawn(move || watch_slot(|| watch.look(), &stop, &tell));
 }
 
-/// Tells when another answer comes than the one before; what is there at the beginning is read by the start itself.
-#[cfg(any(test, feature = "exec", feature = "serial"))]
-fn ask_again_and_again<T: PartialEq>(mut ask: impl FnMut() -> Option<T>, stop: &Stop, tell: &dyn Fn(Sign)) {
-    let (mut known, mut pause) = (None, ASKING / 12);
-    while stop.sleep(pause).is_ok() {
-        pause = ASKING;
-        let Some(answer) = ask() else { continue };
-        if known.as_ref().is_some_and(|known| *known != answer) {
-            tell(Sign::Card);
+#[cfg(feature = "serial")]
+fn watch_modem(path: &Path, stop: &Stop, tell: impl Fn(Sign) + Send + 'static) {
+    /// How long one command may take. While the modem is asked, a reading waits for the port.
+    const COMMAND: Duration = Duration::from_secs(2);
+    let (path, stop) = (path.to_owned(), stop.clone());
+    spawn(move || {
+        let ask = || match omadm_card::link::serial::presence(&path, COMMAND) {
+            Ok(presence) => presence,
+            Err(error) => {
+                tracing::debug!("the modem does not say what is in its slot: {error}");
+                None
+            }
+        };
+        watch_slot(ask, &stop, &tell);
+    });
+}
+
+/// Asks again and again what is in the slot, and tells when that is something else than before. No answer changes nothing.
+#[cfg(any(feature = "exec", feature = "serial", test))]
+fn watch_slot<T: PartialEq>(mut ask: impl FnMut() -> Option<T>, stop: &Stop, tell: &dyn Fn(Sign)) {
+    let mut known = None;
+    let mut missed = false;
+    let mut pause = SOON;
+    loop {
+        match ask() {
+            Some(found) => {
+                // What came while there was no answer, the start itself may have missed too.
+                let is_news = known.as_ref().map_or(missed, |known| *known != found);
+                known = Some(found);
+                pause = ASKED;
+                if is_news {
+                    tell(Sign::Card);
+                }
+            }
+            None => {
+                missed = true;
+                pause = if known.is_none() { (pause * 2).min(ASKED) } else { ASKED };
+            }
         }
-        known = Some(answer);
+        if stop.sleep(pause).is_err() {
+            return;
+        }
     }
 }
 
@@ -205,7 +246,30 @@ impl Folder {
 mod tests {
     use super::*;
     use omadm_card::link::handover::handover;
-    use std::sync::Mutex;
+
+    #[test]
+    fn a_slot_that_is_asked_tells_of_another_card_and_no_answer_changes_nothing() {
+        let look = |answers: &[Option<u8>]| {
+            let stop = Stop::new().unwrap();
+            let mut left = answers.iter();
+            let signs = std::cell::Cell::new(0);
+            let ask = || {
+                left.next().copied().unwrap_or_else(|| {
+                    stop.raise();
+                    None
+                })
+            };
+            watch_slot(ask, &stop, &|sign| {
+                assert_eq!(sign, Sign::Card);
+                signs.set(signs.get() + 1);
+            });
+            signs.get()
+        };
+        assert_eq!(look(&[Some(1), Some(1), None, None, Some(1)]), 0);
+        assert_eq!(look(&[Some(1), Some(2), None, Some(1), Some(1)]), 2);
+        assert_eq!(look(&[None, None, Some(1), Some(1)]), 1, "the start may have missed it too");
+        assert_eq!(look(&[None, None, None]), 0);
+    }
 
     #[test]
     fn a_file_that_came_with_its_folder_is_noticed() {
@@ -229,23 +293,5 @@ mod tests {
             stop.raise();
             assert_eq!(sign, Ok(Sign::FactoryFile));
         });
-    }
-
-    #[test]
-    fn only_another_answer_is_a_sign_and_none_is_none() {
-        let answers = [None, Some("a"), Some("a"), None, Some("b"), None, Some("b"), Some("a")];
-        let (stop, left) = (Stop::new().unwrap(), Mutex::new(answers.into_iter()));
-        let (give, told) = handover();
-        let ask = || {
-            left.lock().unwrap().next().unwrap_or_else(|| {
-                stop.raise();
-                None
-            })
-        };
-        ask_again_and_again(ask, &stop, &move |sign| {
-            give.give(sign);
-        });
-        let told: Vec<_> = std::iter::from_fn(|| told.take(Duration::ZERO).ok()).collect();
-        assert_eq!(told, [Sign::Card; 2]);
     }
 }

@@ -3,6 +3,7 @@
 //! They stand in a crate of their own so that two callers share them: the libFuzzer programs in `fuzz/`, which look for
 //! new inputs, and `make test`, which replays the committed ones. What each target checks stands in its module.
 
+mod at_lines;
 mod bootstrap_message;
 mod card_commands;
 mod card_conversation;
@@ -29,7 +30,8 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
+    Target { name: "at_lines", run: at_lines::run },
     Target { name: "bootstrap_message", run: bootstrap_message::run },
     Target { name: "card_commands", run: card_commands::run },
     Target { name: "card_conversation", run: card_conversation::run },

@@ -164,7 +164,7 @@ mod modem {
     }
 
     fn presence(path: &Path) -> Result<Option<Presence>, LinkError> {
-        serial::presence(path, &Patience { wait: Duration::ZERO, empty: Duration::ZERO, command: PROBE })
+        serial::presence(path, PROBE)
     }
 
     /// The first port whose modem does not say that it is empty.

@@ -1,6 +1,7 @@
 //! `omadm card`.
 
 use clap::{Args, Subcommand, ValueEnum};
+use omadm_card::virtual_modem::ModemQuirk;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -34,6 +35,7 @@ Examples:
   omadm card run card.json --vpcd 127.0.0.1:35963      into the reader of a running pcscd
   omadm card run card.json --socket card.sock          for omadm-client with link = \"socket:card.sock\"
   omadm card run card.json --pcscd pcscd.sock          with a private pcscd; point PCSCLITE_CSOCK_NAME to it
+  omadm card run card.json --modem modem               in an AT modem, for omadm-client with link = \"at:modem\"
   omadm card read --link 'exec:omadm card run card.json --stdio'")]
     Run(RunCard),
     /// List the ways to a card: PC/SC readers, ports of modems, and why there is nothing where there is nothing
@@ -181,6 +183,9 @@ pub(crate) struct RunCard {
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) place: Place,
+    /// A way in which the modem differs from one that behaves; may be given several times
+    #[arg(long, value_name = "NAME", requires = "modem")]
+    pub(crate) modem_quirk: Vec<ModemQuirk>,
     #[command(flatten)]
     pub(crate) listing: Listing,
 }
@@ -201,4 +206,8 @@ pub(crate) struct Place {
     /// Speak JSON lines on standard input and output, as the executable of a link does, until the input ends
     #[arg(long)]
     pub(crate) stdio: bool,
+    /// Put it into a virtual AT modem on a pseudo-terminal; at PATH a symbolic link to that is made
+    #[arg(long, value_name = "PATH")]
+    #[expect(clippy::option_option, reason = "the option may be absent, alone, or have a value")]
+    pub(crate) modem: Option<Option<PathBuf>>,
 }

@@ -119,7 +119,7 @@ fn named(link: &Link) -> Option<Way> {
 
 fn executable(command: &[String]) -> Way {
     let name = command.join(" ");
-    match ExecLink::status_of(command, LIMIT, output::aside) {
+    match ExecLink::status_of(command, LIMIT, Duration::ZERO, output::aside) {
         Ok(status) if status.card => Way::with_card("exec", name, status.iccid.map(|iccid| iccid.to_string())),
         Ok(status) => Way::without("exec", name, status.why.unwrap_or_else(|| "the slot is empty".to_owned())),
         Err(error) => Way::without("exec", name, why(error)),
@@ -129,10 +129,9 @@ fn executable(command: &[String]) -> Way {
 #[cfg(feature = "serial")]
 fn modem(path: &Path) -> Way {
     use omadm_card::link::at::Presence;
-    use omadm_card::link::{Patience, serial};
+    use omadm_card::link::serial;
     let name = path.display().to_string();
-    let patience = Patience { wait: Duration::ZERO, empty: Duration::ZERO, command: LIMIT };
-    match serial::presence(path, &patience) {
+    match serial::presence(path, LIMIT) {
         Ok(Some(Presence::Card(iccid))) => Way::with_card("at", name, Some(iccid.to_string())),
         Ok(Some(Presence::Empty)) => Way::without("at", name, "the modem has no SIM"),
         Ok(None) => Way::without("at", name, "a modem answers, and does not say whether it has a SIM"),

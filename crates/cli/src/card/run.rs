@@ -1,4 +1,4 @@
-//! `omadm card run`: a virtual card in a virtual reader, until a signal.
+//! `omadm card run`: a virtual card in a virtual reader or modem, until a signal.
 
 use omadm_card::VirtualUicc;
 use omadm_card::link::exec::lines::MAX_LINE;
@@ -27,12 +27,17 @@ pub(super) fn run(args: &RunCard) -> Result<(), Failure> {
         return on_stdio(card);
     }
     let ending = Ending::on_signals()?;
+    if let Some(path) = &args.place.modem {
+        return in_modem(args, path.as_deref(), &ending);
+    }
     let card = SharedCard::new(card);
     let (served, place) = match &args.place {
         Place { pcscd: Some(socket), .. } => return in_pcscd(args, card, socket, &ending),
         Place { vpcd: Some(address), .. } => (insert(*address, card)?, format!("vpcd at {address}")),
         Place { socket: Some(socket), .. } => (listen_at(socket, card)?, socket.display().to_string()),
-        Place { vpcd: None, socket: None, pcscd: None, stdio: _ } => return Err(Failure::usage("no reader is named")),
+        Place { vpcd: None, socket: None, pcscd: None, modem: _, stdio: _ } => {
+            return Err(Failure::usage("no reader is named"));
+        }
     };
     announce(args, &place, || format!("The card is in {place}. Ctrl-C takes it out."))?;
     while served.is_inserted() && !ending.is_due() {
@@ -92,6 +97,28 @@ fn in_pcscd(args: &RunCard, card: SharedCard, socket: &Path, ending: &Ending) ->
         thread::sleep(PAUSE);
     }
     Ok(())
+}
+
+#[cfg(feature = "serial")]
+fn in_modem(args: &RunCard, path: Option<&Path>, ending: &Ending) -> Result<(), Failure> {
+    use omadm_card::VirtualModem;
+    use omadm_card::link::serial::{SharedModem, serve_modem};
+    let modem = VirtualModem::new(VirtualUicc::new(&source::image(&args.file)?), &args.modem_quirk);
+    let served = serve_modem(SharedModem::new(modem), path).map_err(|error| {
+        Failure::failed(format!("the modem has no pseudo-terminal: {error}"))
+            .advise("the path of --modem must not be there yet")
+    })?;
+    let port = served.path().display().to_string();
+    announce(args, &port, || format!("The card is in a modem at {port}. Ctrl-C takes it out."))?;
+    while served.is_served() && !ending.is_due() {
+        thread::sleep(PAUSE);
+    }
+    if ending.is_due() { Ok(()) } else { Err(Failure::failed(format!("the pseudo-terminal {port} was closed"))) }
+}
+
+#[cfg(not(feature = "serial"))]
+fn in_modem(_: &RunCard, _: Option<&Path>, _: &Ending) -> Result<(), Failure> {
+    Err(Failure::usage("this omadm was built without the feature `serial`"))
 }
 
 fn announce(args: &RunCard, reader: &str, text: impl FnOnce() -> String) -> Result<(), Failure> {

@@ -86,11 +86,11 @@ fn an_error_names_file_line_and_what_was_expected() {
         ("\n\nstat = 1\n", 5, "unknown field `stat`"),
         ("[card]\nlink = \"auto\"\nslot = 1\n", 5, "unknown field `slot`"),
         ("[modem]\n", 3, "unknown field `modem`"),
-        ("[card]\nlink = \"at:/dev/ttyUSB2\"\n", 4, "not supported yet"),
+        ("[card]\nlink = \"at:\"\n", 4, "auto, pcsc, at:PATH, exec:COMMAND, socket:PATH or off is expected"),
         ("[card]\nlink = \"exec: \"\n", 4, "names no command: no program is named"),
         ("[card]\nlink = \"exec:a 'b\"\n", 4, "names no command: a quote is not closed"),
-        ("[card]\nlink = \"usb\"\n", 4, "auto, pcsc, socket:PATH or off is expected"),
-        ("[card]\nlink = \"socket:\"\n", 4, "auto, pcsc, socket:PATH or off is expected"),
+        ("[card]\nlink = \"usb\"\n", 4, "auto, pcsc, at:PATH, exec:COMMAND, socket:PATH or off is expected"),
+        ("[card]\nlink = \"socket:\"\n", 4, "auto, pcsc, at:PATH, exec:COMMAND, socket:PATH or off is expected"),
         ("[card]\ntimeout = \"20\"\n", 4, "a whole number with ms, s, m, h or d"),
         ("[card]\ntimeout = 20\n", 4, "expected a string"),
         ("[card]\n\nwait = \"-1s\"\n", 5, "not a time"),
@@ -138,6 +138,17 @@ fn the_device_proves_itself_by_password_key_or_certificate() {
     assert_eq!(means(psk), Some((Some("IMEI:1".to_owned()), Means::PreSharedKey { secret_file })));
     let x509 = "auth = \"x509\"\ncert = \"c.pem\"\nkey = \"/k.pem\"\n";
     assert_eq!(means(x509), Some((None, Means::Certificate { cert, key })));
+}
+
+#[test]
+fn a_modem_is_named_by_its_port() {
+    let parsed = parse("[card]\nlink = \"at:modem\"\n");
+    if cfg!(feature = "serial") {
+        assert_eq!(parsed.unwrap().card.link, CardLink::Modem("/etc/omadm/modem".into()));
+    } else {
+        let error = parsed.unwrap_err().to_string();
+        assert!(error.contains("built with the feature `serial`"), "{error}");
+    }
 }
 
 #[cfg(not(feature = "pcsc"))]

@@ -93,12 +93,13 @@ impl ExecLink {
         }
     }
 
-    /// Starts the executable for one look at its card, and ends it. A link that is open has precedence.
+    /// Starts the executable for one look at its card, and ends it; `limit` is for each of its answers. While a link is open
+    /// it waits, at most `wait`.
     ///
     /// # Errors
-    /// If it cannot be started, breaks the protocol, or does not know, or if a link is open.
-    pub fn status_of(command: &[String], limit: Duration, tell: Tell) -> Result<Status, LinkError> {
-        let turn = process::turn(Duration::ZERO);
+    /// If it cannot be started, breaks the protocol, or does not know, or if a link stays open.
+    pub fn status_of(command: &[String], limit: Duration, wait: Duration, tell: Tell) -> Result<Status, LinkError> {
+        let turn = process::turn(wait);
         if turn.is_none() {
             return Err(LinkError::Timeout("the executable is in use".to_owned()));
         }

@@ -21,11 +21,11 @@ pub fn open(path: &Path, patience: &Patience) -> Result<AtLink<SerialPort>, Link
     AtLink::open(port, &Patience { wait: left, ..*patience }).map_err(|error| at(path, error))
 }
 
-/// What the modem at this port says of its slot, at once; none where it says nothing clear. A port that another program
-/// holds is an error.
-pub fn presence(path: &Path, patience: &Patience) -> Result<Option<Presence>, LinkError> {
+/// What the modem at this port says of its slot, at once; none where it says nothing clear. `command` is how long one
+/// command may take. A port that another program holds is an error.
+pub fn presence(path: &Path, command: Duration) -> Result<Option<Presence>, LinkError> {
     let (port, _) = SerialPort::open(path, Duration::ZERO, Duration::ZERO)?;
-    AtLink::presence(port, patience.command).map_err(|error| at(path, error))
+    AtLink::presence(port, command).map_err(|error| at(path, error))
 }
 
 fn at(path: &Path, error: LinkError) -> LinkError {
