@@ -251,3 +251,106 @@ mod modem {
         }
     }
 }
+
+#[cfg(all(test, feature = "serial"))]
+mod tests {
+    use super::*;
+    use crate::VirtualUicc;
+    use crate::link::serial::{ServedModem, SharedModem, serve, serve_modem};
+    use crate::make::{CardPlan, make};
+    use crate::virtual_modem::VirtualModem;
+    use std::fs;
+    use std::path::PathBuf;
+
+    /// So begins the name of no reader.
+    const NO_READER: &str = "no reader of this name";
+
+    /// A machine with ports of its own.
+    struct Machine(tempfile::TempDir);
+
+    impl Machine {
+        fn new() -> Self {
+            let machine = Self(tempfile::tempdir().unwrap());
+            fs::create_dir(machine.dev()).unwrap();
+            machine
+        }
+
+        fn dev(&self) -> PathBuf {
+            self.0.path().join("dev")
+        }
+
+        fn modem(&self, port: &str, iccid: Option<&str>) -> (SharedModem, ServedModem) {
+            let plan = CardPlan::new(iccid.unwrap_or("8901012345678901234").parse().unwrap(), b"[]");
+            let mut modem = VirtualModem::new(VirtualUicc::new(&make(&plan).unwrap()), &[]);
+            if iccid.is_none() {
+                modem.set_card(None);
+            }
+            let modem = SharedModem::new(modem);
+            (modem.clone(), serve_modem(modem, Some(&self.dev().join(port))).unwrap())
+        }
+
+        fn open(&self, patience: Patience) -> Result<Box<dyn Link>, LinkError> {
+            open_in(Places { dev: &self.dev(), sys: self.0.path() }, NO_READER, &patience)
+        }
+
+        fn look(&self, watch: &mut ModemWatch) -> Option<ModemSeen> {
+            watch.look_in(Places { dev: &self.dev(), sys: self.0.path() })
+        }
+    }
+
+    fn patience(wait: Duration) -> Patience {
+        Patience { wait, empty: Duration::ZERO, command: Duration::from_secs(10) }
+    }
+
+    fn sentence(opened: Result<Box<dyn Link>, LinkError>) -> String {
+        match opened.map(|_| ()) {
+            Err(LinkError::NoCard(sentence)) => sentence,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn where_there_is_nothing_it_says_what_was_looked_at() {
+        let machine = Machine::new();
+        let began = Instant::now();
+        let said = sentence(machine.open(patience(Duration::ZERO)));
+        assert!(said.contains("PC/SC") && said.contains("no port of a modem"), "{said}");
+        assert!(began.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_modem_is_taken_and_what_is_none_is_passed_over() {
+        let machine = Machine::new();
+        // Nobody answers there.
+        let _silent = serve(|_| Vec::new(), Some(&machine.dev().join("ttyACM0"))).unwrap();
+        let _empty = machine.modem("ttyUSB0", None);
+        let _modem = machine.modem("ttyUSB1", Some("8988000000000000016"));
+        let mut link = machine.open(patience(Duration::ZERO)).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(link.tell_iccid().unwrap().unwrap().as_str(), "8988000000000000016");
+        assert!(!link.is_exclusive());
+    }
+
+    #[test]
+    fn a_modem_without_a_sim_is_believed_to_be_empty() {
+        let machine = Machine::new();
+        let _modem = machine.modem("ttyUSB0", None);
+        let began = Instant::now();
+        let said = sentence(machine.open(patience(Duration::from_secs(60))));
+        assert!(said.contains("ttyUSB0 has no SIM") && began.elapsed() < Duration::from_secs(30), "{said}");
+    }
+
+    #[test]
+    fn another_sim_or_modem_is_seen() {
+        use crate::link::at::Presence;
+        let (machine, mut watch) = (Machine::new(), ModemWatch::default());
+        assert_eq!(machine.look(&mut watch), Some(ModemSeen::NoModem));
+        let (modem, served) = machine.modem("ttyUSB0", Some("8988000000000000016"));
+        let with = |iccid: &str| Some(ModemSeen::Modem(Presence::Card(iccid.parse().unwrap())));
+        assert_eq!(machine.look(&mut watch), with("8988000000000000016"));
+        modem.lock().set_card(None);
+        assert_eq!(machine.look(&mut watch), Some(ModemSeen::Modem(Presence::Empty)));
+        drop(served);
+        let _ = fs::remove_file(machine.dev().join("ttyUSB0"));
+        assert_eq!(machine.look(&mut watch), Some(ModemSeen::NoModem));
+    }
+}
