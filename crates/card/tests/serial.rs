@@ -114,7 +114,8 @@ fn what_is_no_port_is_named() {
 #[test]
 fn modems_that_hang_or_flood_or_go_are_given_up_in_time() {
     let limit = Duration::from_secs(20);
-    let cases: [(&str, fn(&[u8]) -> Vec<u8>); 4] = [
+    type Respond = fn(&[u8]) -> Vec<u8>;
+    let cases: [(&str, Respond); 4] = [
         ("silence", |_| Vec::new()),
         ("an endless line", |_| vec![b'A'; 200_000]),
         ("endless lines", |_| b"\r\n+CREG: 1\r\n".repeat(20_000)),

@@ -208,6 +208,5 @@ pub(crate) struct Place {
     pub(crate) stdio: bool,
     /// Put it into a virtual AT modem on a pseudo-terminal; at PATH a symbolic link to that is made
     #[arg(long, value_name = "PATH")]
-    #[expect(clippy::option_option, reason = "the option may be absent, alone, or have a value")]
     pub(crate) modem: Option<Option<PathBuf>>,
 }
