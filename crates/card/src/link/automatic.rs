@@ -223,7 +223,7 @@ mod modem {
             self.look_in(Places::of_this_machine())
         }
 
-        fn look_in(&mut self, places: Places<'_>) -> Option<ModemSeen> {
+        pub(super) fn look_in(&mut self, places: Places<'_>) -> Option<ModemSeen> {
             let ports = tried(places);
             if ports != self.ports {
                 let mut unclear = false;
