@@ -39,6 +39,13 @@ fn card_of(fleet: &Fleet, more: &[&str]) -> PathBuf {
     file
 }
 
+/// The same card, with a PIN of the PKCS#15 application in place of the SIM's, which is the modem's alone.
+fn with_a_pin_of_its_own(image: &CardImage) -> CardImage {
+    let text = image.to_json().replace("\"pin\": \"01\"", "\"pin\": \"81\"");
+    let text = text.replace("\"reference\": \"01\"", "\"reference\": \"81\"");
+    CardImage::from_json(text.as_bytes()).expect("a card")
+}
+
 fn read_image(file: &Path) -> CardImage {
     CardImage::from_json(&std::fs::read(file).expect("a card file")).expect("a card")
 }
@@ -63,7 +70,8 @@ fn a_device_with_a_qmi_modem_is_managed_by_the_message_on_its_card() {
     private_file(&pin, b"4711");
     let file = card_of(&fleet, &["--pin", pin.to_str().expect("UTF-8")]);
     let folder = Folder::new();
-    let tools = ModemTools::new(&folder.join("tools"), Some(&read_image(&file)));
+    let image = with_a_pin_of_its_own(&read_image(&file));
+    let tools = ModemTools::new(&folder.join("tools"), Some(&image));
     let link = link("qmi --allow-pin");
     let mut device =
         Device::new("IMEI:490154203237518", &format!("[card]\nlink = \"{link}\"\npin_file = \"$HOME/pin\"\n"));
@@ -162,14 +170,14 @@ fn what_a_modem_lacks_is_said() {
     let nothing =
         omadm().args(["card", "read", "--link", &link("qmi")]).env("PATH", "/nowhere").output().expect("omadm runs");
     let text = String::from_utf8_lossy(&nothing.stderr).into_owned();
-    assert!(nothing.status.code() == Some(1) && text.contains("omadm-card-modem"), "{text}");
+    assert!(nothing.status.code() == Some(1) && text.contains("qmicli is not installed"), "{text}");
 }
 
 #[test]
 fn a_pin_is_not_put_into_arguments_unless_that_is_allowed() {
     let folder = Folder::new();
     let private = CardPlan { pin: Some("4711".into()), ..plan() };
-    let tools = ModemTools::new(&folder.join("tools"), Some(&image(&private)));
+    let tools = ModemTools::new(&folder.join("tools"), Some(&with_a_pin_of_its_own(&image(&private))));
     let pin = folder.join("pin");
     private_file(&pin, b"4711");
     let pin = pin.to_str().expect("UTF-8");
