@@ -20,6 +20,7 @@ const MAX_TRIED: usize = 8;
 
 /// Where ports of modems are looked for.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "serial"), allow(dead_code, reason = "without the feature no port is looked for"))]
 struct Places<'a> {
     dev: &'a Path,
     sys: &'a Path,
