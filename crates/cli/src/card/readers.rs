@@ -70,7 +70,7 @@ fn readers() -> Vec<Way> {
     match omadm_card::link::pcsc::readers() {
         Ok(readers) if readers.is_empty() => vec![Way::without("pcsc", "PC/SC", "no PC/SC reader is plugged in")],
         Ok(readers) => readers.into_iter().map(way).collect(),
-        Err(error) => vec![Way::without("pcsc", "PC/SC", format!("{error}; start the PC/SC service: pcscd"))],
+        Err(error) => vec![Way::without("pcsc", "PC/SC", format!("{}; start the PC/SC service: pcscd", why(error)))],
     }
 }
 
