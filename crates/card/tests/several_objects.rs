@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use omadm_card::apdu::Protocol;
-use omadm_card::image::{Access, Byte, Bytes, CardFile, CardParts, FileId, Pin};
+use omadm_card::image::{Access, Byte, CardFile, CardParts, Pin};
 use omadm_card::make::{CardPlan, make};
 use omadm_card::pkcs15::oid::ObjectId;
 use omadm_card::{

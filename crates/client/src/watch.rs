@@ -18,11 +18,11 @@ use std::time::Duration;
 const MISSING: Duration = if cfg!(test) { Duration::from_millis(20) } else { Duration::from_secs(60) };
 
 /// How often a link is asked that tells nothing by itself, once it has answered.
-#[cfg(any(feature = "serial", test))]
+#[cfg(any(feature = "exec", feature = "serial", test))]
 const ASKED: Duration = if cfg!(test) { Duration::from_millis(20) } else { Duration::from_secs(60) };
 
 /// How soon it is asked again that has not answered yet; each time twice as long, up to [`ASKED`].
-#[cfg(any(feature = "serial", test))]
+#[cfg(any(feature = "exec", feature = "serial", test))]
 const SOON: Duration = if cfg!(test) { Duration::from_millis(5) } else { Duration::from_secs(5) };
 
 /// Room for events of one look, in bytes.
@@ -52,14 +52,24 @@ pub fn start(config: &Config, stop: &Stop, tell: impl Fn(Sign) + Send + Clone + 
     files.extend(config.factory.clone().map(|path| (path, Sign::FactoryFile)));
     match &config.card.link {
         CardLink::Socket(path) => files.push((path.clone(), Sign::Card)),
+        CardLink::Auto => {
+            #[cfg(feature = "pcsc")]
+            watch_reader(&config.card.reader, stop, tell.clone());
+            #[cfg(feature = "serial")]
+            watch_modems(stop, tell.clone());
+        }
         #[cfg(feature = "serial")]
         CardLink::Modem(path) => watch_modem(path, stop, tell.clone()),
         #[cfg(not(feature = "serial"))]
         CardLink::Modem(_) => {}
         #[cfg(feature = "pcsc")]
-        CardLink::Auto | CardLink::Pcsc => watch_reader(&config.card.reader, stop, tell.clone()),
+        CardLink::Pcsc => watch_reader(&config.card.reader, stop, tell.clone()),
         #[cfg(not(feature = "pcsc"))]
-        CardLink::Auto | CardLink::Pcsc => {}
+        CardLink::Pcsc => {}
+        #[cfg(feature = "exec")]
+        CardLink::Exec(command) => watch_executable(command.clone(), stop, tell.clone()),
+        #[cfg(not(feature = "exec"))]
+        CardLink::Exec(_) => {}
         CardLink::Off => {}
     }
     for (path, sign) in files {
@@ -89,6 +99,30 @@ fn watch_reader(reader: &str, stop: &Stop, tell: impl Fn(Sign) + Send + 'static)
     });
 }
 
+/// Asks an executable again and again which card there is. One that does not say changes nothing.
+#[cfg(feature = "exec")]
+fn watch_executable(command: Vec<String>, stop: &Stop, tell: impl Fn(Sign) + Send + 'static) {
+    use omadm_card::link::exec::ExecLink;
+    /// How long one answer may take.
+    const ANSWER: Duration = Duration::from_secs(10);
+    let stop = stop.clone();
+    spawn(move || {
+        let ask = || {
+            // A reading goes first.
+            let status = ExecLink::status_of(&command, ANSWER, ASKED, crate::host::executable_said);
+            status.ok().map(|status| (status.card, status.iccid))
+        };
+        watch_slot(ask, &stop, &tell);
+    });
+}
+
+/// Looks at the ports of modems, of which the one that is there is asked which card it has.
+#[cfg(feature = "serial")]
+fn watch_modems(stop: &Stop, tell: impl Fn(Sign) + Send + 'static) {
+    let (stop, mut watch) = (stop.clone(), omadm_card::link::automatic::ModemWatch::default());
+    spawn(move || watch_slot(|| watch.look(), &stop, &tell));
+}
+
 #[cfg(feature = "serial")]
 fn watch_modem(path: &Path, stop: &Stop, tell: impl Fn(Sign) + Send + 'static) {
     /// How long one command may take. While the modem is asked, a reading waits for the port.
@@ -107,7 +141,7 @@ fn watch_modem(path: &Path, stop: &Stop, tell: impl Fn(Sign) + Send + 'static) {
 }
 
 /// Asks again and again what is in the slot, and tells when that is something else than before. No answer changes nothing.
-#[cfg(any(feature = "serial", test))]
+#[cfg(any(feature = "exec", feature = "serial", test))]
 fn watch_slot<T: PartialEq>(mut ask: impl FnMut() -> Option<T>, stop: &Stop, tell: &dyn Fn(Sign)) {
     let mut known = None;
     let mut missed = false;

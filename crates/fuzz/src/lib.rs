@@ -11,6 +11,7 @@ mod client_uri;
 mod config;
 mod der;
 mod device;
+mod exec_lines;
 mod fcp;
 mod http_answer;
 mod packages;
@@ -30,7 +31,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     Target { name: "at_lines", run: at_lines::run },
     Target { name: "bootstrap_message", run: bootstrap_message::run },
     Target { name: "card_commands", run: card_commands::run },
@@ -38,6 +39,7 @@ pub const TARGETS: [Target; 14] = [
     Target { name: "client_uri", run: client_uri::run },
     Target { name: "config", run: config::run },
     Target { name: "der", run: der::run },
+    Target { name: "exec_lines", run: exec_lines::run },
     Target { name: "fcp", run: fcp::run },
     Target { name: "http_answer", run: http_answer::run },
     Target { name: "packages", run: packages::run },

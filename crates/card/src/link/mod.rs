@@ -5,6 +5,9 @@
 //! | - | [`crate::virtual_uicc`] | a card in memory |
 //! | - | [`at`] | a modem, over anything that carries bytes |
 //! | `pcsc` | `pcsc` | a reader behind the PC/SC service |
+//! | `exec` | `exec` | an executable that speaks JSON lines on its standard input and output |
+//! | `pcsc` or `serial` | `automatic` | the first reader or modem with a card |
+//! | `serial` | `ports` | which ports look like those of modems |
 //! | `serial` | `serial` | a serial port for [`at`], and a virtual modem on a pseudo-terminal |
 //! | `vpcd` | `vpcd` | a socket with the framing of the vpcd virtual reader, both ends of it; a private PC/SC service |
 
@@ -16,9 +19,15 @@ use crate::apdu::{Protocol, StatusWord};
 
 pub mod at;
 pub mod atr;
+#[cfg(any(feature = "pcsc", feature = "serial"))]
+pub mod automatic;
+#[cfg(feature = "exec")]
+pub mod exec;
 pub mod handover;
 #[cfg(feature = "pcsc")]
 pub mod pcsc;
+#[cfg(feature = "serial")]
+pub mod ports;
 #[cfg(feature = "serial")]
 pub mod serial;
 #[cfg(feature = "vpcd")]

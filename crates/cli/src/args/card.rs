@@ -5,6 +5,7 @@ use omadm_card::virtual_modem::ModemQuirk;
 use omadm_card::virtual_uicc::Fault;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use super::{Listing, Reach};
 
@@ -37,13 +38,19 @@ Examples:
   omadm card run card.json --socket card.sock          for omadm-client with link = \"socket:card.sock\"
   omadm card run card.json --pcscd pcscd.sock          with a private pcscd; point PCSCLITE_CSOCK_NAME to it
   omadm card run card.json --modem modem               in an AT modem, for omadm-client with link = \"at:modem\"
-  omadm card run card.json --socket card.sock --preset old-sim --fault mute@7")]
+  omadm card run card.json --socket card.sock --preset old-sim --fault mute@7
+  omadm card read --link 'exec:omadm card run card.json --stdio'")]
     Run(RunCard),
-    /// List the PC/SC readers and the cards in them
+    /// List the ways to a card: PC/SC readers, ports of modems, and why there is nothing where there is nothing
     #[command(after_help = "\
-Example:
+Examples:
+  omadm card readers
+  omadm card readers --link 'exec:omadm-card-modem qmi /dev/cdc-wdm0'
   omadm card readers --json")]
     Readers {
+        /// Look at this link too: exec:COMMAND, socket:PATH, or a modem's port as at:PATH
+        #[arg(long, value_name = "LINK")]
+        link: Vec<Link>,
         #[command(flatten)]
         listing: Listing,
     },
@@ -147,6 +154,45 @@ pub(crate) struct Ask {
     /// A socket on which a virtual card runs
     #[arg(long, value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
+    /// Any link, as in the configuration of omadm-client: auto, pcsc, at:PATH, exec:COMMAND, socket:PATH, or a card file
+    #[arg(long, value_name = "LINK")]
+    pub(crate) link: Option<Link>,
+}
+
+/// A way to a card.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// What is found first.
+    Auto,
+    /// The first reader with a card.
+    Pcsc,
+    /// A modem at this port.
+    At(PathBuf),
+    /// An executable that speaks JSON lines.
+    Exec(Vec<String>),
+    /// A socket with the framing of vpcd.
+    Socket(PathBuf),
+    /// The card file of a virtual card.
+    File(PathBuf),
+}
+
+impl FromStr for Link {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            _ if text.is_empty() => Err("a link is expected".to_owned()),
+            None if text == "auto" => Ok(Self::Auto),
+            None if text == "pcsc" => Ok(Self::Pcsc),
+            Some(("at", path)) if !path.is_empty() => Ok(Self::At(path.into())),
+            Some(("exec", command)) => {
+                omadm_card::link::exec::words(command).map(Self::Exec).map_err(|error| error.to_string())
+            }
+            Some(("socket", path)) if !path.is_empty() => Ok(Self::Socket(path.into())),
+            Some(("at" | "socket", _)) => Err("a path is expected after the colon".to_owned()),
+            Some(_) | None => Ok(Self::File(text.into())),
+        }
+    }
 }
 
 /// Options of `omadm card run`.
@@ -188,6 +234,9 @@ pub(crate) struct Place {
     /// Start a private pcscd that listens on this unix socket, with one reader
     #[arg(long, value_name = "SOCKET")]
     pub(crate) pcscd: Option<PathBuf>,
+    /// Speak JSON lines on standard input and output, as the executable of a link does, until the input ends
+    #[arg(long)]
+    pub(crate) stdio: bool,
     /// Put it into a virtual AT modem on a pseudo-terminal; at PATH a symbolic link to that is made
     #[arg(long, value_name = "PATH")]
     pub(crate) modem: Option<Option<PathBuf>>,

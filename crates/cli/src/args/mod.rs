@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use std::path::PathBuf;
 
-pub(crate) use card::{Ask, CardCommand, CreateCard, Form, InspectCard, Place, ReadCard, RunCard};
+pub(crate) use card::{Ask, CardCommand, CreateCard, Form, InspectCard, Link, Place, ReadCard, RunCard};
 pub(crate) use demo::{Cast, Demo};
 pub(crate) use device::{AddDevice, DeviceCommand, EnrolBy};
 pub(crate) use figure::Figure;

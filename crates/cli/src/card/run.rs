@@ -1,10 +1,12 @@
 //! `omadm card run`: a virtual card in a virtual reader or modem, until a signal.
 
 use omadm_card::VirtualUicc;
+use omadm_card::link::exec::lines::MAX_LINE;
+use omadm_card::link::exec::served::Served;
 use omadm_card::link::vpcd::{PrivatePcscd, ServedCard, SharedCard, Stream, listen, serve};
 use omadm_card::virtual_uicc::Preset;
 use serde_json::json;
-use std::io::{self, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::thread;
@@ -25,8 +27,11 @@ pub(super) fn run(args: &RunCard) -> Result<(), Failure> {
         return list_presets(args);
     }
     let Some(file) = args.file.as_deref() else { return Err(Failure::usage("no card file is named")) };
-    let ending = Ending::on_signals()?;
     let card = card(args, file)?;
+    if args.place.stdio {
+        return on_stdio(args, file, card);
+    }
+    let ending = Ending::on_signals()?;
     if let Some(path) = &args.place.modem {
         return in_modem(args, file, path.as_deref(), card, &ending);
     }
@@ -91,6 +96,25 @@ fn list_presets(args: &RunCard) -> Result<(), Failure> {
         table.add_row([preset.name, preset.about]);
     }
     output::say(table.trim_fmt())
+}
+
+/// Answers line by line, as the executable behind a link does.
+fn on_stdio(args: &RunCard, file: &Path, card: VirtualUicc) -> Result<(), Failure> {
+    let mut served = Served::new(card, false);
+    let mut input = io::stdin().lock();
+    loop {
+        let mut line = Vec::new();
+        let limit = u64::try_from(MAX_LINE).unwrap_or(u64::MAX);
+        let read = input.by_ref().take(limit).read_until(b'\n', &mut line);
+        if read.map_err(|error| Failure::failed(format!("cannot read from standard input: {error}")))? == 0 {
+            return if args.save { save(served.card(), file) } else { Ok(()) };
+        }
+        let before = served.card().elapsed().so_far();
+        let answer = served.answer(&line);
+        // In memory time only counts; here the card is slow in earnest.
+        thread::sleep(served.card().elapsed().so_far().saturating_sub(before));
+        output::say(answer)?;
+    }
 }
 
 fn insert(address: SocketAddr, card: SharedCard) -> Result<ServedCard, Failure> {

@@ -88,10 +88,11 @@ fn an_error_names_file_line_and_what_was_expected() {
         ("\n\nstat = 1\n", 5, "unknown field `stat`"),
         ("[card]\nlink = \"auto\"\nslot = 1\n", 5, "unknown field `slot`"),
         ("[modem]\n", 3, "unknown field `modem`"),
-        ("[card]\nlink = \"at:\"\n", 4, "auto, pcsc, at:PATH, socket:PATH or off is expected"),
-        ("[card]\nlink = \"exec:qmicli\"\n", 4, "not supported yet"),
-        ("[card]\nlink = \"usb\"\n", 4, "auto, pcsc, at:PATH, socket:PATH or off is expected"),
-        ("[card]\nlink = \"socket:\"\n", 4, "auto, pcsc, at:PATH, socket:PATH or off is expected"),
+        ("[card]\nlink = \"at:\"\n", 4, "auto, pcsc, at:PATH, exec:COMMAND, socket:PATH or off is expected"),
+        ("[card]\nlink = \"exec: \"\n", 4, "names no command: no program is named"),
+        ("[card]\nlink = \"exec:a 'b\"\n", 4, "names no command: a quote is not closed"),
+        ("[card]\nlink = \"usb\"\n", 4, "auto, pcsc, at:PATH, exec:COMMAND, socket:PATH or off is expected"),
+        ("[card]\nlink = \"socket:\"\n", 4, "auto, pcsc, at:PATH, exec:COMMAND, socket:PATH or off is expected"),
         ("[card]\ntimeout = \"20\"\n", 4, "a whole number with ms, s, m, h or d"),
         ("[card]\ntimeout = 20\n", 4, "expected a string"),
         ("[card]\n\nwait = \"-1s\"\n", 5, "not a time"),
@@ -172,4 +173,16 @@ fn the_example_of_the_documentation_is_read() {
     let config = Config::parse(text, Path::new("/etc/omadm/client.toml")).unwrap();
     assert_eq!(config.device.dev_id.as_str(), "IMEI:493005100592800");
     assert!(config.bootstrap.is_some() && config.factory.is_some());
+}
+
+#[test]
+fn an_executable_is_taken_apart_and_its_path_is_beside_the_file() {
+    let link = |text: &str| {
+        let text = format!("state = \"s\"\ndev_id = \"IMEI:1\"\n[card]\nlink = '''exec:{text}'''\n");
+        Config::parse(&text, Path::new("/etc/omadm")).unwrap().card.link
+    };
+    let words = |words: &[&str]| CardLink::Exec(words.iter().map(|&word| word.to_owned()).collect());
+    assert_eq!(link("omadm-card-modem qmi /dev/cdc-wdm0"), words(&["omadm-card-modem", "qmi", "/dev/cdc-wdm0"]));
+    assert_eq!(link("./card 'a b'"), words(&["/etc/omadm/./card", "a b"]));
+    assert_eq!(link("/opt/card"), words(&["/opt/card"]));
 }
