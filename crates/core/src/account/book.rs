@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-use super::{DMACC_MOID, DmAccount};
+use super::{DMACC_MOID, DmAccount, Removal};
+use crate::access::{DeviceRights, Principal};
 use crate::ids::{Miid, Moid, SrvId};
 use crate::mo::miid::{self, Given};
 use crate::mo::{Definitions, MoError, Tree};
@@ -78,6 +79,8 @@ pub enum Standing {
     Stale,
     /// The server refuses the credentials for good (spec 2.2).
     Refused,
+    /// Its credentials are of a scheme that this client does not have: no session can succeed.
+    Unusable,
 }
 
 /// By what an account is judged.
@@ -95,6 +98,8 @@ impl InstalledAccount {
         let (count, seconds) = REFUSED_FOR_GOOD;
         if self.suspended {
             Standing::Suspended
+        } else if self.is_unusable() {
+            Standing::Unusable
         } else if self.refusals.is_some_and(|one| one.count >= count && one.last.since(one.first) >= seconds) {
             Standing::Refused
         } else if by.now.since(self.proven_at()) >= by.stale_after {
@@ -102,6 +107,22 @@ impl InstalledAccount {
         } else {
             Standing::Usable
         }
+    }
+
+    fn is_unusable(&self) -> bool {
+        self.account.trsp.as_ref().is_some_and(|credential| !credential.is_supported())
+    }
+
+    /// Whether sessions can be opened at all: its card is there, and this client has the scheme of its credentials.
+    pub fn can_be_used(&self) -> bool {
+        !self.suspended && !self.is_unusable()
+    }
+
+    /// Its server, on whose behalf commands run, where the device's own table is `rights`.
+    pub fn principal<'a>(&'a self, rights: &'a DeviceRights) -> Principal<'a> {
+        let account = &self.account;
+        let (srv_id, listed, given) = (&account.srv_id, &account.perm, &account.given);
+        Principal { srv_id, listed, rights, given, account: Some(&self.miid) }
     }
 
     /// When it becomes stale unless a session succeeds (Profile P-25).
@@ -144,11 +165,17 @@ impl InstalledAccount {
 /// Every account in the device, and the MIIDs that accounts have had: none is given twice (Profile P-17).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct AccountBook {
-    accounts: Vec<InstalledAccount>,
+    pub(super) accounts: Vec<InstalledAccount>,
     /// Accounts that another source's account of the same server took the place of, outside the tree, until that one's
     /// first successful session (Profile P-3).
     #[serde(default)]
-    fallbacks: Vec<InstalledAccount>,
+    pub(super) fallbacks: Vec<InstalledAccount>,
+    /// What a person removed, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) removed: Vec<Removal>,
+    /// Servers whose account the next message from another source may replace, by a person's permission (Profile P-3).
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) allowed: BTreeSet<SrvId>,
     #[serde(default)]
     last_number: u64,
     #[serde(default)]
@@ -163,6 +190,8 @@ const MAX_FALLBACKS: usize = 16;
 pub enum Change {
     /// It holds what is installed already, in use.
     Unchanged,
+    /// It holds only what a person removed, while another account can be relied on.
+    Removed,
     /// It holds what is installed but was suspended: this book has it resumed.
     Resumed(AccountBook),
     /// The book after installing it.
@@ -214,7 +243,7 @@ impl AccountBook {
     }
 
     /// The accounts in the tree and those beside it.
-    fn all(&self) -> impl Iterator<Item = &InstalledAccount> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &InstalledAccount> {
         self.accounts.iter().chain(&self.fallbacks)
     }
 
@@ -240,7 +269,7 @@ impl AccountBook {
         if refused {
             account.session_refused(by.now);
         }
-        let next = self.fallbacks.iter().position(|one| one.account.srv_id == *srv_id && !one.suspended);
+        let next = self.fallbacks.iter().position(|one| one.account.srv_id == *srv_id && one.can_be_used());
         if let Some(next) = next {
             // At the end of the list, so that each gets its turn.
             let fallback = self.fallbacks.remove(next);
@@ -251,11 +280,11 @@ impl AccountBook {
     /// Removes what is stale or refused for good and from elsewhere than `source`, whose account just proved itself.
     fn give_up_beside(&mut self, source: &Source, by: Judgement) {
         self.accounts.retain(|one| match one.standing(by) {
-            Standing::Usable | Standing::Suspended => true,
+            // What cannot be used would be installed anew by its card at each start.
+            Standing::Usable | Standing::Suspended | Standing::Unusable => true,
             Standing::Stale | Standing::Refused => one.source == *source,
         });
-        let there: Vec<_> = self.accounts.iter().map(|one| one.account.srv_id.clone()).collect();
-        self.fallbacks.retain(|one| there.contains(&one.account.srv_id));
+        self.drop_what_waits_for_nobody();
     }
 
     /// Whether an account that came from no card can be relied on.
@@ -302,8 +331,8 @@ impl AccountBook {
     /// What installing these accounts from this source would give. Beside each account stands the MIID that the message
     /// wishes for it; where the wish was ever given, and where there is none, it is the next number.
     ///
-    /// A SrvID that another source installed is refused (Profile P-3), unless that account cannot be relied on: then it
-    /// becomes the fallback of the new one. Installing removes what the same source had installed before and is no
+    /// A SrvID that another source installed is refused (Profile P-3), unless that account cannot be relied on or a person
+    /// allows it: then it becomes the fallback of the new one. What a person removed is left out, see [`Change::Removed`]. Installing removes what the same source had installed before and is no
     /// longer named, and every suspended account.
     pub fn install(
         &self,
@@ -311,6 +340,10 @@ impl AccountBook {
         source: &Source,
         by: Judgement,
     ) -> Result<Change, SrvIdTaken> {
+        let accounts = self.without_removed(accounts, source, by);
+        if accounts.is_empty() {
+            return Ok(Change::Removed);
+        }
         let same_source = |installed: &&InstalledAccount| installed.source == *source;
         let before: Vec<_> = self.all().filter(same_source).collect();
         let same_content = before.len() == accounts.len()
@@ -325,9 +358,10 @@ impl AccountBook {
             }
             return Ok(Change::Resumed(book));
         }
-        for (account, _) in accounts {
+        for (account, _) in &accounts {
             if let Some(other) = self.account(&account.srv_id)
                 && other.source != *source
+                && !self.is_allowed(&account.srv_id)
                 && other.standing(by) == Standing::Usable
             {
                 return Err(SrvIdTaken { srv_id: account.srv_id.clone(), source_of: other.source.clone() });
@@ -345,7 +379,7 @@ impl AccountBook {
         // source offers it again, and the next method gets its turn.
         book.fallbacks.sort_by_key(|one| std::cmp::Reverse((one.last_session, one.installed_at)));
         book.fallbacks.truncate(MAX_FALLBACKS);
-        for (account, wish) in accounts {
+        for (account, wish) in &accounts {
             let kept = before.iter().find(|one| one.account.srv_id == account.srv_id);
             let miid = match kept {
                 Some(installed) => installed.miid.clone(),
@@ -364,9 +398,9 @@ impl AccountBook {
                 mos_answered: None,
             });
         }
-        // Beside a server that is not there any more nothing waits.
-        let there: Vec<_> = book.accounts.iter().map(|one| one.account.srv_id.clone()).collect();
-        book.fallbacks.retain(|one| there.contains(&one.account.srv_id));
+        let srv_ids: Vec<_> = accounts.iter().map(|(account, _)| &account.srv_id).collect();
+        book.settle_decisions(self, &srv_ids, source);
+        book.drop_what_waits_for_nobody();
         Ok(Change::Installed(book))
     }
 
