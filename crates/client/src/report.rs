@@ -146,6 +146,9 @@ fn account(text: &mut String, look: Look, account: &AccountStatus) {
         .last_session
         .map_or("no session yet".to_owned(), |at| format!("last session {} ({})", moment(at), look.ago(at)));
     line(text, &format!("    {last}"));
+    if account.may_be_replaced {
+        line(text, "    the next message from another source may replace it");
+    }
     if let Some(note) = account.session.as_ref().filter(|note| !note.ended) {
         let reason = note.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
         line(text, &format!("    {}{reason}: {}", look.bad("the last attempt broke off"), plain(&note.message)));

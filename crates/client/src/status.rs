@@ -63,6 +63,9 @@ pub struct AccountStatus {
     pub origin: String,
     /// Its card is gone.
     pub suspended: bool,
+    /// By a person's permission the next message from another source may replace it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_be_replaced: bool,
     /// When the last successful session ended.
     pub last_session: Option<Timestamp>,
     /// How the last session went, successful or not.
@@ -79,6 +82,7 @@ impl Status {
             source: installed.source.method,
             origin: installed.source.origin.clone(),
             suspended: installed.suspended,
+            may_be_replaced: state.accounts.is_allowed(&installed.account.srv_id),
             last_session: installed.last_session,
             session: state.notes.sessions.get(&installed.account.srv_id).cloned(),
         };
