@@ -13,7 +13,7 @@ use crate::transport::Meter;
 use crate::wait::Stop;
 use crate::world::World;
 use omadm_core::access::DeviceRights;
-use omadm_core::account::{AllowError, Credential, Judgement};
+use omadm_core::account::{Credential, Judgement, NothingToAllow};
 use omadm_core::backoff::Now;
 use omadm_core::ids::SrvId;
 use omadm_core::mo::{Definitions, MoError};
@@ -50,10 +50,13 @@ pub enum OpenError {
     Tree(#[from] MoError),
 }
 
-/// Failed to remove an account; it is there as before.
+/// Failed to do with an account what a person wants; it is as before.
 #[derive(Debug, thiserror::Error)]
-pub enum RemoveError {
-    /// The removal cannot be made durable.
+pub enum AccountError {
+    /// There is nothing to allow.
+    #[error(transparent)]
+    Unknown(#[from] NothingToAllow),
+    /// The change cannot be made durable.
     #[error(transparent)]
     State(#[from] StateError),
     /// The tree does not fit its definitions.
@@ -205,7 +208,7 @@ impl Client {
 
     /// Removes the account of this server, durably, and all that belongs to it; what the server made in the tree belongs to
     /// the device from then on (spec 2.2). False if there is no such account.
-    pub fn remove_account(&mut self, srv_id: &SrvId) -> Result<bool, RemoveError> {
+    pub fn remove_account(&mut self, srv_id: &SrvId) -> Result<bool, AccountError> {
         let mut state = self.state().clone();
         if !state.accounts.remove(srv_id) {
             return Ok(false);
@@ -213,21 +216,22 @@ impl Client {
         state.session_not_before.remove(srv_id);
         state.notes.sessions.remove(srv_id);
         device::refresh(&mut state.tree, &self.definitions, &self.config.device, &state.accounts)?;
-        self.memory.change(self.known_time(), |present| *present = state)?;
+        self.settle(state)?;
         tracing::info!("the account of {srv_id} was removed by a person");
-        self.publish();
         Ok(true)
     }
 
     /// Lets the next message from another source replace the account of this server, durably (Profile P-3).
-    pub fn allow_account(&mut self, srv_id: &SrvId) -> Result<Result<(), AllowError>, StateError> {
-        let mut accounts = self.state().accounts.clone();
-        if let Err(error) = accounts.allow(srv_id) {
-            return Ok(Err(error));
-        }
-        self.memory.change(self.known_time(), |present| present.accounts = accounts)?;
+    pub fn allow_account(&mut self, srv_id: &SrvId) -> Result<(), AccountError> {
+        let mut state = self.state().clone();
+        state.accounts.allow(srv_id)?;
+        self.settle(state)
+    }
+
+    fn settle(&mut self, state: State) -> Result<(), AccountError> {
+        self.memory.change(self.known_time(), |present| *present = state)?;
         self.publish();
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// Where the status hangs from now on, for other threads to tell.

@@ -1,12 +1,11 @@
 //! Carrying out orders, whether a person gives them to this program or over the control socket.
 
-use crate::client::Client;
+use crate::client::{AccountError, Client};
 use crate::control::{Order, Reply};
 use crate::exit::Exit;
 use crate::session::SessionError;
 use crate::state::SessionNote;
 use crate::wait::Stopped;
-use omadm_core::account::AllowError;
 use omadm_core::bootstrap::sequence::{Next, Run, RunResult};
 use omadm_core::ids::SrvId;
 use omadm_core::reason::{Attempt, Reason};
@@ -64,8 +63,8 @@ pub fn carry_out(client: &mut Client, order: &Order) -> Result<Reply, Stopped> {
         Order::Status {} => Ok(reply(Exit::Done, &client.status())),
         Order::Session { srv_id } => sessions(client, srv_id.as_ref()),
         Order::Bootstrap {} => client.bootstrap().map(|run| tell_run(&run)),
-        Order::AccountRemove { srv_id } => Ok(remove(client, srv_id)),
-        Order::AccountAllow { srv_id } => Ok(allow(client, srv_id)),
+        Order::AccountRemove { srv_id } => Ok(account(client, srv_id, true)),
+        Order::AccountAllow { srv_id } => Ok(account(client, srv_id, false)),
         Order::Reset {} => Ok(match client.reset() {
             Ok(()) => reply(Exit::Done, &json!({ "state": client.status().state })),
             Err(error) => Reply::failure(Exit::Failed, error.to_string()),
@@ -73,23 +72,27 @@ pub fn carry_out(client: &mut Client, order: &Order) -> Result<Reply, Stopped> {
     }
 }
 
-fn remove(client: &mut Client, srv_id: &SrvId) -> Reply {
-    match client.remove_account(srv_id) {
-        Ok(true) => {
-            let begins_anew = !client.state().accounts.has_usable(client.judgement());
-            reply(Exit::Done, &json!({ "srv_id": srv_id, "begins_anew": begins_anew }))
-        }
-        Ok(false) => Reply::failure(Exit::Nothing, SessionError::NoAccount(srv_id.clone()).to_string()),
-        Err(error) => Reply::failure(Exit::Failed, error.to_string()),
-    }
+/// What `account` tells.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AccountTold {
+    /// Whose account it is or was.
+    pub srv_id: SrvId,
+    /// No other account can be relied on: all methods of bootstrap are gone through again.
+    pub begins_anew: bool,
 }
 
-fn allow(client: &mut Client, srv_id: &SrvId) -> Reply {
-    match client.allow_account(srv_id) {
-        Ok(Ok(())) => reply(Exit::Done, &json!({ "srv_id": srv_id })),
-        Ok(Err(error @ AllowError::Unknown(_))) => Reply::failure(Exit::Nothing, error.to_string()),
-        Ok(Err(error @ AllowError::TooMany)) => Reply::failure(Exit::Failed, error.to_string()),
-        Err(error) => Reply::failure(Exit::Failed, error.to_string()),
+fn account(client: &mut Client, srv_id: &SrvId, removes: bool) -> Reply {
+    let done = if removes { client.remove_account(srv_id) } else { client.allow_account(srv_id).map(|()| true) };
+    match done {
+        Ok(true) => {
+            let begins_anew = removes && !client.state().accounts.has_usable(client.judgement());
+            reply(Exit::Done, &AccountTold { srv_id: srv_id.clone(), begins_anew })
+        }
+        Ok(false) => Reply::failure(Exit::Nothing, SessionError::NoAccount(srv_id.clone()).to_string()),
+        Err(error @ AccountError::Unknown(_)) => Reply::failure(Exit::Nothing, error.to_string()),
+        Err(error @ (AccountError::State(_) | AccountError::Tree(_))) => {
+            Reply::failure(Exit::Failed, error.to_string())
+        }
     }
 }
 

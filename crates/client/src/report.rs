@@ -62,7 +62,7 @@ pub fn status(status: &Status, look: Look) -> String {
     let stage = match status.state {
         Stage::Managed => look.good("managed"),
         Stage::Bootstrapped => look.good("bootstrapped, no session yet"),
-        Stage::Waiting => look.bad("waiting, no account"),
+        Stage::Waiting => look.bad("waiting, no account that can be used"),
         Stage::Unconfigured => "unconfigured, nothing was tried yet".to_owned(),
     };
     line(&mut text, &format!("{}  {stage}", look.bold(status.dev_id.as_str())));

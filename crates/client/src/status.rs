@@ -42,7 +42,7 @@ pub enum Stage {
     Managed,
     /// It has an account, but had no session yet.
     Bootstrapped,
-    /// It has no account and tries on.
+    /// It has no account that it can use, and tries on.
     Waiting,
     /// Nothing was tried yet.
     Unconfigured,
@@ -82,13 +82,13 @@ impl Status {
             source: installed.source.method,
             origin: installed.source.origin.clone(),
             suspended: installed.suspended,
-            may_be_replaced: state.accounts.is_allowed(&installed.account.srv_id),
+            may_be_replaced: installed.may_be_replaced,
             last_session: installed.last_session,
             session: state.notes.sessions.get(&installed.account.srv_id).cloned(),
         };
         let accounts: Vec<_> = state.accounts.iter().map(account).collect();
         let stage =
-            match accounts.iter().filter(|account| !account.suspended).map(|one| one.last_session.is_some()).max() {
+            match state.accounts.iter().filter(|one| one.can_be_used()).map(|one| one.last_session.is_some()).max() {
                 Some(true) => Stage::Managed,
                 Some(false) => Stage::Bootstrapped,
                 None if state.attempts.is_empty() && state.notes.next.is_none() => Stage::Unconfigured,

@@ -10,11 +10,12 @@ use kit::{Device, Server, answer, message, program};
 use omadm_client::client::Client;
 use omadm_client::control::Order;
 use omadm_client::exit::Exit;
-use omadm_client::orders;
 use omadm_client::schedule::Schedule;
 use omadm_core::bootstrap::sequence::RunResult;
 use omadm_core::ids::SrvId;
+use omadm_core::time::Timestamp;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::process::Output;
 
 const REQUEST: &str = "application/vnd.oma.dm.request+json";
@@ -125,7 +126,10 @@ fn the_program_removes_and_allows_accounts_by_itself_too() {
     assert_eq!(told(&device, &["account", "remove", "acme"]).0, Some(3), "there is none");
     assert_eq!(told(&device, &["bootstrap"]).0, Some(0));
     assert_eq!(told(&device, &["account", "allow", "nobody"]).0, Some(3));
-    assert_eq!(told(&device, &["account", "allow", "acme"]), (Some(0), json!({"srv_id": "acme"})));
+    assert_eq!(
+        told(&device, &["account", "allow", "acme"]),
+        (Some(0), json!({"srv_id": "acme", "begins_anew": false}))
+    );
     let accounts = told(&device, &["status"]).1["accounts"].clone();
     assert_eq!((&accounts[0]["may_be_replaced"], accounts[1].get("may_be_replaced")), (&json!(true), None));
     let text = String::from_utf8(call(&device, &["status"]).stdout).unwrap();
@@ -154,6 +158,10 @@ fn sessions_with_each_go_on_behind_one_whose_credentials_cannot_be_used() {
     assert_eq!((code, ends), (Some(1), vec![("acme", false), ("other", true)]), "{reply}");
     assert_eq!(sessions[0]["reason"], "not-configured");
     assert!(sessions[0]["message"].as_str().unwrap().contains("not supported yet"), "{reply}");
+    assert_eq!(told(&device, &["status"]).0, Some(0), "one works");
+    assert_eq!(told(&device, &["account", "remove", "other"]).1["begins_anew"], true);
+    let (code, status) = told(&device, &["status"]);
+    assert_eq!((code, &status["state"]), (Some(3), &json!("waiting")), "the one that is left cannot be used");
     let (code, alone) = told(&device, &["session", "acme"]);
     assert_eq!((code, alone["sessions"][0]["reason"].as_str()), (Some(1), Some("not-configured")));
 }
@@ -203,23 +211,27 @@ fn an_answer_that_is_too_large_is_no_message_wherever_it_comes() {
 #[test]
 fn a_reset_lets_the_clock_be_as_early_as_the_program() {
     let device = device(&making_server(), &["acme"]);
-    let built = omadm_client::clock::at_start().0 - 3600;
-    let (ahead, real) = (built + 9 * 365 * 24 * 3600, built + 24 * 3600);
-    // Only a certificate says what time it is; whoever showed one from a wrong future has the floor there.
-    let world = Clocked::new(ahead);
-    let mut client = device.open_in(world.clone());
-    client.bootstrap().unwrap();
-    drop(client);
+    let real = omadm_client::clock::at_start().0 + 24 * 3600;
+    let ahead = Timestamp(real + 9 * 365 * 24 * 3600);
+    let world = Clocked::new(real);
+    device.open_in(world.clone()).bootstrap().unwrap();
+    // As a session leaves it whose server had a wrong clock and a certificate to match.
     let text = device.state();
-    assert!(text.contains("\"written\":"), "{text}");
+    let mut body: Value = serde_json::from_str(text.split_once('\n').unwrap().1).unwrap();
+    body["notes"]["written"] = ahead.to_string().into();
+    let digest = Sha256::digest(format!("omadm-state 1\n{body}"));
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    device.write("state", &format!("omadm-state 1 {digest}\n{body}"));
+
     let mut client = device.open_in(world.clone());
-    assert_eq!(orders::carry_out(&mut client, &Order::Bootstrap {}).unwrap().exit, Exit::Done);
-    world.set(real);
-    let floor = |client: &Client| client.state().known_time().0;
-    client.reset().unwrap();
-    assert!(floor(&client) < real, "{} {real}", floor(&client));
     let mut schedule = Schedule::new();
     settle(&mut client, &mut schedule);
-    let last = client.state().accounts.iter().next().unwrap().last_session.unwrap();
-    assert!(last.0 < real + 3600, "{last}");
+    let proven_at = |client: &Client| client.state().accounts.iter().next().unwrap().last_session.unwrap();
+    assert!(proven_at(&client) >= ahead, "the floor is believed");
+    assert_eq!(order(&mut client, &mut schedule, &Order::Reset {}).0, Exit::Done);
+    assert!(client.state().known_time().0 < real, "{}", client.state().known_time());
+    settle(&mut client, &mut schedule);
+    assert!(proven_at(&client).0 < real + 3600, "{}", proven_at(&client));
+    drop(client);
+    assert!(device.open_in(world).state().known_time() < ahead, "it is durable");
 }

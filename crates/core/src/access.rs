@@ -116,10 +116,13 @@ impl DeviceRights {
 pub const MAX_GIVEN: usize = 256;
 
 /// Rights of one server on instances that the device made, as DACMO items of its Bootstrap Message add them to the
-/// device's table (spec 2.3, Profile P-18): by MOID and MIID, at most [`MAX_GIVEN`] instances.
+/// device's table (spec 2.3, Profile P-18): at most [`MAX_GIVEN`] instances.
+///
+/// Each is the rights as a number, the MOID and the MIID, with spaces between them. As text it needs no code of its own
+/// in the state file.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct GivenRights(BTreeMap<Moid, BTreeMap<Miid, Rights>>);
+pub struct GivenRights(Vec<String>);
 
 impl GivenRights {
     /// Whether none are given.
@@ -129,17 +132,28 @@ impl GivenRights {
 
     /// The rights on this instance.
     pub fn on(&self, moid: &Moid, miid: &Miid) -> Rights {
-        self.0.get(moid).and_then(|instances| instances.get(miid)).copied().unwrap_or(Rights::NONE)
+        self.find(moid, miid).map_or(Rights::NONE, |(_, rights)| rights)
     }
 
     /// Adds rights on an instance; false if that would be one instance too many.
-    pub fn add(&mut self, moid: Moid, miid: Miid, rights: Rights) -> bool {
-        let given = self.on(&moid, &miid);
-        if given.is_empty() && self.0.values().map(BTreeMap::len).sum::<usize>() >= MAX_GIVEN {
-            return false;
+    pub fn add(&mut self, moid: &Moid, miid: &Miid, rights: Rights) -> bool {
+        let (place, before) = self.find(moid, miid).unwrap_or((self.0.len(), Rights::NONE));
+        let text = format!("{} {moid} {miid}", (before | rights).0);
+        match self.0.get_mut(place) {
+            Some(present) => *present = text,
+            None if place < MAX_GIVEN => self.0.push(text),
+            None => return false,
         }
-        self.0.entry(moid).or_default().insert(miid, given | rights);
         true
+    }
+
+    fn find(&self, moid: &Moid, miid: &Miid) -> Option<(usize, Rights)> {
+        let of_it = |text: &String| {
+            let mut words = text.split(' ');
+            let rights = words.next()?.parse().ok().map(Rights)?;
+            (words.next() == Some(moid.as_str()) && words.next() == Some(miid.as_str())).then_some(rights)
+        };
+        self.0.iter().enumerate().find_map(|(place, text)| Some((place, of_it(text)?)))
     }
 }
 
@@ -196,7 +210,7 @@ mod tests {
             (ddf::FUMO, "1", Rights::WRITE),
             (ddf::SCOMO, "1", Rights::READ),
         ] {
-            assert!(given.add(moid(text), miid(id), more));
+            assert!(given.add(&moid(text), &miid(id), more));
         }
         let nothing = GivenRights::default();
         let who = Principal { srv_id: &acme, listed: &listed, rights: &rights, given: &nothing, account: Some(&own) };
@@ -227,9 +241,9 @@ mod tests {
         let moid: Moid = ddf::EXAMPLE.parse().unwrap();
         let mut given = GivenRights::default();
         for number in 0..MAX_GIVEN {
-            assert!(given.add(moid.clone(), number.to_string().parse().unwrap(), Rights::READ));
+            assert!(given.add(&moid, &number.to_string().parse().unwrap(), Rights::READ));
         }
-        assert!(given.add(moid.clone(), "7".parse().unwrap(), Rights::WRITE), "it is among them");
-        assert!(!given.add(moid.clone(), "one-more".parse().unwrap(), Rights::READ));
+        assert!(given.add(&moid, &"7".parse().unwrap(), Rights::WRITE), "it is among them");
+        assert!(!given.add(&moid, &"one-more".parse().unwrap(), Rights::READ));
     }
 }

@@ -11,7 +11,7 @@ pub use credential::{Credential, CredentialError};
 pub use dmacc::{Bootstrap, DmAccount, Notification, SecMode};
 pub use place::NodeError;
 pub(crate) use place::Place;
-pub use removal::{AllowError, Removal};
+pub use removal::NothingToAllow;
 
 /// The MOID of the DM Account MO.
 pub const DMACC_MOID: &str = "urn:oma:mo:oma-dm-dmacc:1.2";

@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-use omadm_core::account::{AccountBook, AllowError, Change, Judgement, Source};
+use omadm_core::account::{AccountBook, Change, Judgement, NothingToAllow, Source};
 use omadm_core::backoff::Now;
 use omadm_core::bootstrap::message::{BootstrapMessage, Limit};
 use omadm_core::bootstrap::sequence::{
@@ -182,7 +182,7 @@ fn a_removal_takes_what_waits_beside_the_account_and_is_taken_back_by_a_permissi
     both.note_session(&srv_id("acme"), false, false, Judgement { now: at(WEEK).time, stale_after: WEEK });
     assert_eq!(both.iter().next().unwrap().source.method, Method::Factory, "they take turns");
     assert!(both.remove(&srv_id("acme")) && both.is_empty() && both.cards().next().is_none());
-    assert_eq!(both.allow(&srv_id("nobody")), Err(AllowError::Unknown(srv_id("nobody"))));
+    assert_eq!(both.allow(&srv_id("nobody")), Err(NothingToAllow(srv_id("nobody"))));
 
     let mut kept = book(&[(Method::Smartcard, "acme"), (Method::Factory, "other")]);
     kept.remove(&srv_id("acme"));
@@ -197,11 +197,11 @@ fn a_taken_srv_id_is_replaced_once_if_a_person_allows_it() {
     let refused = run(&book, &offers, 1);
     assert_eq!(refused.attempts[0].reason, Some(Reason::SrvIdTaken));
     assert_eq!(book.allow(&srv_id("acme")), Ok(()));
-    assert!(book.is_allowed(&srv_id("acme")));
+    assert!(book.account(&srv_id("acme")).unwrap().may_be_replaced);
     let replaced = run(&book, &offers, 2);
     let origin = |book: &AccountBook| book.account(&srv_id("acme")).unwrap().source.method;
     assert_eq!(origin(&replaced.book), Method::Smartcard);
-    assert!(!replaced.book.is_allowed(&srv_id("acme")), "once");
+    assert!(!replaced.book.awaits_another_source(), "once");
 
     let by = Judgement { now: at(3).time, stale_after: WEEK };
     let mut failed = replaced.book.clone();
@@ -228,16 +228,33 @@ fn while_a_permission_stands_all_methods_are_asked_and_the_account_stays_in_use(
 }
 
 #[test]
-fn permissions_are_bounded_and_go_with_their_account() {
-    let items: Vec<_> = (0..17).map(|number| item(&format!("s{number}"), "x", BASIC)).collect();
-    let offers = Offers { factory: Some(format!("[{}]", items.join(",")).into_bytes()), ..Offers::default() };
+fn removals_are_bounded() {
+    let items: Vec<_> = (0..18).map(|number| item(&format!("s{number}"), "x", BASIC)).collect();
+    let offers = Offers { card: Some(format!("[{}]", items.join(",")).into_bytes()), ..Offers::default() };
     let mut book = run(&AccountBook::default(), &offers, 0).book;
-    let allow = |book: &mut AccountBook, number: usize| book.allow(&srv_id(&format!("s{number}")));
-    assert!((0..16).all(|number| allow(&mut book, number).is_ok()));
-    assert_eq!(allow(&mut book, 16), Err(AllowError::TooMany));
-    assert_eq!(allow(&mut book, 3), Ok(()), "it stands already");
-    book.remove(&srv_id("s3"));
-    assert_eq!(allow(&mut book, 16), Ok(()));
+    for number in 0..17 {
+        assert!(book.remove(&srv_id(&format!("s{number}"))));
+    }
+    let mut left = names(&run(&book, &offers, 1).book);
+    left.sort();
+    assert_eq!(left, ["s0", "s17"], "the oldest of 17 is forgotten");
+}
+
+#[test]
+fn a_permission_outlives_turns_and_what_the_own_source_brings() {
+    let offers = Offers { card: Some(message("acme")), ..Offers::default() };
+    let mut both = run(&book(&[(Method::Factory, "acme")]), &offers, WEEK).book;
+    both.allow(&srv_id("acme")).unwrap();
+    both.note_session(&srv_id("acme"), false, false, Judgement { now: at(WEEK).time, stale_after: WEEK });
+    let account = both.account(&srv_id("acme")).unwrap();
+    assert_eq!((account.source.method, account.may_be_replaced), (Method::Factory, true), "whoever's turn it is");
+
+    let mut own = book(&[(Method::Factory, "acme")]);
+    own.allow(&srv_id("acme")).unwrap();
+    let changed = format!("[{}]", item("acme", "another name", BASIC)).into_bytes();
+    let renewed = run(&own, &Offers { factory: Some(changed), ..Offers::default() }, 1).book;
+    let account = renewed.account(&srv_id("acme")).unwrap();
+    assert_eq!((account.account.name.as_str(), account.may_be_replaced), ("another name", true));
 }
 
 #[test]

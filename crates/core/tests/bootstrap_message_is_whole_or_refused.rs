@@ -222,7 +222,7 @@ fn a_dacmo_item_that_breaks_a_rule_is_refused_with_the_message() {
     };
     let many: Value = (0..65).map(|number| (number.to_string(), json!({"SrvID": srv_id, "Rights": 1}))).collect();
     let cases = [
-        (acl("stranger", json!(1)), "ACL/1/SrvID: the message holds no account of stranger"),
+        (acl("stranger", json!(1)), "ACL/1/SrvID: the message holds no account of this server"),
         (acl(&srv_id, json!(0)), "ACL/1/Rights: a number from 1 to 15"),
         (acl(&srv_id, json!(16)), "ACL/1/Rights: a number from 1 to 15"),
         (acl(&srv_id, json!(17)), "ACL/1/Rights: a number from 1 to 15"),
@@ -234,7 +234,7 @@ fn a_dacmo_item_that_breaks_a_rule_is_refused_with_the_message() {
         (changed("MOID", json!("x")), "MOID: not a MOID"),
         (changed("MIID", json!("")), "MIID: is required"),
         (changed("MIID", json!("a/b")), "MIID: not a MIID"),
-        (changed("Owner", json!("acme")), "Owner: rights are added on what the device made itself"),
+        (changed("Owner", json!("acme")), "Owner: empty or absent is expected"),
         (changed("ACL", json!({})), "ACL: 1 to 64 entries"),
         (changed("ACL", many), "ACL: 1 to 64 entries"),
         (changed("ACL", json!({"1": 5})), "ACL/1: a node with children is expected"),

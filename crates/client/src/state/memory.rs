@@ -116,6 +116,10 @@ impl Memory {
     pub fn change(&mut self, now: Timestamp, change: impl FnOnce(&mut State)) -> Result<(), StateError> {
         let before = self.state.clone();
         change(&mut self.state);
+        self.save_or_restore(before, now)
+    }
+
+    fn save_or_restore(&mut self, before: State, now: Timestamp) -> Result<(), StateError> {
         match self.save(now) {
             Ok(_) => Ok(()),
             Err(error) => {

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-use super::{DMACC_MOID, DmAccount, Removal};
+use super::removal::Removals;
+use super::{DMACC_MOID, DmAccount};
 use crate::access::{DeviceRights, Principal};
 use crate::ids::{Miid, Moid, SrvId};
 use crate::mo::miid::{self, Given};
@@ -33,6 +34,9 @@ pub struct InstalledAccount {
     /// Its card is gone; it is not used until the card is back.
     #[serde(default)]
     pub suspended: bool,
+    /// The next message from another source may replace it, by a person's permission (Profile P-3).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_be_replaced: bool,
     /// BootstrapComplete has not been answered yet (spec 6.1).
     #[serde(default)]
     pub bootstrap_complete_due: bool,
@@ -148,6 +152,12 @@ impl InstalledAccount {
         self.refusals = self.refusals.map(|one| Refusals { first: one.first.min(now), last: one.last.min(now), ..one });
     }
 
+    /// Changes places with another account of the same server, which a permission is for.
+    fn take_place_of(&mut self, other: &mut Self) {
+        std::mem::swap(&mut self.may_be_replaced, &mut other.may_be_replaced);
+        std::mem::swap(self, other);
+    }
+
     /// Notes that a session succeeded.
     pub fn session_succeeded(&mut self, now: Timestamp) {
         self.last_session = Some(now);
@@ -170,12 +180,9 @@ pub struct AccountBook {
     /// first successful session (Profile P-3).
     #[serde(default)]
     pub(super) fallbacks: Vec<InstalledAccount>,
-    /// What a person removed, oldest first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) removed: Vec<Removal>,
-    /// Servers whose account the next message from another source may replace, by a person's permission (Profile P-3).
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub(super) allowed: BTreeSet<SrvId>,
+    /// What a person removed.
+    #[serde(default, skip_serializing_if = "Removals::is_empty")]
+    pub(super) removed: Removals,
     #[serde(default)]
     last_number: u64,
     #[serde(default)]
@@ -272,8 +279,9 @@ impl AccountBook {
         let next = self.fallbacks.iter().position(|one| one.account.srv_id == *srv_id && one.can_be_used());
         if let Some(next) = next {
             // At the end of the list, so that each gets its turn.
-            let fallback = self.fallbacks.remove(next);
-            self.fallbacks.push(std::mem::replace(&mut self.accounts[index], fallback));
+            let mut next = self.fallbacks.remove(next);
+            next.take_place_of(&mut self.accounts[index]);
+            self.fallbacks.push(next);
         }
     }
 
@@ -284,7 +292,13 @@ impl AccountBook {
             Standing::Usable | Standing::Suspended | Standing::Unusable => true,
             Standing::Stale | Standing::Refused => one.source == *source,
         });
-        self.drop_what_waits_for_nobody();
+        self.drop_fallbacks_of_nobody();
+    }
+
+    /// Beside a server that is not there any more nothing waits.
+    fn drop_fallbacks_of_nobody(&mut self) {
+        let there: Vec<_> = self.accounts.iter().map(|one| one.account.srv_id.clone()).collect();
+        self.fallbacks.retain(|one| there.contains(&one.account.srv_id));
     }
 
     /// Whether an account that came from no card can be relied on.
@@ -322,7 +336,7 @@ impl AccountBook {
         for account in self.accounts.iter_mut().filter(|one| one.suspended) {
             let beside = |one: &&mut InstalledAccount| one.account.srv_id == account.account.srv_id && !one.suspended;
             if let Some(fallback) = self.fallbacks.iter_mut().find(beside) {
-                std::mem::swap(account, fallback);
+                fallback.take_place_of(account);
             }
         }
         changed
@@ -332,8 +346,8 @@ impl AccountBook {
     /// wishes for it; where the wish was ever given, and where there is none, it is the next number.
     ///
     /// A SrvID that another source installed is refused (Profile P-3), unless that account cannot be relied on or a person
-    /// allows it: then it becomes the fallback of the new one. What a person removed is left out, see [`Change::Removed`]. Installing removes what the same source had installed before and is no
-    /// longer named, and every suspended account.
+    /// allows it: then it becomes the fallback of the new one. What a person removed is left out, see [`Change::Removed`].
+    /// Installing removes what the same source had installed before and is no longer named, and every suspended account.
     pub fn install(
         &self,
         accounts: &[(DmAccount, Option<Miid>)],
@@ -361,7 +375,7 @@ impl AccountBook {
         for (account, _) in &accounts {
             if let Some(other) = self.account(&account.srv_id)
                 && other.source != *source
-                && !self.is_allowed(&account.srv_id)
+                && !other.may_be_replaced
                 && other.standing(by) == Standing::Usable
             {
                 return Err(SrvIdTaken { srv_id: account.srv_id.clone(), source_of: other.source.clone() });
@@ -372,7 +386,8 @@ impl AccountBook {
         let (replaced, kept) = book.accounts.into_iter().partition(|one| named(&one.account.srv_id));
         book.accounts = kept;
         book.accounts.retain(|one| one.source != *source && !one.suspended);
-        let replaced: Vec<InstalledAccount> = replaced;
+        let mut replaced: Vec<InstalledAccount> = replaced;
+        replaced.iter_mut().for_each(|one| one.may_be_replaced = false);
         book.fallbacks.extend(replaced);
         book.fallbacks.retain(|one| one.source != *source);
         // Those that worked last come first. Of each source one is kept, so that what was tried is known as such when its
@@ -390,6 +405,8 @@ impl AccountBook {
                 source: source.clone(),
                 miid,
                 suspended: false,
+                // A permission is for other sources.
+                may_be_replaced: kept.is_some_and(|one| one.may_be_replaced),
                 bootstrap_complete_due: true,
                 installed_at: by.now,
                 last_session: None,
@@ -398,9 +415,8 @@ impl AccountBook {
                 mos_answered: None,
             });
         }
-        let srv_ids: Vec<_> = accounts.iter().map(|(account, _)| &account.srv_id).collect();
-        book.settle_decisions(self, &srv_ids, source);
-        book.drop_what_waits_for_nobody();
+        book.settle_removals(source);
+        book.drop_fallbacks_of_nobody();
         Ok(Change::Installed(book))
     }
 

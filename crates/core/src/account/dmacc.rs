@@ -104,8 +104,7 @@ impl DmAccount {
     pub fn from_children(children: &Map<String, Value>) -> Result<Self, NodeError> {
         let root = Place::root(children);
         root.only(&["SrvID", "SrvURI", "Name", "Perm", "Auth", "Push", "Ext"])?;
-        let srv_id_text = root.required_text("SrvID")?;
-        let srv_id = srv_id_text.parse().map_err(|error| root.error("SrvID", format!("{error}")))?;
+        let srv_id = root.name("SrvID")?;
         let srv_uri = root.url("SrvURI", &root.required_text("SrvURI")?)?;
         let name = root.required_text("Name")?;
         let perm = perm(&root)?;
@@ -227,7 +226,7 @@ fn perm(root: &Place<'_>) -> Result<BTreeSet<Moid>, NodeError> {
     for name in perm.children.keys() {
         let entry = perm.child(name)?.ok_or_else(|| perm.error(name, "a node with MOID is expected"))?;
         entry.only(&["MOID"])?;
-        listed.insert(entry.required_text("MOID")?.parse().map_err(|error| entry.error("MOID", format!("{error}")))?);
+        listed.insert(entry.name("MOID")?);
     }
     Ok(listed)
 }

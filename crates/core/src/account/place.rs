@@ -3,7 +3,9 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
+use std::str::FromStr;
 
+use crate::ids::InvalidName;
 use crate::secret::Secret;
 use crate::web::Url;
 
@@ -67,6 +69,11 @@ impl<'a> Place<'a> {
 
     pub(crate) fn required_text(&self, name: &str) -> Result<String, NodeError> {
         self.text(name)?.filter(|text| !text.is_empty()).ok_or_else(|| self.error(name, "is required"))
+    }
+
+    /// Text that has to be there and to have the form of a name.
+    pub(crate) fn name<T: FromStr<Err = InvalidName>>(&self, name: &str) -> Result<T, NodeError> {
+        self.required_text(name)?.parse().map_err(|error: InvalidName| self.error(name, error.to_string()))
     }
 
     pub(crate) fn url(&self, name: &str, text: &str) -> Result<Url, NodeError> {

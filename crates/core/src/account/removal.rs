@@ -10,46 +10,57 @@ use crate::reason::Method;
 
 /// So many removals are remembered, the newest ones.
 const MAX_REMOVED: usize = 16;
-/// So many permissions can stand at a time.
-const MAX_ALLOWED: usize = 16;
 
-/// An account from a card that a person removed: the card, which is read at each start, does not bring it back as long
-/// as it says the same and another account can be relied on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Removal {
-    /// The card's ICCID.
-    origin: String,
-    srv_id: SrvId,
-    /// SHA-256 of what the account said, in hexadecimal digits: its secrets are not kept.
-    digest: String,
+/// How many hexadecimal digits a SHA-256 has.
+const DIGEST: usize = 64;
+
+/// Accounts from cards that a person removed, oldest first: a card, which is read at each start, does not bring one back
+/// as long as it says the same and another account can be relied on. Factory file and server are asked only while none
+/// can be, and then everything counts.
+///
+/// Each is the SHA-256 of the card and of what it said, since a removed account's secrets are not kept, and behind it the
+/// SrvID. As text it needs no code of its own in the state file.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Removals(Vec<String>);
+
+impl Removals {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn add(&mut self, source: &Source, account: &DmAccount) {
+        self.0.push(removal(source, account));
+        self.0.drain(..self.0.len().saturating_sub(MAX_REMOVED));
+    }
+
+    fn forget(&mut self, srv_id: &SrvId) {
+        self.0.retain(|one| one.get(DIGEST..) != Some(srv_id.as_str()));
+    }
+
+    fn holds(&self, source: &Source, account: &DmAccount) -> bool {
+        !self.is_empty() && self.0.contains(&removal(source, account))
+    }
 }
 
-/// Failed to let another source take an account over.
+/// What a removal is remembered by.
+fn removal(source: &Source, account: &DmAccount) -> String {
+    let said = serde_json::to_vec(account).map(zeroize::Zeroizing::new).unwrap_or_default();
+    let digest = Sha256::new().chain_update(&source.origin).chain_update([0]).chain_update(&*said).finalize();
+    let mut text = String::with_capacity(DIGEST + account.srv_id.as_str().len());
+    for byte in digest {
+        for digit in [byte >> 4, byte & 15] {
+            text.extend(char::from_digit(digit.into(), 16));
+        }
+    }
+    text.push_str(account.srv_id.as_str());
+    text
+}
+
+/// There is nothing to allow: no account of this server, and none that was removed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AllowError {
-    /// Nothing is known of this server.
-    #[error("there is no account of {0}, and none was removed")]
-    Unknown(SrvId),
-    /// Too many permissions stand already.
-    #[error("{MAX_ALLOWED} permissions stand already; one ends when it was used, or when its account is removed")]
-    TooMany,
-}
-
-impl Removal {
-    /// What is to be remembered of an account that goes; nothing unless a card brought it, since factory file and server
-    /// are asked only while no account can be relied on, and then everything counts.
-    fn of(installed: &InstalledAccount) -> Option<Self> {
-        (installed.source.method == Method::Smartcard).then(|| Self {
-            origin: installed.source.origin.clone(),
-            srv_id: installed.account.srv_id.clone(),
-            digest: digest(&installed.account),
-        })
-    }
-
-    fn is_from(&self, source: &Source) -> bool {
-        source.method == Method::Smartcard && source.origin == self.origin
-    }
-}
+#[error("there is no account of {0}, and none was removed")]
+pub struct NothingToAllow(pub SrvId);
 
 impl AccountBook {
     /// Removes the account of this server and those of other sources that wait beside it; false if there is none. Its
@@ -58,39 +69,33 @@ impl AccountBook {
         if self.account(srv_id).is_none() {
             return false;
         }
-        let gone: Vec<_> = self.all().filter(|one| one.account.srv_id == *srv_id).filter_map(Removal::of).collect();
-        self.removed.retain(|old| gone.iter().all(|new| (&old.origin, &old.srv_id) != (&new.origin, &new.srv_id)));
-        self.removed.extend(gone);
-        self.removed.drain(..self.removed.len().saturating_sub(MAX_REMOVED));
+        let gone = self.accounts.iter().chain(&self.fallbacks).filter(|one| one.account.srv_id == *srv_id);
+        for one in gone.filter(|one| one.source.method == Method::Smartcard) {
+            self.removed.add(&one.source, &one.account);
+        }
         self.accounts.retain(|one| one.account.srv_id != *srv_id);
-        self.drop_what_waits_for_nobody();
+        self.fallbacks.retain(|one| one.account.srv_id != *srv_id);
         true
     }
 
     /// Lets the next message from another source replace the account of this server (Profile P-3), once; of a server
-    /// whose account was removed, lets its source install it again.
-    pub fn allow(&mut self, srv_id: &SrvId) -> Result<(), AllowError> {
-        let removals = self.removed.len();
-        self.removed.retain(|one| one.srv_id != *srv_id);
-        if self.account(srv_id).is_none() {
-            return if self.removed.len() < removals { Ok(()) } else { Err(AllowError::Unknown(srv_id.clone())) };
+    /// whose account was removed, lets its card bring it again.
+    pub fn allow(&mut self, srv_id: &SrvId) -> Result<(), NothingToAllow> {
+        let before = self.removed.0.len();
+        self.removed.forget(srv_id);
+        let was_removed = self.removed.0.len() < before;
+        match self.account_mut(srv_id) {
+            Some(account) => account.may_be_replaced = true,
+            None if was_removed => {}
+            None => return Err(NothingToAllow(srv_id.clone())),
         }
-        if self.allowed.len() >= MAX_ALLOWED && !self.allowed.contains(srv_id) {
-            return Err(AllowError::TooMany);
-        }
-        self.allowed.insert(srv_id.clone());
         Ok(())
-    }
-
-    /// Whether the next message from another source may replace the account of this server.
-    pub fn is_allowed(&self, srv_id: &SrvId) -> bool {
-        self.allowed.contains(srv_id)
     }
 
     /// Whether a message from another source is waited for, so that all methods are gone through although an account can
     /// be relied on.
     pub fn awaits_another_source(&self) -> bool {
-        !self.allowed.is_empty()
+        self.accounts.iter().any(|one| one.may_be_replaced)
     }
 
     /// The accounts of a message without those that a person removed. While nothing else can be relied on, all of them: no
@@ -101,10 +106,8 @@ impl AccountBook {
         source: &Source,
         by: Judgement,
     ) -> Vec<&'a (DmAccount, Option<Miid>)> {
-        let removed = |account: &DmAccount| {
-            let of_it = |one: &&Removal| one.srv_id == account.srv_id && one.is_from(source);
-            self.removed.iter().find(of_it).is_some_and(|one| one.digest == digest(account))
-        };
+        let is_card = source.method == Method::Smartcard;
+        let removed = |account: &DmAccount| is_card && self.removed.holds(source, account);
         let left: Vec<_> = accounts.iter().filter(|(account, _)| !removed(account)).collect();
         let from_elsewhere = |one: &InstalledAccount| one.source != *source;
         let named = |one: &InstalledAccount| left.iter().any(|(account, _)| account.srv_id == one.account.srv_id);
@@ -114,25 +117,11 @@ impl AccountBook {
         if self.all().any(stays) && !is_other_content { left } else { accounts.iter().collect() }
     }
 
-    /// After these accounts were installed from this source: what was removed or allowed of them is settled.
-    pub(super) fn settle_decisions(&mut self, before: &Self, srv_ids: &[&SrvId], source: &Source) {
-        self.removed.retain(|one| !(one.is_from(source) && srv_ids.contains(&&one.srv_id)));
-        let taken = |srv_id: &SrvId| {
-            srv_ids.contains(&srv_id) && before.account(srv_id).is_some_and(|other| other.source != *source)
-        };
-        self.allowed.retain(|srv_id| !taken(srv_id));
+    /// After accounts were installed from this source: what was removed of them before is settled.
+    pub(super) fn settle_removals(&mut self, source: &Source) {
+        if source.method == Method::Smartcard {
+            let from_here = self.accounts.iter().filter(|one| one.source == *source);
+            from_here.for_each(|one| self.removed.forget(&one.account.srv_id));
+        }
     }
-
-    /// Drops fallbacks and permissions of servers that are not there any more.
-    pub(super) fn drop_what_waits_for_nobody(&mut self) {
-        let accounts = &self.accounts;
-        let is_there = |srv_id: &SrvId| accounts.iter().any(|one| one.account.srv_id == *srv_id);
-        self.fallbacks.retain(|one| is_there(&one.account.srv_id));
-        self.allowed.retain(is_there);
-    }
-}
-
-fn digest(account: &DmAccount) -> String {
-    let said = serde_json::to_vec(account).map(zeroize::Zeroizing::new).unwrap_or_default();
-    Sha256::digest(&*said).iter().map(|byte| format!("{byte:02x}")).collect()
 }

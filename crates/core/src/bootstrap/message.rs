@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::access::Owner;
 use crate::account::{DMACC_MOID, DmAccount, NodeError};
-use crate::bootstrap::delegation::Delegation;
+use crate::bootstrap::delegation;
 use crate::ids::Miid;
 use crate::json::{self, JsonError};
 use crate::mo::{Definitions, Tree, ddf, parse_items};
@@ -96,8 +96,7 @@ impl BootstrapMessage {
             if uri.moid().as_str() == DMACC_MOID {
                 message.add_account(&item, &uri)?;
             } else if uri.moid().as_str() == ddf::DACMO {
-                delegations
-                    .push((Delegation::from_children(root_of(&item, &uri)?).map_err(|error| at(&uri, error))?, uri));
+                delegations.push((item, uri));
             } else {
                 message.others.push(item);
             }
@@ -105,8 +104,9 @@ impl BootstrapMessage {
         if message.accounts.is_empty() {
             return Err(MessageError::NoAccount);
         }
-        for (delegation, uri) in delegations {
-            delegation.give(&mut message.accounts).map_err(|error| at(&uri, error))?;
+        // Whom they name may stand behind them.
+        for (item, uri) in delegations {
+            delegation::give(root_of(&item, &uri)?, &mut message.accounts).map_err(|error| at(&uri, error))?;
         }
         Ok(message)
     }

@@ -137,8 +137,8 @@ fn instances_of_a_removed_server_go_to_the_local_application() {
 fn what_a_bootstrap_message_adds_counts_on_what_the_device_made() {
     let (mut device, _, mut other) = shared();
     let (root, body) = ("urn:x:1.0/mine/Setting", r#"{"MOData":{"X":{"Setting":"new"}}}"#);
-    assert!(other.given.add(moid(X), miid("mine"), Rights::READ | Rights::WRITE));
-    assert!(other.given.add(moid(X), miid("left"), Rights::READ));
+    assert!(other.given.add(&moid(X), &miid("mine"), Rights::READ | Rights::WRITE));
+    assert!(other.given.add(&moid(X), &miid("left"), Rights::READ));
     assert_eq!(device.uris(&other, "urn:x:1.0/*/").unwrap(), ["urn:x:1.0/mine/", "urn:x:1.0/theirs/"]);
     assert_eq!(device.get(&other, "urn:x:1.0/left/"), Err(StatusCode::NOT_FOUND), "that is another server's");
     device.hget(&other, &[root], body).unwrap();
