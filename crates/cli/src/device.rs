@@ -2,7 +2,7 @@
 
 use comfy_table::Cell;
 use omadm_core::secret::Secret;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::io::BufRead;
 
@@ -21,6 +21,9 @@ pub(crate) fn run(command: &DeviceCommand) -> Result<(), Failure> {
         DeviceCommand::Add(args) => add(&Admin::find(&args.reach)?, args),
         DeviceCommand::List { listing, reach } => list(&Admin::find(reach)?, *listing),
         DeviceCommand::Show { dev_id, listing, reach } => show(&Admin::find(reach)?, dev_id, *listing),
+        DeviceCommand::Remove { dev_id, listing, reach } => remove(&Admin::find(reach)?, dev_id, *listing),
+        DeviceCommand::Block { dev_id, listing, reach } => block(&Admin::find(reach)?, dev_id, true, *listing),
+        DeviceCommand::Unblock { dev_id, listing, reach } => block(&Admin::find(reach)?, dev_id, false, *listing),
         DeviceCommand::Why { dev_id, listing, reach } => why(&Admin::find(reach)?, dev_id, *listing),
     }
 }
@@ -104,7 +107,7 @@ fn list(admin: &Admin, listing: Listing) -> Result<(), Failure> {
         let info = device.get("devinfo").unwrap_or(&Value::Null);
         table.add_row([
             paint.cell(Style::Bold, text_of(device, "dev_id")),
-            paint.cell(style_of(&text_of(device, "state")), text_of(device, "state")),
+            paint.cell(style_of(&text_of(device, "state")), standing(device)),
             Cell::new(text_of(device, "source")),
             Cell::new(text_of(device, "srv_id")),
             Cell::new(format!("{} {}", text_of(info, "Man"), text_of(info, "Mod")).trim()),
@@ -138,7 +141,13 @@ fn show(admin: &Admin, dev_id: &str, listing: Listing) -> Result<(), Failure> {
         paint.paint(Style::Bold, text_of(&device, "dev_id")),
         state(&text_of(&device, "state"), paint)
     )];
-    for (name, title) in [("source", "source"), ("srv_id", "account"), ("user", "user"), ("added_at", "added")] {
+    for (name, title) in [
+        ("source", "source"),
+        ("srv_id", "account"),
+        ("user", "user"),
+        ("added_at", "added"),
+        ("blocked_at", "blocked"),
+    ] {
         let value = text_of(&device, name);
         if !value.is_empty() {
             lines.push(format!("  {title:<8} {value}"));
@@ -176,6 +185,32 @@ fn commands(commands: &[Value]) -> String {
     pairs.map(|pair| pair.iter().map(plain).collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join("\n")
 }
 
+fn remove(admin: &Admin, dev_id: &str, listing: Listing) -> Result<(), Failure> {
+    admin.remove_device(dev_id)?;
+    if listing.json {
+        return output::json(&json!({ "removed": dev_id }));
+    }
+    output::say(format!("The device {dev_id} is removed; nothing that it was given is worth anything now."))
+}
+
+fn block(admin: &Admin, dev_id: &str, blocked: bool, listing: Listing) -> Result<(), Failure> {
+    let device = admin.block_device(dev_id, blocked)?;
+    if listing.json {
+        return output::json(&device);
+    }
+    output::say(if blocked {
+        format!("The device {dev_id} is blocked since {}.", text_of(&device, "blocked_at"))
+    } else {
+        format!("The device {dev_id} is not blocked.")
+    })
+}
+
+/// The word for a device's state, and that it is blocked.
+fn standing(device: &Value) -> String {
+    let blocked = if device.get("blocked_at").is_some() { ", blocked" } else { "" };
+    format!("{}{blocked}", text_of(device, "state"))
+}
+
 fn why(admin: &Admin, dev_id: &str, listing: Listing) -> Result<(), Failure> {
     let why = admin.why(dev_id)?;
     if listing.json {
@@ -187,6 +222,12 @@ fn why(admin: &Admin, dev_id: &str, listing: Listing) -> Result<(), Failure> {
         word => state(&word, paint),
     };
     output::say(format!("{}  {known}", paint.paint(Style::Bold, dev_id)))?;
+    for (name, what) in [("blocked_at", "blocked"), ("removed_at", "last removed")] {
+        let at = text_of(&why, name);
+        if !at.is_empty() {
+            output::say(format!("{what} at {at}"))?;
+        }
+    }
     let requests = list_of(&why, "requests");
     if requests.is_empty() {
         return output::say("No request of it has come in.");

@@ -63,6 +63,13 @@ pub(crate) trait Store: Send + Sync + 'static {
     fn add_device(&self, device: NewDevice) -> Answer<'_, Device>;
     /// A device by its DevID.
     fn device<'a>(&'a self, dev_id: &'a DevId) -> Answer<'a, Option<Device>>;
+    /// Removes a device with its credentials, jobs, sessions and requests, and remembers that it was removed; false if there
+    /// is none.
+    fn remove_device<'a>(&'a self, dev_id: &'a DevId, at: Timestamp) -> Answer<'a, bool>;
+    /// When the device of this DevID was last removed.
+    fn removed_at<'a>(&'a self, dev_id: &'a DevId) -> Answer<'a, Option<Timestamp>>;
+    /// Blocks a device from this time on, one that is blocked already from its own, or ends that. `None`: there is none.
+    fn block_device<'a>(&'a self, dev_id: &'a DevId, since: Option<Timestamp>) -> Answer<'a, Option<Device>>;
     /// Devices ordered by DevID, behind `after`, at most `limit`.
     fn devices<'a>(&'a self, after: Option<&'a str>, limit: u32) -> Answer<'a, Vec<Device>>;
     /// The device that enrols by this user, without its DevInfo, and its sealed secret.

@@ -109,6 +109,17 @@ impl Admin {
         self.get(&format!("/devices/{}", segment(dev_id)))
     }
 
+    /// Forgets a device.
+    pub(crate) fn remove_device(&self, dev_id: &str) -> Result<(), Failure> {
+        self.call(Method::DELETE, &format!("/devices/{}", segment(dev_id)), Vec::new()).map(|_| ())
+    }
+
+    /// Blocks a device, or ends that.
+    pub(crate) fn block_device(&self, dev_id: &str, blocked: bool) -> Result<Value, Failure> {
+        let method = if blocked { Method::POST } else { Method::DELETE };
+        self.call(method, &format!("/devices/{}/block", segment(dev_id)), Vec::new())?.value()
+    }
+
     /// What became of a device's requests, and why.
     pub(crate) fn why(&self, dev_id: &str) -> Result<Value, Failure> {
         self.get(&format!("/devices/{}/why", segment(dev_id)))

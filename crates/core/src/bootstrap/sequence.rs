@@ -8,8 +8,9 @@
 //!     \___________\______________________\__ Install -> Done
 //! ```
 //!
-//! A method that is not configured is passed over, and so are factory and server while an account is usable. Whatever
-//! happens, [`Run::next`] says when something is tried again, unless the device is managed.
+//! A method that is not configured is passed over, and so are factory and server while an account is usable and none is
+//! to be taken over by another source. Whatever happens, [`Run::next`] says when something is tried again, unless the
+//! device is managed.
 
 mod answer;
 mod card;
@@ -115,7 +116,8 @@ pub enum Event {
     Factory(Result<Option<Vec<u8>>, String>),
     /// The SIM as it is after waiting.
     Sim(SimFacts),
-    /// The server's answer; or `timeout`, `connect`, `tls` or `clock` and a sentence.
+    /// The server's answer; or `timeout`, `connect`, `tls` or `clock`, or `invalid-message` for one that is too large, and a
+    /// sentence.
     Answer(Result<ServerAnswer, (Reason, String)>),
     /// The book is durable, or a sentence why not.
     Installed(Result<(), String>),
@@ -302,7 +304,7 @@ impl Sequence {
     }
 
     fn after_card(&mut self, now: Now) -> Step {
-        if self.book.has_usable(self.judgement(now)) {
+        if self.book.has_usable(self.judgement(now)) && !self.book.awaits_another_source() {
             let sentence = "a usable account is installed";
             self.skip(Method::Factory, Reason::NotNeeded, sentence, now);
             self.skip(Method::BootstrapServer, Reason::NotNeeded, sentence, now);
@@ -413,7 +415,7 @@ impl Sequence {
                 return None;
             }
         };
-        let srv_ids: Vec<_> = message.accounts().iter().map(|(account, _)| account.srv_id.clone()).collect();
+        let mut srv_ids: Vec<_> = message.accounts().iter().map(|(account, _)| account.srv_id.clone()).collect();
         let mut accounts = message.accounts().to_vec();
         if partial {
             accounts.extend(self.book.others_of(&source, &accounts));
@@ -428,9 +430,16 @@ impl Sequence {
                 self.attempt(method, Outcome::Unchanged, None, sentence, now);
                 return None;
             }
+            Ok(Change::Removed) => {
+                let sentence = format!("{} was removed by a person, and stays so", names(&srv_ids));
+                self.attempt(method, Outcome::Unchanged, None, sentence, now);
+                return None;
+            }
             Ok(Change::Resumed(book)) => (Box::new(book), None),
             Ok(Change::Installed(book)) => (Box::new(book), Some(Box::new(message))),
         };
+        // What a person removed is left out.
+        srv_ids.retain(|srv_id| book.account(srv_id).is_some_and(|one| one.source == source));
         let resumed = message.is_none();
         if resumed {
             self.attempt(method, Outcome::Unchanged, None, format!("{} is in use again", names(&srv_ids)), now);
@@ -448,21 +457,35 @@ impl Sequence {
             self.attempts.pop();
             let sentence = format!("the message is good, but the state could not be written: {why}");
             self.attempt(method, Outcome::Failed, Some(Reason::Storage), sentence, now);
-            return match method {
-                Method::Smartcard => self.after_card(now),
-                Method::Factory => self.after_factory(now),
-                Method::BootstrapServer => {
-                    self.retry = Retry::Backoff { retry_after: None };
-                    self.done(now)
-                }
-            };
+            if method == Method::BootstrapServer {
+                self.retry = Retry::Backoff { retry_after: None };
+            }
+            return self.after(method, now);
         }
         self.book = *pending.book;
         if pending.resumed {
             return self.after_card(now);
         }
-        self.result = RunResult::Bootstrapped { srv_ids: pending.srv_ids, source: pending.source };
-        self.done(now)
+        let mut srv_ids = match std::mem::replace(&mut self.result, RunResult::Nothing) {
+            RunResult::Bootstrapped { srv_ids, .. } => srv_ids,
+            RunResult::Unchanged | RunResult::Nothing => Vec::new(),
+        };
+        srv_ids.retain(|srv_id| !pending.srv_ids.contains(srv_id));
+        srv_ids.extend(pending.srv_ids);
+        self.result = RunResult::Bootstrapped { srv_ids, source: pending.source };
+        if self.book.has_usable(self.judgement(now)) {
+            return self.done(now);
+        }
+        // Its credentials are of a scheme that this client does not have: it is kept, and the others get their turn.
+        self.after(method, now)
+    }
+
+    fn after(&mut self, method: Method, now: Now) -> Step {
+        match method {
+            Method::Smartcard => self.after_card(now),
+            Method::Factory => self.after_factory(now),
+            Method::BootstrapServer => self.done(now),
+        }
     }
 
     fn admitted(&self, now: Now) -> Admitted {

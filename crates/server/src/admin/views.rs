@@ -19,6 +19,8 @@ pub(super) struct DeviceView {
     pub(super) srv_id: Option<String>,
     pub(super) devinfo: Option<DevInfo>,
     pub(super) added_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) blocked_at: Option<Timestamp>,
     pub(super) last_session: Option<SessionView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) sessions: Option<Vec<SessionView>>,
@@ -84,6 +86,7 @@ impl DeviceView {
             srv_id: device.srv_id,
             devinfo: device.devinfo,
             added_at: device.added_at,
+            blocked_at: device.blocked_at,
             last_session: last.map(SessionView::from),
             sessions: None,
             requests: None,

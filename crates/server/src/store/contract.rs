@@ -197,6 +197,52 @@ pub(crate) async fn devices_are_found_by_what_tls_proves(store: &dyn Store) {
     }
 }
 
+pub(crate) async fn a_removed_device_leaves_nothing_but_the_record_of_it(store: &dyn Store) {
+    let device = store.add_device(new_device(1)).await.unwrap();
+    let other = store.add_device(new_device(2)).await.unwrap();
+    for (user, device) in [("given", device.id), ("others", other.id)] {
+        store.give_out(new_credential(user, Some(device), Method::BootstrapServer)).await.unwrap();
+    }
+    store.give_out(new_credential("card", None, Method::Smartcard)).await.unwrap();
+    let card = store.credential("card").await.unwrap().unwrap();
+    store.bind(card.id, new_device(1)).await.unwrap();
+    let job = store.add_job(new_job(device.id, JobKind::Operator)).await.unwrap();
+    assert!(store.open_session(new_session(device.id, 1, vec![job])).await.unwrap());
+    keep(store, vec![record(Some(device.id), 1, NOW)]).await;
+    store.enrolled("user1").await.unwrap();
+    assert!(store.remove_device(&dev_id(1), NOW).await.unwrap());
+    assert!(!store.remove_device(&dev_id(1), NOW.plus(1)).await.unwrap());
+    assert_eq!(store.removed_at(&dev_id(1)).await.unwrap(), Some(NOW));
+    assert_eq!(store.removed_at(&dev_id(2)).await.unwrap(), None);
+    assert_eq!((store.enrolled("user1").await.unwrap(), store.remembered("user1")), (None, None));
+    assert!(store.credential("given").await.unwrap().is_none());
+    assert!(store.credential("card").await.unwrap().is_none(), "nobody else may bind it");
+    assert!(store.session_by_cookie([1; 32]).await.unwrap().is_none());
+    assert!(store.job(device.id, job).await.unwrap().is_none());
+    assert_eq!(store.devices(None, 9).await.unwrap().len(), 1);
+    assert!(store.credential("others").await.unwrap().is_some());
+    // What was under way for it cannot be given out any more.
+    assert!(store.give_out(new_credential("late", Some(device.id), Method::BootstrapServer)).await.is_err());
+    assert!(store.credential("late").await.unwrap().is_none());
+    let again = store.add_device(new_device(1)).await.unwrap();
+    assert_eq!((again.state, store.removed_at(&dev_id(1)).await.unwrap()), (DeviceState::Known, Some(NOW)));
+}
+
+pub(crate) async fn a_block_holds_until_it_is_ended(store: &dyn Store) {
+    store.add_device(new_device(1)).await.unwrap();
+    let (found, _) = store.enrolled("user1").await.unwrap().unwrap();
+    assert_eq!(found.blocked_at, None);
+    for later in 0..2 {
+        let device = store.block_device(&dev_id(1), Some(NOW.plus(later))).await.unwrap().unwrap();
+        assert_eq!(device.blocked_at, Some(NOW), "from its own time on");
+    }
+    assert_eq!(store.remembered("user1"), None, "what is remembered of it is not true any more");
+    assert_eq!(store.enrolled("user1").await.unwrap().unwrap().0.blocked_at, Some(NOW));
+    assert_eq!(store.add_device(new_device(1)).await.unwrap().blocked_at, Some(NOW), "another way in ends no block");
+    assert_eq!(store.block_device(&dev_id(1), None).await.unwrap().unwrap().blocked_at, None);
+    assert_eq!(store.block_device(&dev_id(2), Some(NOW)).await.unwrap(), None);
+}
+
 pub(crate) async fn devices_come_in_pages(store: &dyn Store) {
     for number in [3, 1, 2] {
         store.add_device(new_device(number)).await.unwrap();

@@ -119,6 +119,8 @@ pub(crate) struct Device {
     pub(crate) srv_id: Option<String>,
     pub(crate) devinfo: Option<DevInfo>,
     pub(crate) added_at: Timestamp,
+    /// Since when it is refused, whatever it proves itself by.
+    pub(crate) blocked_at: Option<Timestamp>,
 }
 
 /// A device to be known.

@@ -7,6 +7,7 @@ mod enrolled;
 mod jobs;
 mod records;
 mod sessions;
+mod withdrawn;
 
 use omadm_core::ids::DevId;
 use omadm_core::time::Timestamp;
@@ -200,6 +201,15 @@ impl Store for Sqlite {
     fn device<'a>(&'a self, dev_id: &'a DevId) -> Answer<'a, Option<Device>> {
         Box::pin(self.device_by_dev_id(dev_id))
     }
+    fn remove_device<'a>(&'a self, dev_id: &'a DevId, at: Timestamp) -> Answer<'a, bool> {
+        Box::pin(self.delete_device(dev_id, at))
+    }
+    fn removed_at<'a>(&'a self, dev_id: &'a DevId) -> Answer<'a, Option<Timestamp>> {
+        Box::pin(self.removal_of(dev_id))
+    }
+    fn block_device<'a>(&'a self, dev_id: &'a DevId, since: Option<Timestamp>) -> Answer<'a, Option<Device>> {
+        Box::pin(self.set_blocked(dev_id, since))
+    }
     fn devices<'a>(&'a self, after: Option<&'a str>, limit: u32) -> Answer<'a, Vec<Device>> {
         Box::pin(self.page_of_devices(after, limit))
     }
@@ -332,6 +342,8 @@ mod tests {
         every_change_of_a_profile_shows_in_the_version,
         devices_are_found_by_dev_id_and_user,
         devices_come_in_pages,
+        a_removed_device_leaves_nothing_but_the_record_of_it,
+        a_block_holds_until_it_is_ended,
         devices_are_found_by_what_tls_proves,
         valid_are_the_last_used_credential_and_the_four_newest_unused,
         a_loose_credential_is_bound_once,
