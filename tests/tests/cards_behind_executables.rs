@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use omadm_card::CardImage;
-use omadm_card::make::{CardPlan, Content, make};
+use omadm_card::make::{CardPlan, make};
+use omadm_card::{CardImage, VirtualUicc};
 use omadm_tests::{Device, Fleet, Folder, ModemTools, Signal, omadm, private_file, until};
 use serde_json::Value;
 
@@ -156,8 +156,10 @@ fn what_a_modem_lacks_is_said() {
     says("mbim", 1, &["no-logical-channel"]);
     tools.modem().is_full = false;
 
-    let empty = CardPlan { content: Content::None, ..plan() };
-    tools.modem().card = Some(omadm_card::VirtualUicc::new(&image(&empty)));
+    // A SIM as operators sell it has applications, but not this one.
+    let text = image(&plan()).to_json().replace("A000000063504B43532D3135", "A000000063504B43532D3136");
+    let other = CardImage::from_json(text.as_bytes()).expect("a card");
+    tools.modem().card = Some(VirtualUicc::new(&other));
     says("qmi", 3, &["no-pkcs15"]);
     says("mbim", 3, &["no-pkcs15"]);
 
@@ -176,17 +178,19 @@ fn what_a_modem_lacks_is_said() {
 #[test]
 fn a_pin_is_not_put_into_arguments_unless_that_is_allowed() {
     let folder = Folder::new();
-    let private = CardPlan { pin: Some("4711".into()), ..plan() };
-    let tools = ModemTools::new(&folder.join("tools"), Some(&with_a_pin_of_its_own(&image(&private))));
+    let private = with_a_pin_of_its_own(&image(&CardPlan { pin: Some("4711".into()), ..plan() }));
+    let tools = ModemTools::new(&folder.join("tools"), None);
     let pin = folder.join("pin");
     private_file(&pin, b"4711");
     let pin = pin.to_str().expect("UTF-8");
     for kind in ["qmi", "mbim"] {
         tools.modem().registration = if kind == "qmi" { "registered" } else { "home" };
+        tools.modem().card = Some(VirtualUicc::new(&private));
         let refused = omadm_card(&tools, &["read", "--pin-file", pin, "--link", &link(kind)]);
         assert_eq!(refused.status.code(), Some(1), "{refused:?}");
         assert!(String::from_utf8_lossy(&refused.stderr).contains("--allow-pin"), "{refused:?}");
-        assert!(!tools.modem().asked.iter().any(|line| line.contains("34373131")), "the PIN was in an argument");
+        let asked = std::mem::take(&mut tools.modem().asked);
+        assert!(!asked.iter().any(|line| line.contains("34373131")), "the PIN was in an argument");
         let read =
             omadm_card(&tools, &["read", "--json", "--pin-file", pin, "--link", &link(&format!("{kind} --allow-pin"))]);
         assert_eq!(json(&read)["iccid"], ICCID);

@@ -253,7 +253,8 @@ mod modem {
     }
 }
 
-#[cfg(all(test, feature = "serial"))]
+#[cfg(test)]
+#[cfg(feature = "serial")]
 mod tests {
     use super::*;
     use crate::VirtualUicc;

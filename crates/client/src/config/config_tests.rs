@@ -179,7 +179,7 @@ fn the_example_of_the_documentation_is_read() {
 fn an_executable_is_taken_apart_and_its_path_is_beside_the_file() {
     let link = |text: &str| {
         let text = format!("state = \"s\"\ndev_id = \"IMEI:1\"\n[card]\nlink = '''exec:{text}'''\n");
-        Config::parse(&text, Path::new("/etc/omadm")).unwrap().card.link
+        Config::parse(&text, Path::new("/etc/omadm/client.toml")).unwrap().card.link
     };
     let words = |words: &[&str]| CardLink::Exec(words.iter().map(|&word| word.to_owned()).collect());
     assert_eq!(link("omadm-card-modem qmi /dev/cdc-wdm0"), words(&["omadm-card-modem", "qmi", "/dev/cdc-wdm0"]));
