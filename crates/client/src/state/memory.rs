@@ -141,8 +141,9 @@ impl Memory {
         }
     }
 
-    /// Replaces the state by a fresh one, and whatever is in the file, readable or not. Refused PINs are kept where they
-    /// can be read, since sending one again would cost a try.
+    /// Replaces the state by a fresh one, and whatever is in the file, readable or not; what was put aside goes too, since
+    /// it may hold secrets of old accounts. Refused PINs are kept where they can be read, since sending one again would cost
+    /// a try. After a power cut the old state is there or the fresh one.
     pub fn begin_anew(&mut self, now: Timestamp) -> Result<(), StateError> {
         if !self.ours {
             match self.file.load() {
@@ -151,6 +152,8 @@ impl Memory {
                 Err(error) => return Err(error),
             }
         }
+        // First, so that a reset that is over has left nothing.
+        self.file.forget_what_was_set_aside()?;
         self.change(now, |state| {
             *state = State { refused_pins: std::mem::take(&mut state.refused_pins), ..State::default() };
         })
