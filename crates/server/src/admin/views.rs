@@ -21,6 +21,8 @@ pub(super) struct DeviceView {
     pub(super) added_at: Timestamp,
     pub(super) last_session: Option<SessionView>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) credentials: Option<Vec<CredentialView>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) sessions: Option<Vec<SessionView>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) requests: Option<Vec<Recorded>>,
@@ -59,7 +61,7 @@ pub(super) struct JobView {
     pub(super) uploads: Option<serde_json::Map<String, Value>>,
 }
 
-/// A credential for a card or factory file.
+/// A credential that was given out.
 #[derive(Debug, Serialize)]
 pub(super) struct CredentialView {
     pub(super) scheme: CredentialScheme,
@@ -85,6 +87,7 @@ impl DeviceView {
             devinfo: device.devinfo,
             added_at: device.added_at,
             last_session: last.map(SessionView::from),
+            credentials: None,
             sessions: None,
             requests: None,
             jobs: None,
