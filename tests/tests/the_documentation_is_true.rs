@@ -19,6 +19,7 @@ const PAGES: &[&str] = &[
     "docs/card-files.md",
     "docs/client.md",
     "docs/demo.md",
+    "docs/factory.md",
     "docs/protocol.md",
     "docs/server.md",
 ];
