@@ -10,6 +10,7 @@ mod client_uri;
 mod config;
 mod der;
 mod device;
+mod factory_bundle;
 mod http_answer;
 mod packages;
 mod script;
@@ -28,13 +29,14 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     Target { name: "bootstrap_message", run: bootstrap_message::run },
     Target { name: "card_commands", run: card_commands::run },
     Target { name: "card_conversation", run: card_conversation::run },
     Target { name: "client_uri", run: client_uri::run },
     Target { name: "config", run: config::run },
     Target { name: "der", run: der::run },
+    Target { name: "factory_bundle", run: factory_bundle::run },
     Target { name: "http_answer", run: http_answer::run },
     Target { name: "packages", run: packages::run },
     Target { name: "serialized", run: serialized::run },

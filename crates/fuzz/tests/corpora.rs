@@ -28,7 +28,7 @@ macro_rules! replayed {
     };
 }
 
-replayed!(bootstrap_message card_commands card_conversation client_uri config der http_answer packages serialized session state web);
+replayed!(bootstrap_message card_commands card_conversation client_uri config der factory_bundle http_answer packages serialized session state web);
 
 fn fuzz() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz")
