@@ -146,7 +146,11 @@ fn reset(swallowed: Option<usize>) -> Cuts {
         over.store(1, Ordering::Relaxed);
     };
     cut_everywhere(&disk, swallowed, program, |left| {
-        let found = generation(open(&left).state());
+        let (memory, news) = Memory::open(Box::new(left.clone()), "state", NOW);
+        if let Some(damage) = news {
+            return Err(damage);
+        }
+        let found = generation(memory.state());
         let old = left.files().iter().any(|(name, content)| name != "state" && content == GARBAGE);
         match (over.load(Ordering::Relaxed), found, old) {
             (1, 0, false) | (0, 0 | 7, _) => Ok(()),
