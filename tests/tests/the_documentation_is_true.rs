@@ -22,6 +22,7 @@ const PAGES: &[&str] = &[
     "docs/card-image.md",
     "docs/client.md",
     "docs/demo.md",
+    "docs/factory.md",
     "docs/protocol.md",
     "docs/server.md",
 ];

@@ -157,8 +157,27 @@ fn show(admin: &Admin, dev_id: &str, listing: Listing) -> Result<(), Failure> {
         lines.push(paint.paint(Style::Bold, "DevInfo"));
         lines.extend(info.iter().map(|(leaf, value)| format!("  {leaf:<8} {}", value.as_str().unwrap_or_default())));
     }
+    let made = made_for(list_of(&device, "credentials"));
+    if !made.is_empty() {
+        lines.push(paint.paint(Style::Bold, "Credentials"));
+        lines.extend(made.iter().map(|one| format!("  {one}")));
+    }
     output::say(lines.join("\n"))?;
     sessions(list_of(&device, "sessions"), paint)
+}
+
+/// What was made for the device beforehand, in a factory or on a card: a sentence for each credential.
+fn made_for(credentials: &[Value]) -> Vec<String> {
+    let beforehand = credentials.iter().filter(|one| text_of(one, "source") != "bootstrap-server");
+    let sentence = |one: &Value| {
+        let used = match text_of(one, "used_at") {
+            at if at.is_empty() => "not used yet".to_owned(),
+            at => format!("last used {at}"),
+        };
+        let (source, scheme, profile) = (text_of(one, "source"), text_of(one, "scheme"), text_of(one, "profile"));
+        format!("{source}: {scheme}, made {} with profile {profile}, {used}", text_of(one, "made_at"))
+    };
+    beforehand.map(sentence).collect()
 }
 
 fn sessions(sessions: &[Value], paint: Output) -> Result<(), Failure> {
@@ -227,6 +246,9 @@ fn why(admin: &Admin, dev_id: &str, listing: Listing) -> Result<(), Failure> {
         if !at.is_empty() {
             output::say(format!("{what} at {at}"))?;
         }
+    }
+    for one in made_for(list_of(&why, "credentials")) {
+        output::say(format!("It is expected with this credential, and nobody else may use it: {one}."))?;
     }
     let requests = list_of(&why, "requests");
     if requests.is_empty() {

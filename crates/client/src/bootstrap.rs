@@ -4,6 +4,7 @@ use crate::card::{self, Known, Look, PinNews};
 use crate::client::Client;
 use crate::config::{Allow, Auth, BootstrapConfig, CardLink};
 use crate::credentials::Credentials;
+use crate::factory;
 use crate::state::Busy;
 use crate::trace::Peer;
 use crate::transport::{Http, HttpError, HttpSetup, Limits, Method, PrivateHeaders, Request, Trust};
@@ -24,7 +25,7 @@ use std::time::Duration;
 pub(crate) const MAX_BODY: usize = 1 << 20;
 
 /// How much of a file is read: one more than allowed, so that one that is too large is told from one that just fits.
-const FILE_READ: usize = MAX_BODY + 1;
+pub(crate) const FILE_READ: usize = MAX_BODY + 1;
 
 impl Client {
     /// Goes through the methods once. What was tried and what came of it is in the state afterwards.
@@ -79,7 +80,7 @@ impl Client {
                 Some(Allow::Any) => CardAllow::Any,
                 Some(Allow::Prefixes(prefixes)) => CardAllow::Prefixes(prefixes.clone()),
             },
-            factory: config.factory.as_ref().map(|file| file.display().to_string()),
+            factory: config.factory.as_ref().map(|factory| factory.file.display().to_string()),
             server: config.bootstrap.as_ref().map(|bootstrap| bootstrap.url.clone()),
             sim: SimPolicy {
                 required: config.sim.required,
@@ -139,13 +140,10 @@ impl Client {
         Ok(self.saw(look).sim_facts())
     }
 
-    fn read_factory(&self) -> Result<Option<Vec<u8>>, String> {
-        match self.config.factory.as_deref().map(|path| self.world.read_file(path, FILE_READ)) {
-            None => Ok(None),
-            Some(Ok(bytes)) => Ok(Some(bytes)),
-            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Some(Err(error)) => Err(error.to_string()),
-        }
+    fn read_factory(&self) -> Result<Option<Vec<u8>>, (Reason, String)> {
+        let Some(config) = &self.config.factory else { return Ok(None) };
+        let read = factory::read(&*self.world, config, &self.config.device.dev_id)?;
+        Ok(read.map(|read| read.message))
     }
 
     /// The bootstrap request (spec 2.4).

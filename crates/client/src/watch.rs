@@ -49,7 +49,7 @@ impl fmt::Display for Sign {
 /// Begins to watch what is configured, in threads of its own, and tells each sign until the program is to end.
 pub fn start(config: &Config, stop: &Stop, tell: impl Fn(Sign) + Send + Clone + 'static) {
     let mut files = Vec::new();
-    files.extend(config.factory.clone().map(|path| (path, Sign::FactoryFile)));
+    files.extend(config.factory.as_ref().map(|factory| (factory.file.clone(), Sign::FactoryFile)));
     match &config.card.link {
         CardLink::Socket(path) => files.push((path.clone(), Sign::Card)),
         CardLink::Auto => {

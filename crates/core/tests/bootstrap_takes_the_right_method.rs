@@ -78,7 +78,7 @@ enum Factory {
 impl Factory {
     const ALL: [Self; 3] = [Self::Good, Self::None, Self::Damaged];
 
-    fn read(self) -> Result<Option<Vec<u8>>, String> {
+    fn read(self) -> Result<Option<Vec<u8>>, (Reason, String)> {
         match self {
             Self::Good => Ok(Some(message("from-factory"))),
             Self::None => Ok(None),

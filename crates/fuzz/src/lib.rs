@@ -12,6 +12,7 @@ mod config;
 mod der;
 mod device;
 mod exec_lines;
+mod factory_bundle;
 mod fcp;
 mod http_answer;
 mod packages;
@@ -31,7 +32,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     Target { name: "at_lines", run: at_lines::run },
     Target { name: "bootstrap_message", run: bootstrap_message::run },
     Target { name: "card_commands", run: card_commands::run },
@@ -40,6 +41,7 @@ pub const TARGETS: [Target; 15] = [
     Target { name: "config", run: config::run },
     Target { name: "der", run: der::run },
     Target { name: "exec_lines", run: exec_lines::run },
+    Target { name: "factory_bundle", run: factory_bundle::run },
     Target { name: "fcp", run: fcp::run },
     Target { name: "http_answer", run: http_answer::run },
     Target { name: "packages", run: packages::run },

@@ -92,6 +92,16 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// to, which is another one if that came first.
     fn bind(&self, credential: i64, new: NewDevice) -> Answer<'_, Device>;
 
+    /// The credentials of a device, newest first.
+    fn credentials_of(&self, device: i64, limit: u32) -> Answer<'_, Vec<Credential>>;
+
+    /// Keeps what a factory run wants for its devices, in one transaction; gives in their order what counts from now on, or
+    /// a sentence why a device gets nothing. A credential that nobody can have used and that is not given again is dropped.
+    fn issue_in_factory(&self, orders: Vec<FactoryOrder>) -> Answer<'_, Vec<Result<FactoryIssue, String>>>;
+    /// Makes devices known and binds their credentials, in one transaction; gives in their order what changed, or a
+    /// sentence why nothing did.
+    fn import(&self, devices: Vec<FactoryDevice>) -> Answer<'_, Vec<Result<Imported, String>>>;
+
     /// Ends the live sessions of this account, queues what is due, and gives what waits to be sent.
     fn prepare_session(&self, preparation: Preparation) -> Answer<'_, Vec<JobRow>>;
     /// Opens a session. False if somebody else took one of its jobs meanwhile.

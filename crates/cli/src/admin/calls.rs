@@ -77,6 +77,23 @@ impl Admin {
         Ok(self.call(Method::POST, "/messages", body.to_string().into_bytes())?.body)
     }
 
+    /// Has messages of this profile made for the devices of a factory run, which is given the same whenever it asks.
+    pub(crate) fn factory_messages<T: DeserializeOwned>(
+        &self,
+        profile: &str,
+        run: &str,
+        devices: &[&str],
+        enrol: bool,
+    ) -> Result<T, Failure> {
+        let body = json!({"profile": profile, "run": run, "devices": devices, "enrol": enrol});
+        self.send(Method::POST, "/factory/messages", &body)
+    }
+
+    /// Makes devices of a manifest known, and binds what they come with.
+    pub(crate) fn import_devices<T: DeserializeOwned>(&self, devices: &[Value]) -> Result<T, Failure> {
+        self.send(Method::POST, "/factory/devices", &json!({"devices": devices}))
+    }
+
     /// All devices by DevID.
     pub(crate) fn devices(&self) -> Result<Vec<Value>, Failure> {
         let mut devices: Vec<Value> = Vec::new();

@@ -3,6 +3,7 @@
 mod card;
 mod demo;
 mod device;
+mod factory;
 mod figure;
 mod profile;
 mod reach;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 pub(crate) use card::{Ask, CardCommand, CreateCard, Form, InspectCard, Link, Place, ReadCard, RunCard};
 pub(crate) use demo::{Cast, Demo};
 pub(crate) use device::{AddDevice, DeviceCommand, EnrolBy};
+pub(crate) use factory::{FactoryCommand, FactoryImport, FactoryKey, FactoryMake};
 pub(crate) use figure::Figure;
 pub(crate) use profile::{Preview, ProfileCommand};
 pub(crate) use reach::Reach;
@@ -71,6 +73,14 @@ Example:
   omadm card create --message message.json -o card.json && omadm card inspect card.json"
     )]
     Card(CardCommand),
+    /// Bundles for devices that are made in a factory, and the manifest of them
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  omadm factory import run7/manifest.jsonl"
+    )]
+    Factory(FactoryCommand),
     /// Draw a sequence diagram from a trace of omadm-client
     Figure(Figure),
     /// Print the completion script of a shell

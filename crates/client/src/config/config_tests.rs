@@ -44,6 +44,8 @@ allow = ["8988", "8949"]
 fast = true
 [factory]
 file = "/usr/share/omadm/factory.json"
+signer = "factory.pem"
+key = "line.key"
 [bootstrap]
 url = "https://bs.example/bootstrap?x=1"
 ca = "ca.pem"
@@ -73,7 +75,12 @@ timeout = "30s"
     assert_eq!(config.card.pin_file.as_deref(), Some(Path::new("/etc/omadm/pin")));
     assert_eq!(config.card.allow, Some(Allow::Prefixes(vec!["8988".to_owned(), "8949".to_owned()])));
     assert!(config.card.fast);
-    assert_eq!(config.factory.as_deref(), Some(Path::new("/usr/share/omadm/factory.json")));
+    let factory = FactoryConfig {
+        file: "/usr/share/omadm/factory.json".into(),
+        signer: Some("/etc/omadm/factory.pem".into()),
+        key: Some("/etc/omadm/line.key".into()),
+    };
+    assert_eq!(config.factory, Some(factory));
     let bootstrap = config.bootstrap.unwrap();
     assert_eq!(bootstrap.url.to_string(), "https://bs.example/bootstrap?x=1");
     assert_eq!((config.login.unwrap().user.as_deref(), bootstrap.auth), (Some("u"), Auth::Basic));
@@ -113,6 +120,8 @@ fn an_error_names_file_line_and_what_was_expected() {
         ("[bootstrap]\nurl = \"b.example\"\nsecret_file = \"s\"\n", 4, "bootstrap.url"),
         ("[bootstrap]\nurl = \"https://b/\"\nsecret_file = \"s\"\nuser = \"a:b\"\n", 6, "colon"),
         ("[bootstrap]\ncert = \"c.pem\"\n", 4, "bootstrap.cert and bootstrap.key belong to bootstrap.auth"),
+        ("[factory]\nsigner = \"s.pem\"\n", 3, "belong to factory.file"),
+        ("[factory]\nfile = \"f\"\n[bootstrap]\nurl = \"https://b/\"\n", 5, "factory.signer and a bundle"),
         ("[access]\n\"urn:x:1\" = [\"read\"]\n\"urn:x:2\" = [\"all\"]\n", 5, "read, write or execute is expected"),
         ("[access]\n\"x\" = [\"read\"]\n", 4, "not a MOID"),
         ("man = \"a\\u0007\"\n", 3, "control characters"),
@@ -141,6 +150,10 @@ fn the_device_proves_itself_by_password_key_or_certificate() {
     assert_eq!(means(psk), Some((Some("IMEI:1".to_owned()), Means::PreSharedKey { secret_file })));
     let x509 = "auth = \"x509\"\ncert = \"c.pem\"\nkey = \"/k.pem\"\n";
     assert_eq!(means(x509), Some((None, Means::Certificate { cert, key })));
+    let bundle = FactoryConfig { file: "/etc/omadm/f".into(), signer: Some("/etc/omadm/f.pem".into()), key: None };
+    let from_bundle = "url = \"https://b/\"\n[factory]\nfile = \"f\"\nsigner = \"f.pem\"\n";
+    assert_eq!(means(from_bundle), Some((None, Means::Bundle(bundle))));
+    assert!(matches!(means(&format!("secret_file = \"s\"\n{from_bundle}")), Some((None, Means::Password { .. }))));
 }
 
 #[test]

@@ -145,8 +145,9 @@ impl Memory {
         }
     }
 
-    /// Replaces the state by a fresh one, which knows of no later time than `now`, and whatever is in the file, readable or not. Refused PINs are kept where they
-    /// can be read, since sending one again would cost a try.
+    /// Replaces the state by a fresh one, which knows of no later time than `now`, and whatever is in the file, readable or
+    /// not; what was put aside goes too, since it may hold secrets of old accounts. Refused PINs are kept where they can be
+    /// read, since sending one again would cost a try. After a power cut the old state is there or the fresh one.
     pub fn begin_anew(&mut self, now: Timestamp) -> Result<(), StateError> {
         if !self.ours {
             match self.file.load() {
@@ -155,6 +156,8 @@ impl Memory {
                 Err(error) => return Err(error),
             }
         }
+        // First, so that a reset that is over has left nothing.
+        self.file.forget_what_was_set_aside()?;
         let refused_pins = self.state.refused_pins.clone();
         let before = std::mem::replace(&mut self.state, State { refused_pins, ..State::default() });
         // Written in any case: also where only notes change, among them the floor of the clock.

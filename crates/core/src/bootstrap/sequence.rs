@@ -112,8 +112,8 @@ pub enum Step {
 pub enum Event {
     /// The card was read, or why not.
     Card(CardReport),
-    /// The factory file's bytes; `None` where there is no file; a sentence where it cannot be read.
-    Factory(Result<Option<Vec<u8>>, String>),
+    /// The message in the factory file; `None` where there is no file; a reason and a sentence where it gives none.
+    Factory(Result<Option<Vec<u8>>, (Reason, String)>),
     /// The SIM as it is after waiting.
     Sim(SimFacts),
     /// The server's answer; or `timeout`, `connect`, `tls` or `clock`, or `invalid-message` for one that is too large, and a
@@ -318,7 +318,7 @@ impl Sequence {
         self.after_factory(now)
     }
 
-    fn factory_was_read(&mut self, read: Result<Option<Vec<u8>>, String>, now: Now) -> Step {
+    fn factory_was_read(&mut self, read: Result<Option<Vec<u8>>, (Reason, String)>, now: Now) -> Step {
         let file = self.config.factory.clone().unwrap_or_default();
         let step = match read {
             Ok(Some(bytes)) => {
@@ -330,9 +330,9 @@ impl Sequence {
                 self.attempt(Method::Factory, Outcome::None, Some(Reason::NoFactoryFile), sentence, now);
                 None
             }
-            Err(why) => {
-                let sentence = format!("{file} cannot be read: {why}");
-                self.attempt(Method::Factory, Outcome::Failed, Some(Reason::Storage), sentence, now);
+            Err((reason, why)) => {
+                let sentence = format!("{file}: {why}");
+                self.attempt(Method::Factory, Outcome::Failed, Some(reason), sentence, now);
                 None
             }
         };

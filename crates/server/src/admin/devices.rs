@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::Admin;
 use super::input::{DevicePath, Json as Input, Page};
-use super::views::{DeviceView, JobView, SessionView};
+use super::views::{CredentialView, DeviceView, JobView, SessionView};
 use crate::auth::{enrolment_place, psk_place};
 use crate::clock;
 use crate::problem::Refusal;
@@ -27,6 +27,8 @@ use crate::store::{Device, NewDevice, StoreError};
 
 /// How many requests, sessions and jobs are shown with a device.
 const SHOWN: (u32, u32, u32) = (100, 20, 20);
+/// How many credentials are shown with a device.
+const CREDENTIALS: u32 = 20;
 /// The least and the greatest length of an enrolment secret, in bytes.
 const SECRET: std::ops::RangeInclusive<usize> = 8..=1024;
 
@@ -134,8 +136,12 @@ pub(super) async fn why(State(admin): State<Admin>, DevicePath(dev_id): DevicePa
     let device = admin.app.store.device(&dev_id).await?;
     let id = device.as_ref().map(|device| device.id);
     let requests = admin.app.store.requests_of(id, dev_id.as_str(), SHOWN.0).await?;
-    let mut answer =
-        json!({ "dev_id": dev_id, "state": device.as_ref().map(|device| device.state), "requests": requests });
+    let credentials = match id {
+        Some(id) => credentials_of(&admin, id).await?,
+        None => Vec::new(),
+    };
+    let state = device.as_ref().map(|device| device.state);
+    let mut answer = json!({ "dev_id": dev_id, "state": state, "credentials": credentials, "requests": requests });
     if let Some(blocked_at) = device.and_then(|device| device.blocked_at) {
         answer["blocked_at"] = json!(blocked_at);
     }
@@ -189,9 +195,16 @@ pub(super) async fn detail(admin: &Admin, dev_id: &DevId) -> Result<Option<Devic
     let mut view = DeviceView::new(device, None);
     view.last_session = sessions.first().cloned();
     view.sessions = Some(sessions);
+    view.credentials = Some(credentials_of(admin, id).await?);
     view.requests = Some(requests);
     view.jobs = Some(jobs.into_iter().map(JobView::from).collect());
     Ok(Some(view))
+}
+
+/// What a device was given, or will come with.
+async fn credentials_of(admin: &Admin, device: i64) -> Result<Vec<CredentialView>, StoreError> {
+    let credentials = admin.app.store.credentials_of(device, CREDENTIALS).await?;
+    Ok(credentials.into_iter().map(CredentialView::from).collect())
 }
 
 /// Devices with their last sessions.

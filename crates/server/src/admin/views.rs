@@ -23,6 +23,8 @@ pub(super) struct DeviceView {
     pub(super) blocked_at: Option<Timestamp>,
     pub(super) last_session: Option<SessionView>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) credentials: Option<Vec<CredentialView>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) sessions: Option<Vec<SessionView>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) requests: Option<Vec<Recorded>>,
@@ -61,7 +63,7 @@ pub(super) struct JobView {
     pub(super) uploads: Option<serde_json::Map<String, Value>>,
 }
 
-/// A credential for a card or factory file.
+/// A credential that was given out.
 #[derive(Debug, Serialize)]
 pub(super) struct CredentialView {
     pub(super) scheme: CredentialScheme,
@@ -88,6 +90,7 @@ impl DeviceView {
             added_at: device.added_at,
             blocked_at: device.blocked_at,
             last_session: last.map(SessionView::from),
+            credentials: None,
             sessions: None,
             requests: None,
             jobs: None,

@@ -16,7 +16,8 @@ impl Sqlite {
             "insert into device (dev_id, user, enrolment, psk_identity, psk, key_digest, state, added_at)
              values (?, ?, ?, ?, ?, ?, 'known', ?)
              on conflict (dev_id) do update set user = excluded.user, enrolment = excluded.enrolment,
-             psk_identity = excluded.psk_identity, psk = excluded.psk, key_digest = excluded.key_digest",
+             psk_identity = excluded.psk_identity, psk = excluded.psk, key_digest = excluded.key_digest,
+             factory_run = null",
         )
         .bind(new.dev_id.as_str())
         .bind(&new.user)
