@@ -10,7 +10,9 @@ fn main() {
     let given = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse::<u64>().ok());
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     println!("cargo::rustc-env=OMADM_BUILD_TIME={}", given.unwrap_or_else(now));
+    println!("cargo::rustc-check-cfg=cfg(small)");
     if profile().as_deref() == Some("client") && variable("CARGO_CFG_TARGET_OS") == "linux" {
+        println!("cargo::rustc-cfg=small");
         link_small();
     }
 }

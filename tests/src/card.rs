@@ -22,6 +22,11 @@ impl CardReader {
         Self::start("--socket", card, socket)
     }
 
+    /// Puts the card of this file into a virtual modem, whose serial port is there under this path.
+    pub fn in_modem(card: &Path, port: &Path) -> Self {
+        Self::start("--modem", card, port)
+    }
+
     fn start(place: &str, card: &Path, socket: &Path) -> Self {
         let mut command = omadm();
         command.args(["card", "run", "--json"]).arg(card).arg(place).arg(socket);
@@ -31,7 +36,7 @@ impl CardReader {
         Self { process, socket: socket.to_owned() }
     }
 
-    /// The unix socket.
+    /// The unix socket, or the serial port.
     pub fn socket(&self) -> &Path {
         &self.socket
     }

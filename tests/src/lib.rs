@@ -8,12 +8,15 @@ mod card;
 mod device;
 mod fleet;
 mod hostile;
+mod modem_tools;
+pub mod pairwise;
 mod process;
 
 pub use card::CardReader;
 pub use device::Device;
 pub use fleet::Fleet;
 pub use hostile::{Answer, Asked, Authority, HostileServer, Relay, Then};
+pub use modem_tools::{ModemTools, ToolModem};
 pub use process::{Process, Signal, omadm, omadm_client, peak_memory};
 
 use std::path::{Path, PathBuf};

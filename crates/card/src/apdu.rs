@@ -1,6 +1,10 @@
 //! Commands to a card and its responses, ISO 7816-4, short lengths only.
 
+mod meaning;
+
 use std::fmt;
+
+pub use meaning::{MEANINGS, StatusMeaning};
 
 /// INS of SELECT.
 pub const SELECT: u8 = 0xA4;
@@ -191,36 +195,18 @@ impl StatusWord {
         (self.0 & 0xFFF0 == 0x63C0).then_some(self.sw2() & 0x0F)
     }
 
-    /// What it means, in a few words.
-    pub fn meaning(self) -> &'static str {
-        match (self.sw1(), self.sw2()) {
-            (0x90, 0x00) | (0x91, _) => "done",
-            (0x61, _) => "more data to fetch",
-            (0x62, 0x82) => "end of file",
-            (0x62, 0x83) => "file is deactivated",
-            (0x63, 0xC0..=0xCF) => "PIN not verified",
-            (0x67, _) => "wrong length",
-            (0x68, 0x81) => "logical channel not supported",
-            (0x69, 0x82) => "security status not satisfied",
-            (0x69, 0x83) => "PIN blocked",
-            (0x69, 0x84) => "PIN disabled or not usable",
-            (0x69, 0x85) => "conditions of use not satisfied",
-            (0x69, 0x86) => "no file selected",
-            (0x69, 0x99) => "application or file cannot be selected",
-            (0x6A, 0x81) => "function not supported",
-            (0x6A, 0x82) => "file or application not found",
-            (0x6A, 0x83) => "record not found",
-            (0x6A, 0x84) => "not enough memory",
-            (0x6A, 0x86) => "P1 or P2 not supported",
-            (0x6A, 0x87) => "Lc and P1 P2 do not agree",
-            (0x6A, 0x88) => "PIN reference not found",
-            (0x6B, _) => "wrong P1 or P2, or offset behind the end",
-            (0x6C, _) => "wrong Le",
-            (0x6D, _) => "instruction not supported",
-            (0x6E, _) => "class not supported",
-            (0x6F, _) => "technical problem of the card",
-            _ => "not among the answers expected here",
-        }
+    /// Whether it answers SELECT by AID with: there is no such application. Anything else tells of trouble, and trouble
+    /// proves nothing about what is on the card.
+    pub fn says_no_application(self) -> bool {
+        matches!(
+            self,
+            Self::NOT_FOUND
+                | Self::NO_SUCH_APPLICATION
+                | Self::NOT_SUPPORTED
+                | Self::WRONG_P1_P2
+                | Self::WRONG_INS
+                | Self::WRONG_CLA
+        )
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::apdu::{Command, GET_RESPONSE, MANAGE_CHANNEL, MAX_CHANNEL, Protocol, Response, StatusWord};
+use crate::apdu::{Command, GET_RESPONSE, MANAGE_CHANNEL, MAX_CHANNEL, Protocol, Response};
 use crate::error::{CardError, CardErrorKind, Place};
 use crate::link::{Handle, Link, Opening, ToldSim};
 use omadm_core::ids::Iccid;
@@ -61,18 +61,34 @@ pub struct Card<'a> {
     bytes: usize,
     counts: Counts,
     purpose: Purpose,
+    fast: bool,
 }
 
 impl<'a> Card<'a> {
     /// `now` tells the time since some fixed moment; from it on the reading may last for `limit`.
     pub fn new(link: &'a mut dyn Link, now: &'a dyn Fn() -> Duration, limit: Duration) -> Self {
         let deadline = now().saturating_add(limit);
-        Self { link, now, deadline, bytes: 0, counts: Counts::default(), purpose: Purpose::Bootstrap }
+        Self { link, now, deadline, bytes: 0, counts: Counts::default(), purpose: Purpose::Bootstrap, fast: false }
     }
 
     /// The commands so far.
     pub fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// How commands travel on the link.
+    pub fn protocol(&self) -> Protocol {
+        self.link.protocol()
+    }
+
+    /// Whether files are read on the short way: by short identifiers, and without parameters that nobody needs.
+    pub fn is_fast(&self) -> bool {
+        self.fast
+    }
+
+    /// Chooses the short way or the plain one, which is that of a new value; says which it was before.
+    pub fn set_fast(&mut self, fast: bool) -> bool {
+        std::mem::replace(&mut self.fast, fast)
     }
 
     /// Whether the basic channel is ours too.
@@ -103,8 +119,10 @@ impl<'a> Card<'a> {
             };
             response = self.exchange(channel, &again)?;
         }
+        // On a basic channel that is not ours nothing is fetched: what is waiting there may be another's.
+        let may_fetch = channel != Channel::BASIC || self.link.is_exclusive();
         let mut data = Vec::new();
-        while response.status.sw1() == 0x61 {
+        while may_fetch && response.status.sw1() == 0x61 {
             data.append(&mut response.data);
             if data.len() > MAX_RESPONSE {
                 return Err(CardError::new(
@@ -128,13 +146,14 @@ impl<'a> Card<'a> {
     pub fn open_channel(&mut self) -> Result<Option<Channel>, CardError> {
         let response = self.send(Channel::BASIC, &Command::case2(MANAGE_CHANNEL, 0, 0, 1))?;
         match response.data.as_slice() {
-            [channel @ 1..=MAX_CHANNEL] if response.status == StatusWord::OK => Ok(Some(Channel::Logical(*channel))),
+            [channel @ 1..=MAX_CHANNEL] if response.status.is_ok() => Ok(Some(Channel::Logical(*channel))),
             _ => Ok(None),
         }
     }
 
     /// Opens a channel with an application selected, where the link does that itself.
     pub fn open_application(&mut self, aid: &[u8]) -> Result<Opening, CardError> {
+        self.is_in_time()?;
         let opening = self.link.open_application(aid)?;
         if opening != Opening::NotOffered {
             self.count();
@@ -144,12 +163,20 @@ impl<'a> Card<'a> {
 
     /// See [`Link::tell_iccid`].
     pub fn tell_iccid(&mut self) -> Result<Option<Iccid>, CardError> {
+        self.is_in_time()?;
         Ok(self.link.tell_iccid()?)
     }
 
     /// See [`Link::tell_sim`].
     pub fn tell_sim(&mut self) -> Result<Option<ToldSim>, CardError> {
+        self.is_in_time()?;
         Ok(self.link.tell_sim()?)
+    }
+
+    /// See [`Link::tell_dir`].
+    pub fn tell_dir(&mut self) -> Result<Vec<Vec<u8>>, CardError> {
+        self.is_in_time()?;
+        Ok(self.link.tell_dir()?)
     }
 
     /// Closes a channel. That it cannot be closed is no reason to throw away what was read.
@@ -169,14 +196,19 @@ impl<'a> Card<'a> {
         }
     }
 
-    fn exchange(&mut self, channel: Channel, command: &Command) -> Result<Response, CardError> {
-        if (self.now)() >= self.deadline {
-            return Err(CardError::new(
-                CardErrorKind::Timeout,
-                Place::Link,
-                "the card took longer than the time limit of a reading; see [card] timeout",
-            ));
+    fn is_in_time(&self) -> Result<(), CardError> {
+        if (self.now)() < self.deadline {
+            return Ok(());
         }
+        Err(CardError::new(
+            CardErrorKind::Timeout,
+            Place::Link,
+            "the card took longer than the time limit of a reading; see [card] timeout",
+        ))
+    }
+
+    fn exchange(&mut self, channel: Channel, command: &Command) -> Result<Response, CardError> {
+        self.is_in_time()?;
         if self.counts.total() >= MAX_COMMANDS || self.bytes >= MAX_BYTES {
             return Err(CardError::new(
                 CardErrorKind::Io,

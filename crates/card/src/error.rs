@@ -102,7 +102,8 @@ impl CardError {
     }
 
     pub(crate) fn status(place: Place, what: &str, status: StatusWord) -> Self {
-        Self::new(CardErrorKind::Io, place, format!("{what} was answered {status}"))
+        let advice = status.advice().map(|advice| format!("; {advice}")).unwrap_or_default();
+        Self::new(CardErrorKind::Io, place, format!("{what} was answered {status}{advice}"))
     }
 
     /// The stable code that is recorded with the attempt.

@@ -13,10 +13,10 @@
 //! | [`image`] | a card as a value and as a JSON file |
 //! | [`make`], [`secrets`] | making a card from a message, and what must not be readable on it |
 //! | [`personalise`] | writing a message to a card that is there already, and scripts that do |
-//! | [`oid`] | object identifiers |
 //! | [`virtual_uicc`] | a card in memory that answers commands |
+//! | [`virtual_modem`] | a modem in memory around such a card |
 //!
-//! What is built: spec 2.1 (the first method), 2.2, 2.3, and docs/card-files.md but for the modem and AUTHENTICATE.
+//! What is built: spec 2.1 (the first method), 2.2, 2.3, and docs/card-files.md but for AUTHENTICATE.
 
 pub mod apdu;
 mod channel;
@@ -27,16 +27,17 @@ pub mod image;
 pub mod inspect;
 pub mod link;
 pub mod make;
-pub mod oid;
 pub mod personalise;
 pub mod pkcs15;
 pub mod read;
 pub mod secrets;
+pub mod virtual_modem;
 pub mod virtual_uicc;
 
 pub use channel::{Card, Channel, Counts, Purpose};
 pub use error::{CardError, CardErrorKind, Place};
 pub use image::CardImage;
 pub use link::{Link, LinkError};
-pub use read::{CardReading, ReadRequest, RefusedPin, SimFacts, read};
+pub use read::{CardReading, Cause, PassedOver, ReadRequest, RefusedPin, Shortcuts, SimFacts, read};
+pub use virtual_modem::VirtualModem;
 pub use virtual_uicc::VirtualUicc;

@@ -8,13 +8,13 @@ use crate::file::digits;
 use crate::image::{
     self, Access, Byte, Bytes, CardApplication, CardFile, CardImage, CardParts, FileId, ImageError, Pin,
 };
-use crate::oid::Oid;
 use crate::personalise::AdmKey;
 use crate::pkcs15;
 use crate::pkcs15::aodf::PinObject;
 use crate::pkcs15::dir::Application;
 use crate::pkcs15::dodf::Form;
 use crate::pkcs15::odf::Odf;
+use crate::pkcs15::oid::ObjectId;
 use crate::pkcs15::path::Path;
 use crate::pkcs15::token_info::TokenInfo;
 use crate::read::{MAX_MESSAGE, check_content};
@@ -149,7 +149,7 @@ pub enum MakeError {
     #[error("the object {oid} is refused: {why}")]
     Object {
         /// Which.
-        oid: Oid,
+        oid: ObjectId,
         /// Why.
         why: String,
     },
@@ -223,7 +223,7 @@ fn check_others(plan: &CardPlan) -> Result<(), MakeError> {
             return refused(format!("1 to {MAX_MESSAGE} bytes are possible, it has {}", other.content.len()));
         }
         let stands_twice = plan.others.iter().take(number).any(|earlier| earlier.oid == other.oid);
-        if stands_twice || other.oid == Oid::dm_bootstrap() {
+        if stands_twice || other.oid == ObjectId::dm_bootstrap() {
             return refused("it is on the card already".to_owned());
         }
         if plan.pin.is_none() && !plan.allow_public_secret {

@@ -1,8 +1,7 @@
 //! What must not be readable by everybody who holds a card (Profile P-36).
 
+use omadm_core::bootstrap::message::Limit;
 use serde_json::Value;
-
-use crate::read::MAX_MESSAGE;
 
 /// Members that hold secrets, wherever they stand in the message.
 const NAMES: [&str; 4] = ["secret", "clientsecretkey", "password", "privatekey"];
@@ -11,7 +10,7 @@ const NAMES: [&str; 4] = ["secret", "clientsecretkey", "password", "privatekey"]
 /// message, such as a damaged one, only the names of secrets can be found.
 pub fn in_message(message: &[u8]) -> Vec<String> {
     let mut found = Vec::new();
-    match omadm_core::json::parse(message, MAX_MESSAGE) {
+    match omadm_core::json::parse(message, Limit::WholeCard.bytes()) {
         Ok(value) => walk(&value, "", &mut |place| found.push(place.to_owned())),
         Err(_) => {
             let text = String::from_utf8_lossy(message).to_ascii_lowercase();
@@ -30,7 +29,7 @@ pub fn refuse_public(content: &[u8]) -> Result<(), String> {
 
 /// The message with its secrets replaced, for people to look at.
 pub fn masked(message: &[u8]) -> Option<Value> {
-    let mut value = omadm_core::json::parse(message, MAX_MESSAGE).ok()?;
+    let mut value = omadm_core::json::parse(message, Limit::WholeCard.bytes()).ok()?;
     mask(&mut value);
     Some(value)
 }

@@ -9,10 +9,10 @@ use omadm_card::apdu::Protocol;
 use omadm_card::image::{Access, Byte, CardFile, CardImage};
 use omadm_card::link::LinkError;
 use omadm_card::make::{CardPlan, Content, Listing, NewObject, make};
-use omadm_card::oid::Oid;
 use omadm_card::personalise::{AdmKey, PersonaliseError, Plan, Wanted, Written, carry_out, plan as plan_for, survey};
 use omadm_card::pkcs15::dodf::DataObject;
 use omadm_card::pkcs15::odf::Odf;
+use omadm_card::pkcs15::oid::ObjectId;
 use omadm_card::{CardErrorKind, CardReading, Link, ReadRequest, VirtualUicc, read};
 use omadm_core::secret::Secret;
 
@@ -129,7 +129,7 @@ fn one_card_for_both_kinds_of_devices() {
     assert_eq!(reading(&mut card).message.unwrap(), message("New"));
     assert_eq!(content(&card, 0x6435), Some(lwm2m.clone()));
     let oids: Vec<_> = listed(&card).into_iter().flat_map(|object| object.oids).collect();
-    assert_eq!(oids, [Oid::dm_bootstrap().content(), Oid::lwm2m_bootstrap().content()]);
+    assert_eq!(oids, [ObjectId::dm_bootstrap().content(), ObjectId::lwm2m_bootstrap().content()]);
     // Each of them can be written alone afterwards, and the other stays.
     write(&mut card, &Wanted::new(vec![NewObject::lwm2m(vec![0xC1; 600])])).unwrap();
     assert_eq!((content(&card, 0x6435), reading(&mut card).message.unwrap()), (Some(vec![0xC1; 600]), message("New")));
@@ -155,7 +155,10 @@ fn what_others_have_on_the_card_stays() {
     assert_eq!(content(&card, 0x6435), Some(b"somebody's".to_vec()));
     assert_eq!(content(&card, 0x6436), Some(message("New")));
     let first = &listed(&card)[0];
-    assert_eq!((first.oids[0].as_slice(), first.path.file_id()), ("1.2.3.4".parse::<Oid>().unwrap().content(), 0x6435));
+    assert_eq!(
+        (first.oids[0].as_slice(), first.path.file_id()),
+        ("1.2.3.4".parse::<ObjectId>().unwrap().content(), 0x6435)
+    );
 }
 
 #[test]

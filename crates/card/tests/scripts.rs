@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use omadm_card::image::CardImage;
 use omadm_card::make::{CardPlan, Listing, NewObject, make};
-use omadm_card::oid::Oid;
 use omadm_card::personalise::script::{Writing, apdu_script, pysim_script, steps};
 use omadm_card::personalise::{Action, AdmKey, Step};
+use omadm_card::pkcs15::oid::ObjectId;
 use omadm_core::secret::Secret;
 
 const MESSAGE: &str = r#"[{"ClientURI":"urn:oma:mo:oma-dm-dmacc:1.2/acme/","MOData":{"DMAcc":{"SrvID":"acme","SrvURI":"https://dm.example/dm","Name":"Acme","Perm":{"1":{"MOID":"urn:oma:mo:oma-dm-devinfo:1.2"}}}}}]"#;
@@ -138,8 +138,12 @@ fn objects_beside_the_message_are_listed_and_bounded() {
     let dodf = files.iter().find(|file| file.id.0 == 0x6430).unwrap();
     let listed: Vec<_> =
         omadm_card::pkcs15::dodf::DataObject::parse_all(&dodf.content.0).map(|object| object.unwrap()).collect();
-    let of = |oid: &Oid| listed.iter().filter(|object| object.oids[0] == oid.content()).count();
-    assert_eq!((of(&Oid::dm_bootstrap()), of(&Oid::lwm2m_bootstrap())), (2, 2), "each as opaqueDO and as oidDO");
+    let of = |oid: &ObjectId| listed.iter().filter(|object| object.oids[0] == oid.content()).count();
+    assert_eq!(
+        (of(&ObjectId::dm_bootstrap()), of(&ObjectId::lwm2m_bootstrap())),
+        (2, 2),
+        "each as opaqueDO and as oidDO"
+    );
     assert!(listed.iter().all(|object| object.private), "all of them lie behind the PIN");
     let reading = omadm_card::read(
         &mut omadm_card::VirtualUicc::new(&image),

@@ -12,6 +12,7 @@ use omadm_card::apdu::Protocol;
 use omadm_card::link::vpcd::{Address, ServedCard, SharedCard, SocketLink, listen};
 use omadm_card::link::{LinkError, Patience};
 use omadm_card::make::{CardPlan, make};
+use omadm_card::virtual_uicc::{Fault, FaultKind};
 use omadm_card::{CardErrorKind, Link, ReadRequest, VirtualUicc, read};
 
 const MESSAGE: &str = r#"[{"MOData":{"DMAcc":{"SrvID":"acme"}}}]"#;
@@ -115,4 +116,45 @@ fn a_silent_or_slow_card_times_out() {
         assert_eq!(reading.message.unwrap_err().kind, CardErrorKind::Timeout);
         assert!(start.elapsed() < Duration::from_secs(2));
     }
+}
+
+#[test]
+fn the_faults_of_a_card_reach_its_reader() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("card");
+    let (_served, card) = served(&path, Protocol::T1);
+    let address = Address::from(path.as_path());
+    let read_with = |kind: Option<FaultKind>| {
+        let at = card.lock().commands() + 3;
+        card.lock().plan_faults(kind.map(|kind| Fault { at, kind }));
+        let start = Instant::now();
+        let mut link = SocketLink::open(&address, &Patience { wait: Duration::from_secs(5), ..brief() })?;
+        let reading = read(&mut link, &ReadRequest::default(), &|| start.elapsed());
+        Ok::<_, LinkError>((reading.message.err().map(|error| error.kind), start.elapsed()))
+    };
+    let (none, time) = read_with(Some(FaultKind::Slow(Duration::from_millis(150)))).unwrap();
+    assert!(none.is_none() && time >= Duration::from_millis(150));
+    let (late, time) = read_with(Some(FaultKind::Slow(Duration::from_secs(60)))).unwrap();
+    assert!(late == Some(CardErrorKind::Timeout) && time < Duration::from_secs(5));
+}
+
+#[test]
+fn a_card_that_falls_silent_is_reset_or_goes_is_seen_by_its_reader() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("card");
+    let (_served, card) = served(&path, Protocol::T1);
+    let address = Address::from(path.as_path());
+    let read_with = |kind: Option<FaultKind>| {
+        let at = card.lock().commands() + 3;
+        card.lock().plan_faults(kind.map(|kind| Fault { at, kind }));
+        let mut link = SocketLink::open(&address, &Patience { wait: Duration::from_secs(5), ..brief() })?;
+        let reading = read(&mut link, &ReadRequest::default(), &|| Duration::ZERO);
+        Ok::<_, LinkError>(reading.message.err().map(|error| error.kind))
+    };
+    assert_eq!(read_with(Some(FaultKind::Mute)), Ok(Some(CardErrorKind::Timeout)));
+    assert_eq!(read_with(None), Ok(None), "it was reset with the next reader");
+    assert_eq!(read_with(Some(FaultKind::Reset)), Ok(Some(CardErrorKind::Removed)));
+    assert_eq!(read_with(None), Ok(None));
+    assert_eq!(read_with(Some(FaultKind::Removal)), Ok(Some(CardErrorKind::Removed)));
+    assert!(matches!(read_with(None), Err(LinkError::NoCard(_))));
 }

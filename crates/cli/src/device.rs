@@ -2,7 +2,7 @@
 
 use comfy_table::Cell;
 use omadm_core::secret::Secret;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::io::BufRead;
 
@@ -21,6 +21,9 @@ pub(crate) fn run(command: &DeviceCommand) -> Result<(), Failure> {
         DeviceCommand::Add(args) => add(&Admin::find(&args.reach)?, args),
         DeviceCommand::List { listing, reach } => list(&Admin::find(reach)?, *listing),
         DeviceCommand::Show { dev_id, listing, reach } => show(&Admin::find(reach)?, dev_id, *listing),
+        DeviceCommand::Remove { dev_id, listing, reach } => remove(&Admin::find(reach)?, dev_id, *listing),
+        DeviceCommand::Block { dev_id, listing, reach } => block(&Admin::find(reach)?, dev_id, true, *listing),
+        DeviceCommand::Unblock { dev_id, listing, reach } => block(&Admin::find(reach)?, dev_id, false, *listing),
         DeviceCommand::Why { dev_id, listing, reach } => why(&Admin::find(reach)?, dev_id, *listing),
     }
 }
@@ -104,7 +107,7 @@ fn list(admin: &Admin, listing: Listing) -> Result<(), Failure> {
         let info = device.get("devinfo").unwrap_or(&Value::Null);
         table.add_row([
             paint.cell(Style::Bold, text_of(device, "dev_id")),
-            paint.cell(style_of(&text_of(device, "state")), text_of(device, "state")),
+            paint.cell(style_of(&text_of(device, "state")), standing(device)),
             Cell::new(text_of(device, "source")),
             Cell::new(text_of(device, "srv_id")),
             Cell::new(format!("{} {}", text_of(info, "Man"), text_of(info, "Mod")).trim()),
@@ -138,7 +141,13 @@ fn show(admin: &Admin, dev_id: &str, listing: Listing) -> Result<(), Failure> {
         paint.paint(Style::Bold, text_of(&device, "dev_id")),
         state(&text_of(&device, "state"), paint)
     )];
-    for (name, title) in [("source", "source"), ("srv_id", "account"), ("user", "user"), ("added_at", "added")] {
+    for (name, title) in [
+        ("source", "source"),
+        ("srv_id", "account"),
+        ("user", "user"),
+        ("added_at", "added"),
+        ("blocked_at", "blocked"),
+    ] {
         let value = text_of(&device, name);
         if !value.is_empty() {
             lines.push(format!("  {title:<8} {value}"));
@@ -148,8 +157,27 @@ fn show(admin: &Admin, dev_id: &str, listing: Listing) -> Result<(), Failure> {
         lines.push(paint.paint(Style::Bold, "DevInfo"));
         lines.extend(info.iter().map(|(leaf, value)| format!("  {leaf:<8} {}", value.as_str().unwrap_or_default())));
     }
+    let made = made_for(list_of(&device, "credentials"));
+    if !made.is_empty() {
+        lines.push(paint.paint(Style::Bold, "Credentials"));
+        lines.extend(made.iter().map(|one| format!("  {one}")));
+    }
     output::say(lines.join("\n"))?;
     sessions(list_of(&device, "sessions"), paint)
+}
+
+/// What was made for the device beforehand, in a factory or on a card: a sentence for each credential.
+fn made_for(credentials: &[Value]) -> Vec<String> {
+    let beforehand = credentials.iter().filter(|one| text_of(one, "source") != "bootstrap-server");
+    let sentence = |one: &Value| {
+        let used = match text_of(one, "used_at") {
+            at if at.is_empty() => "not used yet".to_owned(),
+            at => format!("last used {at}"),
+        };
+        let (source, scheme, profile) = (text_of(one, "source"), text_of(one, "scheme"), text_of(one, "profile"));
+        format!("{source}: {scheme}, made {} with profile {profile}, {used}", text_of(one, "made_at"))
+    };
+    beforehand.map(sentence).collect()
 }
 
 fn sessions(sessions: &[Value], paint: Output) -> Result<(), Failure> {
@@ -176,6 +204,32 @@ fn commands(commands: &[Value]) -> String {
     pairs.map(|pair| pair.iter().map(plain).collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join("\n")
 }
 
+fn remove(admin: &Admin, dev_id: &str, listing: Listing) -> Result<(), Failure> {
+    admin.remove_device(dev_id)?;
+    if listing.json {
+        return output::json(&json!({ "removed": dev_id }));
+    }
+    output::say(format!("The device {dev_id} is removed; nothing that it was given is worth anything now."))
+}
+
+fn block(admin: &Admin, dev_id: &str, blocked: bool, listing: Listing) -> Result<(), Failure> {
+    let device = admin.block_device(dev_id, blocked)?;
+    if listing.json {
+        return output::json(&device);
+    }
+    output::say(if blocked {
+        format!("The device {dev_id} is blocked since {}.", text_of(&device, "blocked_at"))
+    } else {
+        format!("The device {dev_id} is not blocked.")
+    })
+}
+
+/// The word for a device's state, and that it is blocked.
+fn standing(device: &Value) -> String {
+    let blocked = if device.get("blocked_at").is_some() { ", blocked" } else { "" };
+    format!("{}{blocked}", text_of(device, "state"))
+}
+
 fn why(admin: &Admin, dev_id: &str, listing: Listing) -> Result<(), Failure> {
     let why = admin.why(dev_id)?;
     if listing.json {
@@ -187,6 +241,15 @@ fn why(admin: &Admin, dev_id: &str, listing: Listing) -> Result<(), Failure> {
         word => state(&word, paint),
     };
     output::say(format!("{}  {known}", paint.paint(Style::Bold, dev_id)))?;
+    for (name, what) in [("blocked_at", "blocked"), ("removed_at", "last removed")] {
+        let at = text_of(&why, name);
+        if !at.is_empty() {
+            output::say(format!("{what} at {at}"))?;
+        }
+    }
+    for one in made_for(list_of(&why, "credentials")) {
+        output::say(format!("It is expected with this credential, and nobody else may use it: {one}."))?;
+    }
     let requests = list_of(&why, "requests");
     if requests.is_empty() {
         return output::say("No request of it has come in.");

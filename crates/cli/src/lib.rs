@@ -8,6 +8,7 @@
 //! | [`serve`] | runs the servers |
 //! | [`profile`], [`device`] | speak to the admin API |
 //! | [`card`] | cards: made, read, looked into, run |
+//! | [`factory`] | bundles for many devices, and the manifest of them |
 //! | [`figure`] | sequence diagrams from recorded runs |
 //! | [`demo`] | four devices, from nothing to managed |
 //! | [`supervise`] | processes that never outlive us |
@@ -17,6 +18,7 @@ mod args;
 mod card;
 mod demo;
 mod device;
+mod factory;
 mod failure;
 pub mod figure;
 mod output;
@@ -60,6 +62,7 @@ fn carry_out(command: &Command) -> Result<(), Failure> {
         Command::Profile(command) => profile::run(command),
         Command::Device(command) => device::run(command),
         Command::Card(command) => card::run(command),
+        Command::Factory(command) => factory::run(command),
         Command::Figure(args) => draw(args),
         Command::Completion { shell } => complete(*shell),
         Command::Guarded(args) => supervise::become_program(args),

@@ -147,6 +147,17 @@ pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     write(&bytes)
 }
 
+/// Tells a person something beside the result, on standard error.
+pub(crate) fn remark(text: &str) {
+    let paint = Output::stderr();
+    let _ = io::stderr().write_all(format!("{} {text}\n", paint.paint(Style::Note, "note:")).as_bytes());
+}
+
+/// Tells a person what an executable says aside.
+pub(crate) fn aside(line: &str) {
+    let _ = io::stderr().write_all(format!("{} {line}\n", Output::stderr().paint(Style::Dim, "says:")).as_bytes());
+}
+
 /// Tells a person why the command failed, and what to do about it. Standard error may be gone; then nobody is told.
 pub(crate) fn complain(failure: &Failure) {
     let paint = Output::stderr();

@@ -66,6 +66,18 @@ fn list(admin: &Admin, listing: Listing) -> Result<(), Failure> {
     }
     let mut table = Output::stdout().table(&["profile", "for", "release", "credentials", "changed"]);
     for profile in &profiles {
+        let problem = text_of(profile, "problem");
+        if !problem.is_empty() {
+            let name = text_of(profile, "name");
+            table.add_row([
+                name,
+                format!("nobody: {problem}"),
+                String::new(),
+                String::new(),
+                text_of(profile, "changed_at"),
+            ]);
+            continue;
+        }
         table.add_row([
             text_of(profile, "name"),
             matches(profile.get("match").unwrap_or(&Value::Null)),

@@ -117,21 +117,74 @@ impl Drop for Running {
     }
 }
 
-#[test]
-fn a_card_that_runs_behind_a_socket_is_read_through_it() {
-    let desk = Desk::new();
-    desk.code(&["create", "--message", "open.json", "-o", "card.json"]);
-    let mut command = desk.command(&["run", "card.json", "--socket", "card.sock", "--json"]);
-    let mut running = Running(command.stdout(Stdio::piped()).spawn().unwrap());
+/// Runs a card behind `card.sock` and waits until it is there.
+fn running(desk: &Desk, arguments: &[&str]) -> Running {
+    let mut command = desk.command(&[&["run", "card.json", "--socket", "card.sock", "--json"], arguments].concat());
+    let running = Running(command.stdout(Stdio::piped()).spawn().unwrap());
     let deadline = Instant::now() + Duration::from_secs(10);
     while !desk.path("card.sock").exists() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(10));
     }
-    let output = desk.omadm(&["read", "--socket", "card.sock"]);
-    assert_eq!(String::from_utf8(output.stdout).unwrap().trim_end(), OPEN);
+    running
+}
 
+fn end(mut running: Running) {
     let pid = rustix::process::Pid::from_child(&running.0);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert!(running.0.wait().unwrap().success());
+}
+
+#[test]
+fn a_card_that_runs_behind_a_socket_is_read_through_it() {
+    let desk = Desk::new();
+    desk.code(&["create", "--message", "open.json", "-o", "card.json"]);
+    let before = fs::read(desk.path("card.json")).unwrap();
+    let running = running(&desk, &[]);
+    let output = desk.omadm(&["read", "--socket", "card.sock"]);
+    assert_eq!(String::from_utf8(output.stdout).unwrap().trim_end(), OPEN);
+    end(running);
     assert!(!desk.path("card.sock").exists());
+    assert_eq!(fs::read(desk.path("card.json")).unwrap(), before, "it is saved on demand only");
+}
+
+#[test]
+fn a_card_that_runs_as_another_kind_is_saved_as_it_is_at_the_end() {
+    let desk = Desk::new();
+    desk.code(&["create", "--message", "secret.json", "--pin", "pin", "-o", "card.json"]);
+    let running = running(&desk, &["--preset", "t0-telecom", "--fault", "slow@2:50", "--save"]);
+    assert_eq!(desk.code(&["read", "--socket", "card.sock", "--pin-file", "wrong"]), 4);
+    end(running);
+    let card: Value = serde_json::from_slice(&fs::read(desk.path("card.json")).unwrap()).unwrap();
+    assert_eq!(card["pins"][0]["tries_left"], 2);
+    assert_eq!((&card["protocol"], &card["quirks"][0]), (&"T=0".into(), &"refuse-p2-00".into()));
+    assert_eq!(fs::metadata(desk.path("card.json")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(desk.code(&["read", "card.json", "--pin-file", "pin"]), 0);
+}
+
+#[test]
+fn a_card_that_is_removed_at_a_command_is_told_as_such() {
+    let desk = Desk::new();
+    desk.code(&["create", "--message", "open.json", "-o", "card.json"]);
+    let running = running(&desk, &["--fault", "removal@5"]);
+    let output = desk.omadm(&["read", "--socket", "card.sock"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("card-removed"));
+    assert_eq!(desk.code(&["read", "--socket", "card.sock"]), 3, "it stays away");
+    end(running);
+}
+
+#[test]
+fn kinds_of_cards_are_listed_and_unknown_ones_and_faults_refused() {
+    let desk = Desk::new();
+    desk.code(&["create", "--message", "open.json", "-o", "card.json"]);
+    let kinds = desk.json(&["run", "--list-presets", "--json"]);
+    let names: Vec<_> = kinds.as_array().unwrap().iter().map(|kind| kind["name"].as_str().unwrap()).collect();
+    assert!(names.contains(&"plain") && names.contains(&"old-sim"), "{names:?}");
+    assert!(String::from_utf8(desk.omadm(&["run", "--list-presets"]).stdout).unwrap().contains("java-card"));
+    for wrong in [&["--preset", "no-such"][..], &["--fault", "melt@1"], &["--fault", "removal@0"]] {
+        let arguments = [&["run", "card.json", "--socket", "card.sock"], wrong].concat();
+        assert_eq!(desk.code(&arguments), 2, "{wrong:?}");
+    }
+    assert_eq!(desk.code(&["run", "--socket", "card.sock"]), 2, "no card");
+    assert_eq!(desk.code(&["run", "card.json"]), 2, "no place");
 }

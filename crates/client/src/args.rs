@@ -29,7 +29,26 @@ pub(crate) enum Command {
     Session { srv_id: Option<SrvId> },
     Status,
     Tree { client_uri: Option<ClientUri> },
+    Account { action: AccountAction, srv_id: SrvId },
     Reset { yes: bool },
+}
+
+/// What is to become of an account.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum AccountAction {
+    Remove,
+    Allow,
+}
+
+impl FromStr for AccountAction {
+    type Err = &'static str;
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word {
+            "remove" => Ok(Self::Remove),
+            "allow" => Ok(Self::Allow),
+            _ => Err("remove or allow is expected"),
+        }
+    }
 }
 
 /// What the words ask for.
@@ -44,8 +63,8 @@ pub(crate) enum Asked {
 /// Reads the words; the error is a sentence about what is wrong with them.
 pub(crate) fn read(mut words: Parser) -> Result<Asked, String> {
     let (mut config, mut json, mut log) = (PathBuf::from(CONFIG), false, None);
-    let (mut page, mut trace, mut yes, mut operand): (Option<&Page>, _, _, Option<OsString>) =
-        (None, None, false, None);
+    let (mut page, mut trace, mut yes, mut operands): (Option<&Page>, _, _, Vec<OsString>) =
+        (None, None, false, Vec::new());
     while let Some(word) = words.next().map_err(in_words)? {
         match word {
             Arg::Long("config") => config = words.value().map_err(in_words)?.into(),
@@ -64,18 +83,25 @@ pub(crate) fn read(mut words: Parser) -> Result<Asked, String> {
             Arg::Value(name) if page.is_none() && name == "help" => return help_about(&mut words),
             Arg::Value(name) if page.is_none() => page = Some(named(&name)?),
             Arg::Value(value) => match page.and_then(|page| page.operand) {
-                Some(_) if operand.is_none() => operand = Some(value),
+                Some((form, _)) if operands.len() < form.split(' ').count() => operands.push(value),
                 _ => return Err(format!("{} is one word too many{}", value.display(), or_see_help(page))),
             },
         }
     }
     let Some(page) = page else { return Err(format!("a command is expected{}", or_see_help(None))) };
+    let mut operands = operands.into_iter();
+    let mut operand = operands.next();
     let command = match page.name {
         "run" => Command::Run { trace },
         "bootstrap" => Command::Bootstrap,
         "session" => Command::Session { srv_id: operand.map(|word| parsed("SRV_ID", word)).transpose()? },
         "status" => Command::Status,
         "tree" => Command::Tree { client_uri: operand.map(|word| parsed("CLIENT_URI", word)).transpose()? },
+        "account" => {
+            let missing = || format!("remove or allow, and a SrvID, are expected{}", or_see_help(Some(page)));
+            let action = parsed("account", operand.take().ok_or_else(missing)?)?;
+            Command::Account { action, srv_id: parsed("SRV_ID", operands.next().ok_or_else(missing)?)? }
+        }
         _ => Command::Reset { yes },
     };
     Ok(Asked::Do(Cli { config, json, log, command }))
@@ -167,7 +193,7 @@ struct Page {
     example: &'static str,
 }
 
-const PAGES: [Page; 6] = [
+const PAGES: [Page; 7] = [
     Page {
         name: "run",
         about: "Run until a signal: bootstrap, then sessions whenever they are due",
@@ -207,6 +233,20 @@ const PAGES: [Page; 6] = [
         example: "tree urn:oma:mo:oma-dm-devinfo:1.2//",
     },
     Page {
+        name: "account",
+        about: "Remove an account, or let another source replace it, once",
+        operand: Some((
+            "<remove|allow> <SRV_ID>",
+            "What to do, and the server's SrvID.\n\
+             remove: forget the account and what belongs to it. Its card does not\n\
+             bring it back while it says the same and another account works.\n\
+             allow: the next message from another source may replace the account;\n\
+             or a card may bring back what was removed.",
+        )),
+        option: None,
+        example: "account remove acme",
+    },
+    Page {
         name: "reset",
         about: "Forget accounts, tree and attempts, and begin anew",
         operand: None,
@@ -218,7 +258,11 @@ const PAGES: [Page; 6] = [
 impl Page {
     fn help(&self) -> String {
         let operand = self.operand.map(|(form, _)| format!(" {form}")).unwrap_or_default();
-        let arguments = self.operand.map(|(form, about)| format!("Arguments:\n  {form}  {about}\n\n"));
+        let arguments = self.operand.map(|(form, about)| {
+            let about = about.replace('\n', "\n    ");
+            let gap = if about.contains('\n') { "\n    " } else { "  " };
+            format!("Arguments:\n  {form}{gap}{about}\n\n")
+        });
         format!(
             "{}\n\nUsage: omadm-client {} [OPTIONS]{operand}\n\n{}{}\nExample:\n  omadm-client --config {CONFIG} {}\n",
             self.about,
@@ -296,6 +340,10 @@ mod tests {
             (&["run", "--config"], "missing argument for option '--config'; see `omadm-client --help`"),
             (&["run", "--log", "x=y"], "--log: \"y\": off, error, warn, info, debug or trace is expected"),
             (&["tree", "nonsense"], "CLIENT_URI: "),
+            (&["account"], "remove or allow, and a SrvID, are expected; see `omadm-client account --help`"),
+            (&["account", "remove"], "remove or allow, and a SrvID, are expected; see"),
+            (&["account", "forget", "acme"], "account: remove or allow is expected"),
+            (&["account", "allow", "acme", "now"], "now is one word too many; see `omadm-client account --help`"),
             (&["help", "tre"], "there is no command \"tre\"; did you mean tree?"),
         ] {
             let error = ask(words).unwrap_err();

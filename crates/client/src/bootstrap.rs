@@ -4,6 +4,7 @@ use crate::card::{self, Known, Look, PinNews};
 use crate::client::Client;
 use crate::config::{Allow, Auth, BootstrapConfig, CardLink};
 use crate::credentials::Credentials;
+use crate::factory;
 use crate::state::Busy;
 use crate::trace::Peer;
 use crate::transport::{Http, HttpError, HttpSetup, Limits, Method, PrivateHeaders, Request, Trust};
@@ -24,7 +25,7 @@ use std::time::Duration;
 pub(crate) const MAX_BODY: usize = 1 << 20;
 
 /// How much of a file is read: one more than allowed, so that one that is too large is told from one that just fits.
-const FILE_READ: usize = MAX_BODY + 1;
+pub(crate) const FILE_READ: usize = MAX_BODY + 1;
 
 impl Client {
     /// Goes through the methods once. What was tried and what came of it is in the state afterwards.
@@ -79,7 +80,7 @@ impl Client {
                 Some(Allow::Any) => CardAllow::Any,
                 Some(Allow::Prefixes(prefixes)) => CardAllow::Prefixes(prefixes.clone()),
             },
-            factory: config.factory.as_ref().map(|file| file.display().to_string()),
+            factory: config.factory.as_ref().map(|factory| factory.file.display().to_string()),
             server: config.bootstrap.as_ref().map(|bootstrap| bootstrap.url.clone()),
             sim: SimPolicy {
                 required: config.sim.required,
@@ -94,7 +95,8 @@ impl Client {
 
     fn look_at_card(&mut self, admitted: Admitted) -> Result<&Look, Stopped> {
         let in_use: Vec<_> = self.state().accounts.cards().map(str::to_owned).collect();
-        let known = Known { trace: &self.trace, in_use: &in_use, admitted };
+        let shortcuts = self.shortcuts.clone();
+        let known = Known { trace: &self.trace, in_use: &in_use, admitted, shortcuts };
         let (config, world, known_time) = (self.config.card.clone(), self.world.clone(), self.known_time());
         let refused = self.state().refused_pins.clone();
         let memory = &mut self.memory;
@@ -111,12 +113,13 @@ impl Client {
         };
         let look = card::look(&config, known, refused, note, &world)?;
         self.tally.apdus += look.apdus;
+        self.shortcuts = look.shortcuts.clone();
         if look.report.iccid.is_some() {
             self.card_read = Some(self.world.monotonic());
         }
         if let Ok(message) = &look.report.message
             && !look.report.behind_pin
-            && BootstrapMessage::parse(message, Limit::Card).is_ok_and(|message| message.holds_secret())
+            && BootstrapMessage::parse(message, Limit::WholeCard).is_ok_and(|message| message.holds_secret())
         {
             // Profile P-36
             tracing::warn!("the card lets everyone read its Bootstrap Message, which holds secrets");
@@ -137,13 +140,10 @@ impl Client {
         Ok(self.saw(look).sim_facts())
     }
 
-    fn read_factory(&self) -> Result<Option<Vec<u8>>, String> {
-        match self.config.factory.as_deref().map(|path| self.world.read_file(path, FILE_READ)) {
-            None => Ok(None),
-            Some(Ok(bytes)) => Ok(Some(bytes)),
-            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Some(Err(error)) => Err(error.to_string()),
-        }
+    fn read_factory(&self) -> Result<Option<Vec<u8>>, (Reason, String)> {
+        let Some(config) = &self.config.factory else { return Ok(None) };
+        let read = factory::read(&*self.world, config, &self.config.device.dev_id)?;
+        Ok(read.map(|read| read.message))
     }
 
     /// The bootstrap request (spec 2.4).

@@ -5,7 +5,7 @@ use crate::trace::Trace;
 use crate::wait::{ApartError, Stopped};
 use crate::world::{World, apart};
 use omadm_card::link::{LinkError, Patience};
-use omadm_card::{CardError, CardErrorKind, CardReading, ReadRequest, RefusedPin};
+use omadm_card::{CardError, CardErrorKind, CardReading, Cause, ReadRequest, RefusedPin, Shortcuts};
 use omadm_core::bootstrap::message::{BootstrapMessage, Limit};
 use omadm_core::bootstrap::sequence::{Admitted, CardReport, SimFacts};
 use omadm_core::ids::{Iccid, Mcc, Mnc};
@@ -60,6 +60,8 @@ pub struct Look {
     pub sim: SimStatus,
     /// The commands that it took.
     pub apdus: u64,
+    /// What the card told of short file identifiers, for the next look.
+    pub shortcuts: Shortcuts,
 }
 
 /// What reading told about PINs. It has to be made durable before anything else is done, another reading included.
@@ -92,6 +94,8 @@ pub struct Known<'a> {
     pub in_use: &'a [String],
     /// Cards whose message is wanted.
     pub admitted: Admitted,
+    /// What the card told of short file identifiers; used with `card.fast`.
+    pub shortcuts: Shortcuts,
 }
 
 /// Waits for the card and reads it. `refused_pins` are those that are remembered; `note` is told news of them, before
@@ -112,13 +116,15 @@ pub fn look(
         }
     };
     let mut apdus = 0;
-    let mut reader = Reader { config, pin, refused_pins, admitted: known.admitted, trace: known.trace, world };
+    let Known { trace, in_use, admitted, shortcuts } = known;
+    let mut reader = Reader { config, pin, refused_pins, admitted, shortcuts, trace, world };
     let mut read = |wait, apdus: &mut u64| {
         let mut reading = reader.read(wait, apdus)?;
         let refused = reading.refused_pin.take().map(PinNews::Refused);
         for news in refused.into_iter().chain(reading.accepted_pin.take().map(PinNews::Accepted)) {
             reader.refused_pins = note(news);
         }
+        reader.shortcuts = reading.shortcuts.clone();
         Ok::<_, Stopped>(reading)
     };
     let mut reading = read(config.wait, &mut apdus)?;
@@ -128,13 +134,13 @@ pub fn look(
         }
         reading = read(config.wait, &mut apdus)?;
     }
-    let in_use = reading.iccid.as_ref().is_some_and(|iccid| known.in_use.iter().any(|one| one == iccid.as_str()));
-    if in_use && is_damaged(&reading) {
+    let is_in_use = reading.iccid.as_ref().is_some_and(|iccid| in_use.iter().any(|one| one == iccid.as_str()));
+    if is_in_use && is_damaged(&reading) {
         world.sleep(WRITING)?;
         reading = read(config.wait, &mut apdus)?;
     }
     let no_card = |reading: &CardReading| matches!(&reading.message, Err(error) if error.kind == CardErrorKind::NoCard);
-    let mut absent = !known.in_use.is_empty() && no_card(&reading) && slot_is_empty(config, world)?;
+    let mut absent = !in_use.is_empty() && no_card(&reading) && slot_is_empty(config, world)?;
     for pause in PROOF {
         if !absent {
             break;
@@ -173,7 +179,8 @@ pub fn await_sim(
         let mut apdus = look.apdus;
         // It is the SIM's state that matters here.
         let admitted = Admitted::Exactly(Vec::new());
-        let reader = Reader { config, pin: None, refused_pins: Vec::new(), admitted, trace, world };
+        let shortcuts = Shortcuts::default();
+        let reader = Reader { config, pin: None, refused_pins: Vec::new(), admitted, shortcuts, trace, world };
         let reading = reader.read(Duration::ZERO, &mut apdus)?;
         let next = to_look(reading, false, apdus, None);
         look = Look { sim: next.sim, apdus, ..look };
@@ -186,6 +193,7 @@ struct Reader<'a> {
     pin: Option<Secret>,
     refused_pins: Vec<RefusedPin>,
     admitted: Admitted,
+    shortcuts: Shortcuts,
     trace: &'a Trace,
     world: &'a Arc<dyn World>,
 }
@@ -195,6 +203,7 @@ impl Reader<'_> {
     fn read(&self, wait: Duration, apdus: &mut u64) -> Result<CardReading, Stopped> {
         let (config, pin, refused) = (self.config.clone(), self.pin.clone(), self.refused_pins.clone());
         let (admitted, trace, world) = (self.admitted.clone(), self.trace.clone(), self.world.clone());
+        let shortcuts = self.shortcuts.clone();
         let work = move || {
             let whole = Patience::default();
             let patience = Patience { wait, command: whole.command.min(config.timeout), ..whole };
@@ -207,8 +216,9 @@ impl Reader<'_> {
                 pin: pin.as_ref(),
                 refused: &refused,
                 admitted: &admitted,
-                sim: true,
+                fast: config.fast.then_some(&shortcuts),
                 limit: config.timeout,
+                ..ReadRequest::default()
             };
             omadm_card::read(&mut *link, &request, &|| passed(&*world, began))
         };
@@ -242,15 +252,19 @@ fn slot_is_empty(config: &CardConfig, world: &Arc<dyn World>) -> Result<bool, St
 }
 
 fn is_damaged(reading: &CardReading) -> bool {
+    if reading.passed_over.iter().any(|one| one.cause == Cause::Damaged) {
+        return true;
+    }
     match &reading.message {
-        Ok(bytes) => {
-            BootstrapMessage::parse(bytes, Limit::Card).is_err_and(|error| error.reason() == Reason::MalformedMessage)
-        }
+        Ok(bytes) => BootstrapMessage::parse(bytes, Limit::WholeCard)
+            .is_err_and(|error| error.reason() == Reason::MalformedMessage),
         Err(error) => error.kind == CardErrorKind::Malformed,
     }
 }
 
 fn to_look(reading: CardReading, absent: bool, apdus: u64, pin_problem: Option<String>) -> Look {
+    let partial = reading.is_partial();
+    let passed_over = reading.passed_over.iter().map(ToString::to_string).collect();
     let message = reading.message.map_err(|error| {
         let sentence = match pin_problem {
             Some(problem) if error.kind == CardErrorKind::PinNeeded => problem,
@@ -266,6 +280,7 @@ fn to_look(reading: CardReading, absent: bool, apdus: u64, pin_problem: Option<S
         mnc: reading.sim.mnc,
         reason: reading.sim.reason,
     };
-    let report = CardReport { iccid: reading.iccid, absent, behind_pin: reading.behind_pin, message };
-    Look { report, sim, apdus }
+    let behind_pin = reading.behind_pin;
+    let report = CardReport { iccid: reading.iccid, absent, behind_pin, message, passed_over, partial };
+    Look { report, sim, apdus, shortcuts: reading.shortcuts }
 }

@@ -1,6 +1,6 @@
 //! What the commands do.
 
-use crate::args::{Asked, Cli, Command};
+use crate::args::{AccountAction, Asked, Cli, Command};
 use crate::log::{self, Filter};
 use omadm_client::client::{Client, OpenError};
 use omadm_client::clock;
@@ -74,6 +74,14 @@ fn command(cli: &Cli) -> Result<Told, Failure> {
         Command::Session { srv_id } => order(cli, config, &stop, &Order::Session { srv_id: srv_id.clone() }),
         Command::Status => status(cli, &config, &stop),
         Command::Tree { client_uri } => tree(cli, &config, client_uri.as_ref()),
+        Command::Account { action, srv_id } => {
+            let srv_id = srv_id.clone();
+            let asked = match action {
+                AccountAction::Remove => Order::AccountRemove { srv_id },
+                AccountAction::Allow => Order::AccountAllow { srv_id },
+            };
+            order(cli, config, &stop, &asked)
+        }
         Command::Reset { yes: true } => order(cli, config, &stop, &Order::Reset {}),
         Command::Reset { yes: false } => {
             Err((Exit::Usage, "reset forgets accounts, tree and attempts; say so with --yes".to_owned()))
@@ -137,6 +145,11 @@ fn tell(cli: &Cli, order: &Order, reply: Reply) -> Result<Told, Failure> {
         Order::Status {} => report::status(&serde_json::from_value(reply.result).map_err(unreadable)?, look()),
         Order::Bootstrap {} => report::bootstrap(&serde_json::from_value(reply.result).map_err(unreadable)?, look()),
         Order::Session { .. } => report::sessions(&serde_json::from_value(reply.result).map_err(unreadable)?, look()),
+        Order::AccountRemove { srv_id } if reply.result["begins_anew"] == true => format!(
+            "{srv_id} is removed; no other account can be relied on, so all methods are tried again, and may bring it back\n"
+        ),
+        Order::AccountRemove { srv_id } => format!("{srv_id} is removed\n"),
+        Order::AccountAllow { srv_id } => format!("the next message from another source may bring {srv_id}, once\n"),
         Order::Reset {} => "all is forgotten; the device begins anew\n".to_owned(),
     };
     Ok((reply.exit, text))

@@ -1,7 +1,7 @@
 //! The client of one device: its configuration, its state, and what is going on.
 
 use crate::card::Look;
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::config::{Config, Means};
 use crate::control::Board;
 use crate::device;
@@ -13,7 +13,7 @@ use crate::transport::Meter;
 use crate::wait::Stop;
 use crate::world::World;
 use omadm_core::access::DeviceRights;
-use omadm_core::account::{Credential, Judgement};
+use omadm_core::account::{Credential, Judgement, NothingToAllow};
 use omadm_core::backoff::Now;
 use omadm_core::ids::SrvId;
 use omadm_core::mo::{Definitions, MoError};
@@ -50,6 +50,20 @@ pub enum OpenError {
     Tree(#[from] MoError),
 }
 
+/// Failed to do with an account what a person wants; it is as before.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// There is nothing to allow.
+    #[error(transparent)]
+    Unknown(#[from] NothingToAllow),
+    /// The change cannot be made durable.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The tree does not fit its definitions.
+    #[error("the device's own data do not fit their definitions: {0}")]
+    Tree(#[from] MoError),
+}
+
 /// The client of one device.
 pub struct Client {
     pub(crate) config: Config,
@@ -67,6 +81,8 @@ pub struct Client {
     pub(crate) card_read: Option<Duration>,
     /// The last look at the card in this run.
     pub(crate) look: Option<Look>,
+    /// What the card told of short file identifiers in any run.
+    pub(crate) shortcuts: omadm_card::Shortcuts,
     /// All attempts that are known, those that are not worth a durable record included.
     pub(crate) attempts: Vec<Attempt>,
     /// How many attempts of the present run are in the log.
@@ -153,6 +169,7 @@ impl Client {
             tally: Tally::default(),
             trace: Trace::default(),
             look: None,
+            shortcuts: omadm_card::Shortcuts::default(),
             told: 0,
             bootstrap_failures: 0,
             board: Board::default(),
@@ -177,15 +194,45 @@ impl Client {
         Ok(Memory::peek(Box::new(Disk::open(folder)), &name)?)
     }
 
-    /// Forgets everything but refused PINs, and begins anew.
+    /// Forgets everything but refused PINs, and begins anew. The floor of the clock is the build time again: a floor that
+    /// is wrong would have every certificate refused, and nothing else would mend it.
     pub fn reset(&mut self) -> Result<(), StateError> {
-        self.memory.begin_anew(self.known_time())?;
+        self.memory.begin_anew(clock::built())?;
+        self.clock = Clock::new(self.world.clone(), Timestamp::default());
         self.attempts.clear();
         self.look = None;
         self.tally = Tally::default();
         if let Err(error) = self.refresh_tree() {
             tracing::error!("{error}");
         }
+        self.publish();
+        Ok(())
+    }
+
+    /// Removes the account of this server, durably, and all that belongs to it; what the server made in the tree belongs to
+    /// the device from then on (spec 2.2). False if there is no such account.
+    pub fn remove_account(&mut self, srv_id: &SrvId) -> Result<bool, AccountError> {
+        let mut state = self.state().clone();
+        if !state.accounts.remove(srv_id) {
+            return Ok(false);
+        }
+        state.session_not_before.remove(srv_id);
+        state.notes.sessions.remove(srv_id);
+        device::refresh(&mut state.tree, &self.definitions, &self.config.device, &state.accounts)?;
+        self.settle(state)?;
+        tracing::info!("the account of {srv_id} was removed by a person");
+        Ok(true)
+    }
+
+    /// Lets the next message from another source replace the account of this server, durably (Profile P-3).
+    pub fn allow_account(&mut self, srv_id: &SrvId) -> Result<(), AccountError> {
+        let mut state = self.state().clone();
+        state.accounts.allow(srv_id)?;
+        self.settle(state)
+    }
+
+    fn settle(&mut self, state: State) -> Result<(), AccountError> {
+        self.memory.change(self.known_time(), |present| *present = state)?;
         self.publish();
         Ok(())
     }

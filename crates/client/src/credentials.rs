@@ -1,8 +1,10 @@
 //! What the device proves itself with: by TLS, or by a header above it (Profile P-20).
 
 use crate::config::{Login, Means};
+use crate::factory;
 use crate::world::World;
 use omadm_core::account::Credential;
+use omadm_core::factory::bundle::Enrolment;
 use omadm_core::ids::DevId;
 use omadm_core::secret::Secret;
 use omadm_core::web::{Basic, default_user};
@@ -55,6 +57,14 @@ impl Credentials {
                 let identity = ClientIdentity::from_pem(&chain, pem);
                 let identity = identity.map_err(|error| in_file("cert", cert, error))?;
                 Ok(Self { identity, authorization: None })
+            }
+            Means::Bundle(config) => {
+                let said = |why: &str| format!("{}: {why}", config.file.display());
+                let bundle = factory::read(world, config, dev_id).map_err(|(_, why)| said(&why))?;
+                let enrolment = bundle.and_then(|bundle| bundle.enrolment);
+                let Enrolment { user, secret } = enrolment
+                    .ok_or_else(|| said("no factory bundle with the device's own secret; set bootstrap.secret_file"))?;
+                Self::basic(&Basic::new(user, secret).map_err(|error| said(&error.to_string()))?)
             }
         }
     }

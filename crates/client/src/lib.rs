@@ -25,6 +25,7 @@ mod credentials;
 pub mod daemon;
 pub mod device;
 pub mod exit;
+mod factory;
 pub mod host;
 pub mod orders;
 pub mod regular_file;

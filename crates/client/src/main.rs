@@ -3,6 +3,8 @@
 mod args;
 mod cli;
 mod log;
+#[cfg(small)]
+mod no_backtrace;
 
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
 //! Carrying out orders, whether a person gives them to this program or over the control socket.
 
-use crate::client::Client;
+use crate::client::{AccountError, Client};
 use crate::control::{Order, Reply};
 use crate::exit::Exit;
 use crate::session::SessionError;
@@ -63,10 +63,36 @@ pub fn carry_out(client: &mut Client, order: &Order) -> Result<Reply, Stopped> {
         Order::Status {} => Ok(reply(Exit::Done, &client.status())),
         Order::Session { srv_id } => sessions(client, srv_id.as_ref()),
         Order::Bootstrap {} => client.bootstrap().map(|run| tell_run(&run)),
+        Order::AccountRemove { srv_id } => Ok(account(client, srv_id, true)),
+        Order::AccountAllow { srv_id } => Ok(account(client, srv_id, false)),
         Order::Reset {} => Ok(match client.reset() {
             Ok(()) => reply(Exit::Done, &json!({ "state": client.status().state })),
             Err(error) => Reply::failure(Exit::Failed, error.to_string()),
         }),
+    }
+}
+
+/// What `account` tells.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AccountTold {
+    /// Whose account it is or was.
+    pub srv_id: SrvId,
+    /// No other account can be relied on: all methods of bootstrap are gone through again.
+    pub begins_anew: bool,
+}
+
+fn account(client: &mut Client, srv_id: &SrvId, removes: bool) -> Reply {
+    let done = if removes { client.remove_account(srv_id) } else { client.allow_account(srv_id).map(|()| true) };
+    match done {
+        Ok(true) => {
+            let begins_anew = removes && !client.state().accounts.has_usable(client.judgement());
+            reply(Exit::Done, &AccountTold { srv_id: srv_id.clone(), begins_anew })
+        }
+        Ok(false) => Reply::failure(Exit::Nothing, SessionError::NoAccount(srv_id.clone()).to_string()),
+        Err(error @ AccountError::Unknown(_)) => Reply::failure(Exit::Nothing, error.to_string()),
+        Err(error @ (AccountError::State(_) | AccountError::Tree(_))) => {
+            Reply::failure(Exit::Failed, error.to_string())
+        }
     }
 }
 
@@ -86,9 +112,9 @@ fn tell_run(run: &Run) -> Reply {
     reply(exit, &told)
 }
 
-/// A session with one server, or with each whose account is usable.
-fn sessions(client: &mut Client, srv_id: Option<&SrvId>) -> Result<Reply, Stopped> {
-    let srv_ids: Vec<_> = match srv_id {
+/// A session with one server, or with each whose account is not suspended, whatever becomes of the others.
+fn sessions(client: &mut Client, named: Option<&SrvId>) -> Result<Reply, Stopped> {
+    let srv_ids: Vec<_> = match named {
         Some(srv_id) => vec![srv_id.clone()],
         None => client
             .state()
@@ -104,21 +130,23 @@ fn sessions(client: &mut Client, srv_id: Option<&SrvId>) -> Result<Reply, Stoppe
     let mut told = SessionsTold { sessions: Vec::new() };
     let mut exit = Exit::Done;
     for srv_id in srv_ids {
-        match client.session(&srv_id) {
+        let (ending, log) = match client.session(&srv_id) {
             Ok(report) => {
-                exit = worse(exit, exit_of(&report));
                 let log = report.commands.iter().map(|(name, status)| (name.clone(), status.0)).collect();
-                if let Some(note) = client.state().notes.sessions.get(&srv_id).cloned() {
-                    told.sessions.push(SessionTold { srv_id, note, log });
-                }
+                (exit_of(&report), log)
             }
             Err(SessionError::Stopped(stopped)) => return Err(stopped),
+            // One of several may have gone with the first success of another.
+            Err(SessionError::NoAccount(_) | SessionError::Suspended(_)) if named.is_none() => continue,
             Err(error @ (SessionError::NoAccount(_) | SessionError::Suspended(_))) => {
                 return Ok(Reply::failure(Exit::Nothing, error.to_string()));
             }
-            Err(error @ (SessionError::Credentials { .. } | SessionError::Anchors { .. })) => {
-                return Ok(Reply::failure(Exit::Failed, error.to_string()));
-            }
+            // Why stands in its note; the others get their turn.
+            Err(SessionError::Credentials { .. } | SessionError::Anchors { .. }) => (Exit::Failed, Vec::new()),
+        };
+        exit = worse(exit, ending);
+        if let Some(note) = client.state().notes.sessions.get(&srv_id).cloned() {
+            told.sessions.push(SessionTold { srv_id, note, log });
         }
     }
     Ok(reply(exit, &told))

@@ -62,7 +62,7 @@ pub fn status(status: &Status, look: Look) -> String {
     let stage = match status.state {
         Stage::Managed => look.good("managed"),
         Stage::Bootstrapped => look.good("bootstrapped, no session yet"),
-        Stage::Waiting => look.bad("waiting, no account"),
+        Stage::Waiting => look.bad("waiting, no account that can be used"),
         Stage::Unconfigured => "unconfigured, nothing was tried yet".to_owned(),
     };
     line(&mut text, &format!("{}  {stage}", look.bold(status.dev_id.as_str())));
@@ -146,6 +146,9 @@ fn account(text: &mut String, look: Look, account: &AccountStatus) {
         .last_session
         .map_or("no session yet".to_owned(), |at| format!("last session {} ({})", moment(at), look.ago(at)));
     line(text, &format!("    {last}"));
+    if account.may_be_replaced {
+        line(text, "    the next message from another source may replace it");
+    }
     if let Some(note) = account.session.as_ref().filter(|note| !note.ended) {
         let reason = note.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
         line(text, &format!("    {}{reason}: {}", look.bad("the last attempt broke off"), plain(&note.message)));

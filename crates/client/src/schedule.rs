@@ -223,6 +223,16 @@ impl Schedule {
                     present.account(srv_id).is_some_and(|one| same(srv_id) == Some((&one.account, &one.source)))
                 });
             }
+            Order::AccountRemove { srv_id } => {
+                if client.state().accounts.account(srv_id).is_none() {
+                    self.troubles.remove(srv_id);
+                }
+                if client.state().accounts != accounts && !client.state().accounts.has_usable(client.judgement()) {
+                    let why = "a person removed an account, and no other can be relied on".to_owned();
+                    self.bootstrap = Some(Next { at: Timestamp::default(), why });
+                }
+            }
+            Order::AccountAllow { .. } => {}
             Order::Reset {} => {
                 self.bootstrap = Some(Next { at: Timestamp::default(), why: "a person began anew".to_owned() });
                 self.troubles.clear();

@@ -42,7 +42,7 @@ pub enum Stage {
     Managed,
     /// It has an account, but had no session yet.
     Bootstrapped,
-    /// It has no account and tries on.
+    /// It has no account that it can use, and tries on.
     Waiting,
     /// Nothing was tried yet.
     Unconfigured,
@@ -63,6 +63,9 @@ pub struct AccountStatus {
     pub origin: String,
     /// Its card is gone.
     pub suspended: bool,
+    /// By a person's permission the next message from another source may replace it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_be_replaced: bool,
     /// When the last successful session ended.
     pub last_session: Option<Timestamp>,
     /// How the last session went, successful or not.
@@ -79,12 +82,13 @@ impl Status {
             source: installed.source.method,
             origin: installed.source.origin.clone(),
             suspended: installed.suspended,
+            may_be_replaced: installed.may_be_replaced,
             last_session: installed.last_session,
             session: state.notes.sessions.get(&installed.account.srv_id).cloned(),
         };
         let accounts: Vec<_> = state.accounts.iter().map(account).collect();
         let stage =
-            match accounts.iter().filter(|account| !account.suspended).map(|one| one.last_session.is_some()).max() {
+            match state.accounts.iter().filter(|one| one.can_be_used()).map(|one| one.last_session.is_some()).max() {
                 Some(true) => Stage::Managed,
                 Some(false) => Stage::Bootstrapped,
                 None if state.attempts.is_empty() && state.notes.next.is_none() => Stage::Unconfigured,

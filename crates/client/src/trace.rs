@@ -4,7 +4,8 @@
 //! the request line with the values of its query and the tokens of its path masked, of a package what it asks or says.
 
 use omadm_card::apdu::Protocol;
-use omadm_card::link::{Link, LinkError};
+use omadm_card::link::{Handle, Link, LinkError, Opening, ToldSim};
+use omadm_core::ids::Iccid;
 use omadm_core::package::{Command, Package1, Package2, Package3};
 use omadm_core::web::{Url, media, media_type};
 use serde_json::json;
@@ -182,16 +183,77 @@ impl Link for TracedLink {
 
     fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>, LinkError> {
         let answer = self.link.transmit(command);
-        let came = match &answer {
-            Ok(bytes) => short_hex(bytes, is_personal(command)),
-            Err(error) => error.to_string(),
-        };
-        self.trace.sent(Peer::Smartcard, label(command), &format!("{} -> {came}", command_hex(command)));
+        self.exchanged(command, &answer);
         answer
     }
 
     fn reset_when_released(&mut self) {
         self.link.reset_when_released();
+    }
+
+    fn open_application(&mut self, aid: &[u8]) -> Result<Opening, LinkError> {
+        let opening = self.link.open_application(aid);
+        let came = match &opening {
+            Ok(Opening::NotOffered) => return opening,
+            Ok(Opening::Opened(_)) => "opened",
+            Ok(Opening::Refused { detail, .. }) => detail,
+            Err(error) => &error.to_string(),
+        };
+        let label = selected(aid).replace("SELECT", "open");
+        self.trace.sent(Peer::Smartcard, &label, &format!("{} -> {came}", hex(aid)));
+        opening
+    }
+
+    fn transmit_to(&mut self, application: Handle, command: &[u8]) -> Result<Vec<u8>, LinkError> {
+        let answer = self.link.transmit_to(application, command);
+        self.exchanged(command, &answer);
+        answer
+    }
+
+    fn close_application(&mut self, application: Handle) {
+        self.link.close_application(application);
+        self.trace.sent(Peer::Smartcard, "close the application", "");
+    }
+
+    fn tell_iccid(&mut self) -> Result<Option<Iccid>, LinkError> {
+        let told = self.link.tell_iccid();
+        self.told("which card?", &told, |told| told.as_ref().map(Iccid::to_string));
+        told
+    }
+
+    fn tell_sim(&mut self) -> Result<Option<ToldSim>, LinkError> {
+        let told = self.link.tell_sim();
+        self.told("is the SIM ready?", &told, |told| {
+            told.as_ref().map(|sim| sim.not_ready.clone().unwrap_or_else(|| "ready".to_owned()))
+        });
+        told
+    }
+
+    fn tell_dir(&mut self) -> Result<Vec<Vec<u8>>, LinkError> {
+        let told = self.link.tell_dir();
+        self.told("which applications?", &told, |told| Some(format!("{} records", told.len())));
+        told
+    }
+}
+
+impl TracedLink {
+    fn exchanged(&self, command: &[u8], answer: &Result<Vec<u8>, LinkError>) {
+        let came = match answer {
+            Ok(bytes) => short_hex(bytes, is_personal(command)),
+            Err(error) => error.to_string(),
+        };
+        self.trace.sent(Peer::Smartcard, label(command), &format!("{} -> {came}", command_hex(command)));
+    }
+
+    /// What a link tells by itself. Nothing is recorded of one that tells nothing.
+    fn told<T>(&self, question: &str, told: &Result<T, LinkError>, shown: impl Fn(&T) -> Option<String>) {
+        let came = match told {
+            Ok(told) => shown(told),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(came) = came {
+            self.trace.sent(Peer::Smartcard, question, &came);
+        }
     }
 }
 
@@ -273,6 +335,48 @@ mod tests {
         assert_eq!(short_hex(&[1, 2, 3, 0x90, 0x00], true), "3 bytes, 90 00");
         let url: Url = "https://h/data/0123456789abcdef0123/devinfo?MNC=01&token=t".parse().unwrap();
         assert_eq!(shown(&url), "/data/…/devinfo?MNC=…&token=…");
+    }
+
+    #[test]
+    fn what_goes_through_a_link_that_opens_applications_is_recorded_without_handles_and_networks() {
+        struct Opens;
+        impl Link for Opens {
+            fn protocol(&self) -> Protocol {
+                Protocol::T1
+            }
+            fn is_exclusive(&self) -> bool {
+                false
+            }
+            fn transmit(&mut self, _: &[u8]) -> Result<Vec<u8>, LinkError> {
+                Err(LinkError::Io("never".to_owned()))
+            }
+            fn open_application(&mut self, _: &[u8]) -> Result<Opening, LinkError> {
+                Ok(Opening::Opened(Handle(4711)))
+            }
+            fn transmit_to(&mut self, application: Handle, _: &[u8]) -> Result<Vec<u8>, LinkError> {
+                assert_eq!(application, Handle(4711));
+                Ok(vec![1, 2, 3, 0x90, 0x00])
+            }
+            fn tell_sim(&mut self) -> Result<Option<ToldSim>, LinkError> {
+                let network = "262".parse().ok().zip("09".parse().ok());
+                Ok(Some(ToldSim { network, not_ready: None }))
+            }
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut link = Trace::to_file(file.path()).unwrap().link(Box::new(Opens));
+        let Ok(Opening::Opened(handle)) = link.open_application(&[0xA0, 0, 0, 0, 0x63]) else { panic!("not opened") };
+        link.transmit_to(handle, &[0, 0xB0, 0, 0, 3]).unwrap();
+        link.close_application(handle);
+        assert_eq!((link.tell_iccid(), link.tell_dir()), (Ok(None), Ok(Vec::new())));
+        assert!(link.tell_sim().unwrap().unwrap().network.is_some());
+        let written = std::fs::read_to_string(file.path()).unwrap();
+        for part in ["open the PKCS#15 application", "READ BINARY", "3 bytes, 90 00", "close the application", "ready"]
+        {
+            assert!(written.contains(part), "{part} is not in {written}");
+        }
+        for part in ["4711", "262", "which card?", "01 02 03"] {
+            assert!(!written.contains(part), "{part} is in {written}");
+        }
     }
 
     #[test]

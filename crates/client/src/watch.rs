@@ -17,6 +17,14 @@ use std::time::Duration;
 /// How long to wait before a folder that is not there is looked for again.
 const MISSING: Duration = if cfg!(test) { Duration::from_millis(20) } else { Duration::from_secs(60) };
 
+/// How often a link is asked that tells nothing by itself, once it has answered.
+#[cfg(any(feature = "exec", feature = "serial", test))]
+const ASKED: Duration = if cfg!(test) { Duration::from_millis(20) } else { Duration::from_secs(60) };
+
+/// How soon it is asked again that has not answered yet; each time twice as long, up to [`ASKED`].
+#[cfg(any(feature = "exec", feature = "serial", test))]
+const SOON: Duration = if cfg!(test) { Duration::from_millis(5) } else { Duration::from_secs(5) };
+
 /// Room for events of one look, in bytes.
 const EVENTS: usize = 4096;
 
@@ -41,13 +49,27 @@ impl fmt::Display for Sign {
 /// Begins to watch what is configured, in threads of its own, and tells each sign until the program is to end.
 pub fn start(config: &Config, stop: &Stop, tell: impl Fn(Sign) + Send + Clone + 'static) {
     let mut files = Vec::new();
-    files.extend(config.factory.clone().map(|path| (path, Sign::FactoryFile)));
+    files.extend(config.factory.as_ref().map(|factory| (factory.file.clone(), Sign::FactoryFile)));
     match &config.card.link {
         CardLink::Socket(path) => files.push((path.clone(), Sign::Card)),
+        CardLink::Auto => {
+            #[cfg(feature = "pcsc")]
+            watch_reader(&config.card.reader, stop, tell.clone());
+            #[cfg(feature = "serial")]
+            watch_modems(stop, tell.clone());
+        }
+        #[cfg(feature = "serial")]
+        CardLink::Modem(path) => watch_modem(path, stop, tell.clone()),
+        #[cfg(not(feature = "serial"))]
+        CardLink::Modem(_) => {}
         #[cfg(feature = "pcsc")]
-        CardLink::Auto | CardLink::Pcsc => watch_reader(&config.card.reader, stop, tell.clone()),
+        CardLink::Pcsc => watch_reader(&config.card.reader, stop, tell.clone()),
         #[cfg(not(feature = "pcsc"))]
-        CardLink::Auto | CardLink::Pcsc => {}
+        CardLink::Pcsc => {}
+        #[cfg(feature = "exec")]
+        CardLink::Exec(command) => watch_executable(command.clone(), stop, tell.clone()),
+        #[cfg(not(feature = "exec"))]
+        CardLink::Exec(_) => {}
         CardLink::Off => {}
     }
     for (path, sign) in files {
@@ -75,6 +97,75 @@ fn watch_reader(reader: &str, stop: &Stop, tell: impl Fn(Sign) + Send + 'static)
             }
         }
     });
+}
+
+/// Asks an executable again and again which card there is. One that does not say changes nothing.
+#[cfg(feature = "exec")]
+fn watch_executable(command: Vec<String>, stop: &Stop, tell: impl Fn(Sign) + Send + 'static) {
+    use omadm_card::link::exec::ExecLink;
+    /// How long one answer may take.
+    const ANSWER: Duration = Duration::from_secs(10);
+    let stop = stop.clone();
+    spawn(move || {
+        let ask = || {
+            // A reading goes first.
+            let status = ExecLink::status_of(&command, ANSWER, ASKED, crate::host::executable_said);
+            status.ok().map(|status| (status.card, status.iccid))
+        };
+        watch_slot(ask, &stop, &tell);
+    });
+}
+
+/// Looks at the ports of modems, of which the one that is there is asked which card it has.
+#[cfg(feature = "serial")]
+fn watch_modems(stop: &Stop, tell: impl Fn(Sign) + Send + 'static) {
+    let (stop, mut watch) = (stop.clone(), omadm_card::link::automatic::ModemWatch::default());
+    spawn(move || watch_slot(|| watch.look(), &stop, &tell));
+}
+
+#[cfg(feature = "serial")]
+fn watch_modem(path: &Path, stop: &Stop, tell: impl Fn(Sign) + Send + 'static) {
+    /// How long one command may take. While the modem is asked, a reading waits for the port.
+    const COMMAND: Duration = Duration::from_secs(2);
+    let (path, stop) = (path.to_owned(), stop.clone());
+    spawn(move || {
+        let ask = || match omadm_card::link::serial::presence(&path, COMMAND) {
+            Ok(presence) => presence,
+            Err(error) => {
+                tracing::debug!("the modem does not say what is in its slot: {error}");
+                None
+            }
+        };
+        watch_slot(ask, &stop, &tell);
+    });
+}
+
+/// Asks again and again what is in the slot, and tells when that is something else than before. No answer changes nothing.
+#[cfg(any(feature = "exec", feature = "serial", test))]
+fn watch_slot<T: PartialEq>(mut ask: impl FnMut() -> Option<T>, stop: &Stop, tell: &dyn Fn(Sign)) {
+    let mut known = None;
+    let mut missed = false;
+    let mut pause = SOON;
+    loop {
+        match ask() {
+            Some(found) => {
+                // What came while there was no answer, the start itself may have missed too.
+                let is_news = known.as_ref().map_or(missed, |known| *known != found);
+                known = Some(found);
+                pause = ASKED;
+                if is_news {
+                    tell(Sign::Card);
+                }
+            }
+            None => {
+                missed = true;
+                pause = if known.is_none() { (pause * 2).min(ASKED) } else { ASKED };
+            }
+        }
+        if stop.sleep(pause).is_err() {
+            return;
+        }
+    }
 }
 
 fn watch_file(path: &Path, sign: Sign, stop: &Stop, tell: &dyn Fn(Sign)) {
@@ -155,6 +246,30 @@ impl Folder {
 mod tests {
     use super::*;
     use omadm_card::link::handover::handover;
+
+    #[test]
+    fn a_slot_that_is_asked_tells_of_another_card_and_no_answer_changes_nothing() {
+        let look = |answers: &[Option<u8>]| {
+            let stop = Stop::new().unwrap();
+            let mut left = answers.iter();
+            let signs = std::cell::Cell::new(0);
+            let ask = || {
+                left.next().copied().unwrap_or_else(|| {
+                    stop.raise();
+                    None
+                })
+            };
+            watch_slot(ask, &stop, &|sign| {
+                assert_eq!(sign, Sign::Card);
+                signs.set(signs.get() + 1);
+            });
+            signs.get()
+        };
+        assert_eq!(look(&[Some(1), Some(1), None, None, Some(1)]), 0);
+        assert_eq!(look(&[Some(1), Some(2), None, Some(1), Some(1)]), 2);
+        assert_eq!(look(&[None, None, Some(1), Some(1)]), 1, "the start may have missed it too");
+        assert_eq!(look(&[None, None, None]), 0);
+    }
 
     #[test]
     fn a_file_that_came_with_its_folder_is_noticed() {

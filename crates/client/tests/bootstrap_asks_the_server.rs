@@ -72,7 +72,7 @@ fn a_server_that_is_silent_or_gone_or_talks_without_end_is_told() {
         answer(200, BOOTSTRAP, "")
     });
     let huge = Server::start(|_, _| answer(200, BOOTSTRAP, &" ".repeat((1 << 20) + 1)));
-    for (server, reason) in [(silent, Reason::Timeout), (huge, Reason::Connect)] {
+    for (server, reason) in [(silent, Reason::Timeout), (huge, Reason::InvalidMessage)] {
         let device = device(&server);
         let mut client = device.open();
         let run = client.bootstrap().unwrap();

@@ -222,3 +222,50 @@ fn a_pin_whose_refusal_is_lost_again_and_again_costs_one_try() {
         assert_eq!(card.lock().tries_left(1), Some(2));
     }
 }
+
+#[test]
+fn the_short_way_takes_fewer_commands_and_fewest_once_the_card_is_known() {
+    let commands = |fast: bool| {
+        let device = Device::new();
+        device.configure(&format!("[card]\nlink = \"socket:card.sock\"\nwait = \"200ms\"\nfast = {fast}\n"));
+        let mut parts =
+            make(&CardPlan { pin: None, allow_public_secret: true, ..plan(ICCID, "acme") }).unwrap().into_parts();
+        for (file, sfi) in parts.applications[0].files.iter_mut().zip([0x11, 0x12, 0x10, 0x14]) {
+            file.sfi = Some(sfi);
+        }
+        let card = SharedCard::new(VirtualUicc::new(&parts.try_into().unwrap()));
+        let _served = listen(&device.path("card.sock"), card.clone()).unwrap();
+        let mut client = device.open();
+        assert!(matches!(client.bootstrap().unwrap().result, RunResult::Bootstrapped { .. }));
+        let first = card.lock().commands();
+        assert_eq!(client.bootstrap().unwrap().result, RunResult::Unchanged);
+        (first, card.lock().commands() - first)
+    };
+    let ((plain, plain_again), (first, again)) = (commands(false), commands(true));
+    assert_eq!(plain, plain_again);
+    assert!(again < first && first < plain, "{plain}, {first}, {again}");
+}
+
+#[test]
+fn what_was_passed_over_on_the_card_stands_in_the_attempt_and_nothing_of_it_is_lost() {
+    let device = device("1234");
+    let (served, _card) = insert(&device, &CardPlan { pin: None, allow_public_secret: true, ..plan(ICCID, "acme") });
+    let mut client = device.open();
+    assert!(matches!(client.bootstrap().unwrap().result, RunResult::Bootstrapped { .. }));
+    drop((client, served));
+    // Now the directory lists a second object, whose file is not there.
+    let mut parts =
+        make(&CardPlan { pin: None, allow_public_secret: true, ..plan(ICCID, "other") }).unwrap().into_parts();
+    let dodf = parts.applications[0].files.iter_mut().find(|file| file.id.0 == 0x6430).unwrap();
+    let mut second = dodf.content.0[..42].to_vec();
+    second[41] = 0x35;
+    dodf.content.0.splice(42.., second);
+    let card = SharedCard::new(VirtualUicc::new(&parts.try_into().unwrap()));
+    // Somebody may be writing the card: it is read again after five seconds of this clock.
+    let mut client = device.open_in(Clocked::new(2_000_000_000));
+    let _served = listen(&device.path("card.sock"), card).unwrap();
+    let run = client.bootstrap().unwrap();
+    assert!(run.attempts[0].message.contains("passed over: EF(DM_Bootstrap) 6435"), "{run:?}");
+    let names: Vec<_> = run.book.iter().map(|one| one.account.srv_id.to_string()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+}

@@ -7,7 +7,7 @@ use std::process::Command;
 #[test]
 fn help_of_every_command() {
     let mut text = String::new();
-    for command in ["", "run", "bootstrap", "session", "status", "tree", "reset"] {
+    for command in ["", "run", "bootstrap", "session", "status", "tree", "account", "reset"] {
         let words: Vec<_> = ["omadm-client", command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
         // The width must not depend on the terminal.
         let mut program = Command::new(env!("CARGO_BIN_EXE_omadm-client"));

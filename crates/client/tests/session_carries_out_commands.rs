@@ -214,3 +214,40 @@ fn a_session_without_end_is_left_after_half_an_hour() {
     assert_eq!((report.ended, report.reason), (false, Some(Reason::Timeout)));
     assert_eq!(server.lines().len(), 2, "after the second answer half an hour was over");
 }
+
+#[test]
+fn a_bootstrap_message_adds_rights_on_what_the_device_made() {
+    let server = Server::start(|request, _| {
+        if request.body.contains("BootstrapComplete") {
+            let mine = "urn:omadm:mo:example:1.0/mine/";
+            return answer(200, REQUEST, &format!(r#"{{"CMD":[["GET","{mine}"],["DELETE","{mine}"]]}}"#));
+        }
+        answer(200, REQUEST, r#"{"CMD":[["END"]]}"#)
+    });
+    let account = message("acme", &format!("{}/dm", server.base));
+    let account = account.trim_start_matches('[').trim_end_matches(']');
+    let mine = r#"{"ClientURI":"urn:omadm:mo:example:1.0/mine/","MOData":{"Example":{"Name":"the device's own"}}}"#;
+    let given = |rights: u8| {
+        format!(
+            r#",{{"ClientURI":"urn:oma:mo:oma-dm-dacmo:1.0//","MOData":{{"DACMO":{{"MOID":"urn:omadm:mo:example:1.0",
+            "MIID":"mine","ACL":{{"1":{{"SrvID":"acme","Rights":{rights}}}}}}}}}}}"#
+        )
+    };
+    let narrowed = "[access]\n\"urn:omadm:mo:example:1.0\" = [\"read\"]\n";
+    for (rights, access, expected) in [
+        (String::new(), "", ["GET 404", "DELETE 404"]),
+        (given(1), "", ["GET 200", "DELETE 403"]),
+        (given(3), "", ["GET 200", "DELETE 200"]),
+        (given(3), narrowed, ["GET 200", "DELETE 403"]),
+    ] {
+        let device = Device::new();
+        device.write("factory.json", &format!("[{account},{mine}{rights}]"));
+        let usual = "example_mo = true\n[card]\nlink = \"off\"\n[factory]\nfile = \"factory.json\"\n";
+        device.configure(&format!("{usual}{access}"));
+        device.open().bootstrap().unwrap();
+        // What was added is in the state file.
+        let report = device.open().session(&acme()).unwrap();
+        let commands: Vec<_> = report.commands.iter().map(|(name, status)| format!("{name} {status}")).collect();
+        assert_eq!(commands, expected, "{rights} {access}");
+    }
+}

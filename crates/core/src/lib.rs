@@ -11,6 +11,7 @@
 //! | [`mo`] | definitions (DDF), the MO tree, serialized MOs, what a server may do with the tree |
 //! | [`account`] | the DM Account MO as a typed value |
 //! | [`bootstrap`] | the Bootstrap Message, the order of methods, the request to a DM Bootstrap Server |
+//! | [`factory`] | what a factory hands over: bundles for devices, a manifest for the server |
 //! | [`package`] | Package#1, #2, #3 and alerts |
 //! | [`session`] | both ends of a management session |
 //! | [`access`] | who may do what with an instance |
@@ -21,6 +22,7 @@ pub mod access;
 pub mod account;
 pub mod backoff;
 pub mod bootstrap;
+pub mod factory;
 pub mod ids;
 pub mod json;
 pub mod mo;

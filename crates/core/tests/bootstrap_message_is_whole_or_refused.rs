@@ -3,7 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-use omadm_core::account::Credential;
+use omadm_core::access::Rights;
+use omadm_core::account::{Credential, DmAccount};
 use omadm_core::bootstrap::message::{BootstrapMessage, Limit, MessageError};
 use omadm_core::mo::{Definitions, Tree, ddf};
 use omadm_core::reason::Reason;
@@ -182,4 +183,72 @@ proptest! {
         bytes.truncate(at);
         prop_assert!(BootstrapMessage::parse(&bytes, Limit::Card).is_err());
     }
+}
+
+/// The public example with a DACMO item of these nodes.
+fn with_rights(nodes: &Value) -> Vec<u8> {
+    let mut message: Value = serde_json::from_slice(PUBLIC).unwrap();
+    let item = json!({"ClientURI": format!("{}//", ddf::DACMO), "MOData": {"DACMO": nodes}});
+    message.as_array_mut().unwrap().insert(0, item);
+    serde_json::to_vec(&message).unwrap()
+}
+
+fn acl(srv_id: &str, rights: Value) -> Value {
+    json!({"MOID": ddf::DEVINFO, "MIID": "1", "ACL": {"1": {"SrvID": srv_id, "Rights": rights}}})
+}
+
+#[test]
+fn a_message_adds_rights_for_its_own_servers() {
+    let (moid, miid) = (ddf::DEVINFO.parse().unwrap(), "1".parse().unwrap());
+    let srv_id = BootstrapMessage::parse(PUBLIC, Limit::Card).unwrap().accounts()[0].0.srv_id.to_string();
+    for (rights, bits) in [(json!(3), 3), (json!("15"), 15)] {
+        let message = BootstrapMessage::parse(&with_rights(&acl(&srv_id, rights)), Limit::Card).unwrap();
+        let account = &message.accounts()[0].0;
+        assert_eq!(account.given.on(&moid, &miid), Rights(bits));
+        let stored = serde_json::to_string(account).unwrap();
+        assert_eq!(serde_json::from_str::<DmAccount>(&stored).unwrap(), *account);
+        let mut tree = Tree::new();
+        assert!(message.install_others(&mut tree, &Definitions::standard()).is_empty(), "it is no instance itself");
+    }
+}
+
+#[test]
+fn a_dacmo_item_that_breaks_a_rule_is_refused_with_the_message() {
+    let srv_id = BootstrapMessage::parse(PUBLIC, Limit::Card).unwrap().accounts()[0].0.srv_id.to_string();
+    let changed = |name: &str, value: Value| {
+        let mut nodes = acl(&srv_id, json!(1));
+        nodes[name] = value;
+        nodes
+    };
+    let many: Value = (0..65).map(|number| (number.to_string(), json!({"SrvID": srv_id, "Rights": 1}))).collect();
+    let cases = [
+        (acl("stranger", json!(1)), "ACL/1/SrvID: the message holds no account of this server"),
+        (acl(&srv_id, json!(0)), "ACL/1/Rights: a number from 1 to 15"),
+        (acl(&srv_id, json!(16)), "ACL/1/Rights: a number from 1 to 15"),
+        (acl(&srv_id, json!(17)), "ACL/1/Rights: a number from 1 to 15"),
+        (acl(&srv_id, json!(-1)), "ACL/1/Rights: a number from 1 to 15"),
+        (acl(&srv_id, json!(257)), "ACL/1/Rights: a number from 1 to 15"),
+        (acl(&srv_id, json!({})), "ACL/1/Rights: a number from 1 to 15"),
+        (changed("MOID", Value::String(ddf::DMACC.to_owned())), "MOID: nobody gets further rights on accounts"),
+        (changed("MOID", Value::String(ddf::DACMO.to_owned())), "MOID: nobody gets further rights on accounts"),
+        (changed("MOID", json!("x")), "MOID: not a MOID"),
+        (changed("MIID", json!("")), "MIID: is required"),
+        (changed("MIID", json!("a/b")), "MIID: not a MIID"),
+        (changed("Owner", json!("acme")), "Owner: empty or absent is expected"),
+        (changed("ACL", json!({})), "ACL: 1 to 64 entries"),
+        (changed("ACL", many), "ACL: 1 to 64 entries"),
+        (changed("ACL", json!({"1": 5})), "ACL/1: a node with children is expected"),
+        (changed("ACL", json!({"1": {"SrvID": srv_id}})), "ACL/1/Rights: a number from 1 to 15"),
+        (changed("Rigths", json!(1)), "Rigths: no such node here"),
+    ];
+    for (nodes, expected) in cases {
+        let error = refused(&with_rights(&nodes));
+        assert_eq!(error.reason(), Reason::InvalidMessage);
+        let expected = format!("{}//{expected}", ddf::DACMO);
+        assert!(error.to_string().starts_with(&expected), "{nodes}: {error}");
+    }
+    let path = String::from_utf8(with_rights(&acl(&srv_id, json!(1)))).unwrap().replace("1.0//", "1.0//ACL");
+    assert!(refused(path.as_bytes()).to_string().contains("installed whole, from their root"));
+    let newer = String::from_utf8(with_rights(&json!({"X": 1}))).unwrap().replace("dacmo:1.0", "dacmo:9.0");
+    assert!(BootstrapMessage::parse(newer.as_bytes(), Limit::Card).is_ok(), "an unknown MO is passed over");
 }

@@ -51,7 +51,8 @@ impl Card {
             (_, Some((_, reason))) => Err((reason, format!("the card said {reason}"))),
             (_, None) => unreachable!("only a good card has no reason"),
         };
-        CardReport { iccid, absent: self == Self::None, behind_pin: true, message }
+        let absent = self == Self::None;
+        CardReport { iccid, absent, behind_pin: true, message, passed_over: Vec::new(), partial: false }
     }
 
     fn reason(self) -> Option<(Outcome, Reason)> {
@@ -77,7 +78,7 @@ enum Factory {
 impl Factory {
     const ALL: [Self; 3] = [Self::Good, Self::None, Self::Damaged];
 
-    fn read(self) -> Result<Option<Vec<u8>>, String> {
+    fn read(self) -> Result<Option<Vec<u8>>, (Reason, String)> {
         match self {
             Self::Good => Ok(Some(message("from-factory"))),
             Self::None => Ok(None),
@@ -283,9 +284,8 @@ fn another_card_takes_the_place_of_the_first() {
     let first = play(config(), AccountBook::default(), Card::Good.report(), Factory::None, Server::Closed);
     let other_card = CardReport {
         iccid: Some("8901019999999999999".parse().unwrap()),
-        absent: false,
-        behind_pin: true,
         message: Ok(message("other")),
+        ..Card::Good.report()
     };
     let second = play(config(), first.book.clone(), other_card, Factory::None, Server::Closed);
     assert!(matches!(second.result, RunResult::Bootstrapped { .. }));
@@ -355,6 +355,27 @@ fn an_unreadable_card_changes_nothing() {
         let run = play(config(), first.book.clone(), card.report(), Factory::Good, Server::Message);
         assert_eq!((run.result, run.book), (RunResult::Unchanged, first.book.clone()), "{card:?}");
     }
+}
+
+#[test]
+fn of_a_card_that_is_read_in_part_nothing_is_lost() {
+    let both = String::from_utf8(message("from-card")).unwrap().replace(']', ",")
+        + String::from_utf8(message("second")).unwrap().trim_start_matches('[');
+    let both = CardReport { message: Ok(both.into_bytes()), ..Card::Good.report() };
+    let first = play(config(), AccountBook::default(), both, Factory::None, Server::Closed);
+    assert_eq!(first.book.iter().count(), 2);
+    let sentence = "EF(DM_Bootstrap) 6435: the JSON text is cut off".to_owned();
+    let part = CardReport { passed_over: vec![sentence.clone()], partial: true, ..Card::Good.report() };
+    let run = play(config(), first.book.clone(), part.clone(), Factory::Good, Server::Message);
+    assert_eq!((run.result, run.book), (RunResult::Unchanged, first.book.clone()));
+    assert!(run.attempts[0].message.ends_with(&format!("; passed over: {sentence}")), "{:?}", run.attempts);
+    let changed = CardReport { message: Ok(message("third")), ..part };
+    let run = play(config(), first.book.clone(), changed, Factory::Good, Server::Message);
+    let mut names: Vec<_> = run.book.iter().map(|one| one.account.srv_id.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["from-card", "second", "third"]);
+    let whole = play(config(), first.book, Card::Good.report(), Factory::Good, Server::Message);
+    assert_eq!(whole.book.iter().count(), 1, "what is gone from the card goes");
 }
 
 #[test]

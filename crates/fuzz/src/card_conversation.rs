@@ -11,7 +11,7 @@ use std::time::Duration;
 use omadm_card::apdu::{GET_RESPONSE, MANAGE_CHANNEL, Protocol, VERIFY, channel_of};
 use omadm_card::inspect::inspect;
 use omadm_card::make::{CardPlan, Content, Listing, make};
-use omadm_card::{CardImage, CardReading, Link, LinkError, ReadRequest, RefusedPin, VirtualUicc, read};
+use omadm_card::{CardImage, CardReading, Link, LinkError, ReadRequest, RefusedPin, Shortcuts, VirtualUicc, read};
 use omadm_core::bootstrap::sequence::Admitted;
 use omadm_core::secret::Secret;
 
@@ -20,8 +20,8 @@ use crate::script::Script;
 const MESSAGE: &str = r#"[{"ClientURI":"urn:oma:mo:oma-dm-dmacc:1.2/acme/","MOData":{"DMAcc":{"SrvID":"acme","SrvURI":"https://dm.example/dm","Name":"Acme"}}}]"#;
 /// The most commands of one reading: its own limit, and the close of its channel.
 const MOST_COMMANDS: usize = 1_001;
-/// The longest message that a card gives (Profile P-22).
-const MOST_BYTES: usize = 32_767;
+/// The longest message that a card gives, of all its objects (Profile P-22).
+const MOST_BYTES: usize = 4 * 32_767;
 /// How often a card is read with one memory of refused PINs: more often than it has tries.
 const READINGS: usize = 4;
 
@@ -65,6 +65,7 @@ pub(crate) fn run(bytes: &[u8]) {
     };
     let pin = Secret::from(if knows & 0x01 == 0 { "1234" } else { "9999" });
     let mut refused: Vec<RefusedPin> = Vec::new();
+    let mut shortcuts = Shortcuts::default();
     for _ in 0..READINGS {
         link.seen = Seen::default();
         let known = refused.clone();
@@ -73,6 +74,7 @@ pub(crate) fn run(bytes: &[u8]) {
             pin: (knows & 0x02 == 0).then_some(&pin),
             refused: &known,
             sim: knows & 0x04 == 0,
+            fast: (knows & 0x10 != 0).then_some(&shortcuts),
             ..ReadRequest::default()
         };
         let reading = if knows & 0x08 == 0 {
@@ -84,6 +86,7 @@ pub(crate) fn run(bytes: &[u8]) {
         };
         check(&reading, &link.seen, &known, knows & 0x08 == 0);
         remember(&mut refused, &reading);
+        shortcuts = reading.shortcuts;
         link.card.reset();
     }
     if !link.lied_about_pin {

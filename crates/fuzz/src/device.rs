@@ -50,7 +50,7 @@ impl Device {
         let by = Judgement { now: Timestamp(1_000_000), stale_after: 3600 };
         let book = match AccountBook::default().install(message.accounts(), &source, by).expect("installed") {
             Change::Installed(book) | Change::Resumed(book) => book,
-            Change::Unchanged => AccountBook::default(),
+            Change::Unchanged | Change::Removed => AccountBook::default(),
         };
         let account = book.iter().next().expect("an account").clone();
         let mut tree = Tree::new();
@@ -67,12 +67,7 @@ impl Device {
 
     /// The server that the account is for.
     pub(crate) fn server(&self) -> Principal<'_> {
-        Principal {
-            srv_id: &self.account.account.srv_id,
-            listed: &self.account.account.perm,
-            rights: &self.rights,
-            account: Some(&self.account.miid),
-        }
+        self.account.principal(&self.rights)
     }
 }
 

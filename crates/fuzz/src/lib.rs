@@ -3,6 +3,7 @@
 //! They stand in a crate of their own so that two callers share them: the libFuzzer programs in `fuzz/`, which look for
 //! new inputs, and `make test`, which replays the committed ones. What each target checks stands in its module.
 
+mod at_lines;
 mod bootstrap_message;
 mod card_commands;
 mod card_conversation;
@@ -10,6 +11,9 @@ mod client_uri;
 mod config;
 mod der;
 mod device;
+mod exec_lines;
+mod factory_bundle;
+mod fcp;
 mod http_answer;
 mod packages;
 mod script;
@@ -28,13 +32,17 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 16] = [
+    Target { name: "at_lines", run: at_lines::run },
     Target { name: "bootstrap_message", run: bootstrap_message::run },
     Target { name: "card_commands", run: card_commands::run },
     Target { name: "card_conversation", run: card_conversation::run },
     Target { name: "client_uri", run: client_uri::run },
     Target { name: "config", run: config::run },
     Target { name: "der", run: der::run },
+    Target { name: "exec_lines", run: exec_lines::run },
+    Target { name: "factory_bundle", run: factory_bundle::run },
+    Target { name: "fcp", run: fcp::run },
     Target { name: "http_answer", run: http_answer::run },
     Target { name: "packages", run: packages::run },
     Target { name: "serialized", run: serialized::run },

@@ -3,6 +3,7 @@
 mod access;
 mod credentials;
 mod devices;
+mod factory;
 mod input;
 mod jobs;
 mod pages;
@@ -38,11 +39,14 @@ pub(crate) fn router(app: Arc<App>, token: &str, secure: bool) -> Router {
         .route("/profiles/{name}/preview", post(profiles::preview))
         .route("/preview", post(profiles::choose))
         .route("/devices", get(devices::list).post(devices::add))
-        .route("/devices/{dev_id}", get(devices::show))
+        .route("/devices/{dev_id}", get(devices::show).delete(devices::remove))
+        .route("/devices/{dev_id}/block", post(devices::block).delete(devices::unblock))
         .route("/devices/{dev_id}/why", get(devices::why))
         .route("/devices/{dev_id}/jobs", get(jobs::list).post(jobs::add))
         .route("/devices/{dev_id}/jobs/{id}", get(jobs::show))
         .route("/messages", get(credentials::list).post(credentials::issue))
+        .route("/factory/messages", post(factory::issue))
+        .route("/factory/devices", post(factory::import))
         .route("/requests", get(devices::requests))
         .layer(from_fn_with_state(admin.clone(), access::bearer));
     let console = Router::new()

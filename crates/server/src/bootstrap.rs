@@ -47,6 +47,7 @@ pub(crate) async fn answer(app: &App, case: &mut Case, request: &Parts) -> Resul
             Err(Refusal::new(StatusCode::FORBIDDEN, "other-device", "these credentials are another device's")
                 .because(why))
         }
+        Decision::Blocked { since } => Err(Refusal::blocked(since)),
     }
 }
 

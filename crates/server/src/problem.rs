@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
+use omadm_core::time::Timestamp;
 use omadm_core::web::media;
 use serde_json::json;
 
@@ -47,6 +48,12 @@ impl Refusal {
             refusal.headers.push((WWW_AUTHENTICATE, value));
         }
         refusal
+    }
+
+    /// 403, for a device that proved who it is, and that an operator blocked.
+    pub(crate) fn blocked(since: Timestamp) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "blocked", "this device is blocked")
+            .because(format!("an operator blocked this device at {since}; `omadm device unblock` ends that"))
     }
 
     /// 429.

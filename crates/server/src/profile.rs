@@ -13,14 +13,15 @@ pub(crate) use matching::{Matched, overlap, select};
 /// All profiles by name.
 pub(crate) type List = Arc<[Arc<Profile>]>;
 
-/// All profiles, read again when one of them changed, by whichever node.
+/// All profiles that can be read, read again when one of them changed, by whichever node. One that cannot, such as one of
+/// another version, is left out and keeps no device from the others.
 #[derive(Default)]
 pub(crate) struct Profiles {
     cache: RwLock<Option<(i64, List)>>,
 }
 
 impl Profiles {
-    /// All profiles by name.
+    /// All profiles that can be read, by name.
     pub(crate) async fn all(&self, store: &dyn Store) -> Result<List, StoreError> {
         let version = store.profiles_version().await?;
         let cached = self.cache.read().unwrap_or_else(PoisonError::into_inner).clone();
@@ -32,12 +33,14 @@ impl Profiles {
         let rows = store.profiles().await?;
         let profiles = rows
             .iter()
-            .map(|row| {
-                Profile::parse(row.content.as_bytes())
-                    .map(Arc::new)
-                    .map_err(|error| StoreError::Corrupt(format!("profile {}: {error}", row.name)))
+            .filter_map(|row| match Profile::parse(row.content.as_bytes()) {
+                Ok(profile) => Some(Arc::new(profile)),
+                Err(error) => {
+                    tracing::error!("the profile {} is left out, since it cannot be read: {error}", row.name);
+                    None
+                }
             })
-            .collect::<Result<List, _>>()?;
+            .collect::<List>();
         *self.cache.write().unwrap_or_else(PoisonError::into_inner) = Some((version, Arc::clone(&profiles)));
         Ok(profiles)
     }

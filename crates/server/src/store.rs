@@ -63,6 +63,13 @@ pub(crate) trait Store: Send + Sync + 'static {
     fn add_device(&self, device: NewDevice) -> Answer<'_, Device>;
     /// A device by its DevID.
     fn device<'a>(&'a self, dev_id: &'a DevId) -> Answer<'a, Option<Device>>;
+    /// Removes a device with its credentials, jobs, sessions and requests, and remembers that it was removed; false if there
+    /// is none.
+    fn remove_device<'a>(&'a self, dev_id: &'a DevId, at: Timestamp) -> Answer<'a, bool>;
+    /// When the device of this DevID was last removed.
+    fn removed_at<'a>(&'a self, dev_id: &'a DevId) -> Answer<'a, Option<Timestamp>>;
+    /// Blocks a device from this time on, one that is blocked already from its own, or ends that. `None`: there is none.
+    fn block_device<'a>(&'a self, dev_id: &'a DevId, since: Option<Timestamp>) -> Answer<'a, Option<Device>>;
     /// Devices ordered by DevID, behind `after`, at most `limit`.
     fn devices<'a>(&'a self, after: Option<&'a str>, limit: u32) -> Answer<'a, Vec<Device>>;
     /// The device that enrols by this user, without its DevInfo, and its sealed secret.
@@ -84,6 +91,16 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Binds a credential to the device of this DevID, which is added if need be. Gives the device that it is bound
     /// to, which is another one if that came first.
     fn bind(&self, credential: i64, new: NewDevice) -> Answer<'_, Device>;
+
+    /// The credentials of a device, newest first.
+    fn credentials_of(&self, device: i64, limit: u32) -> Answer<'_, Vec<Credential>>;
+
+    /// Keeps what a factory run wants for its devices, in one transaction; gives in their order what counts from now on, or
+    /// a sentence why a device gets nothing. A credential that nobody can have used and that is not given again is dropped.
+    fn issue_in_factory(&self, orders: Vec<FactoryOrder>) -> Answer<'_, Vec<Result<FactoryIssue, String>>>;
+    /// Makes devices known and binds their credentials, in one transaction; gives in their order what changed, or a
+    /// sentence why nothing did.
+    fn import(&self, devices: Vec<FactoryDevice>) -> Answer<'_, Vec<Result<Imported, String>>>;
 
     /// Ends the live sessions of this account, queues what is due, and gives what waits to be sent.
     fn prepare_session(&self, preparation: Preparation) -> Answer<'_, Vec<JobRow>>;

@@ -132,3 +132,40 @@ fn no_sync_can_be_left_out() {
         }
     }
 }
+
+/// What a cut reset left of a disk with an old state and a damaged one that was put aside.
+fn reset(swallowed: Option<usize>) -> Cuts {
+    let mut disk = at(7);
+    disk.write("state.damaged-001800000000", GARBAGE).unwrap();
+    disk.sync("state.damaged-001800000000").unwrap();
+    disk.sync_folder().unwrap();
+    let over = AtomicU16::new(0);
+    let program = |disk: TestDisk| {
+        over.store(0, Ordering::Relaxed);
+        open(&disk).begin_anew(NOW).unwrap();
+        over.store(1, Ordering::Relaxed);
+    };
+    cut_everywhere(&disk, swallowed, program, |left| {
+        let (memory, news) = Memory::open(Box::new(left.clone()), "state", NOW);
+        if let Some(damage) = news {
+            return Err(damage);
+        }
+        let found = generation(memory.state());
+        let old = left.files().iter().any(|(name, content)| name != "state" && content == GARBAGE);
+        match (over.load(Ordering::Relaxed), found, old) {
+            (1, 0, false) | (0, 0 | 7, _) => Ok(()),
+            (0, other, _) => Err(format!("the state {other} was found, neither the old one nor a fresh one")),
+            (_, found, old) => {
+                Err(format!("after a reset the state {found} was found; something was put aside: {old}"))
+            }
+        }
+    })
+}
+
+#[test]
+fn a_reset_leaves_the_old_state_or_a_fresh_one_and_nothing_old_when_it_is_over() {
+    let whole = reset(None);
+    hold(&whole);
+    let needless: Vec<_> = whole.syncs().filter(|sync| reset(Some(*sync)).violations.is_empty()).collect();
+    assert_eq!(needless.len(), 1, "only the removal is made durable twice: {:?}", whole.operations);
+}

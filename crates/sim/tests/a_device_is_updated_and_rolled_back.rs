@@ -6,6 +6,8 @@
 use omadm_card::RefusedPin;
 use omadm_client::card::SimStatus;
 use omadm_client::state::{Busy, LastRun, Memory, Notes, SessionNote, State, Storage};
+use omadm_core::account::{Change, Judgement, Source};
+use omadm_core::bootstrap::message::{BootstrapMessage, Limit};
 use omadm_core::bootstrap::sequence::Next;
 use omadm_core::reason::{Attempt, Method, Outcome, Reason};
 use omadm_core::time::Timestamp;
@@ -138,6 +140,52 @@ fn the_previous_version_reads_all_that_it_knows_of_what_this_one_writes() {
         assert_eq!((&again.attempts, &again.refused_pins), (&state.attempts, &state.refused_pins), "{name}");
         assert_eq!(again.tree, state.tree, "{name}");
     }
+}
+
+#[test]
+fn what_a_person_decided_and_what_a_message_added_is_all_that_a_rollback_costs() {
+    let mut state = rich();
+    let by = Judgement { now: NOW, stale_after: 7 * 24 * 3600 };
+    let account = |srv_id: &str| {
+        let text = format!(
+            r#"[{{"ClientURI":"urn:oma:mo:oma-dm-dmacc:1.2//","MOData":{{"DMAcc":{{"SrvID":"{srv_id}","Name":"x",
+            "SrvURI":"https://dm.example/dm","Perm":{{"1":{{"MOID":"urn:oma:mo:oma-dm-devinfo:1.2"}}}}}}}}}},
+            {{"ClientURI":"urn:oma:mo:oma-dm-dacmo:1.0//","MOData":{{"DACMO":{{"MOID":"urn:oma:mo:oma-dm-devinfo:1.2",
+            "MIID":"1","ACL":{{"1":{{"SrvID":"{srv_id}","Rights":2}}}}}}}}}}]"#
+        );
+        BootstrapMessage::parse(text.as_bytes(), Limit::Card).unwrap().accounts().to_vec()
+    };
+    for (srv_id, method, origin) in
+        [("removed", Method::Smartcard, "8988000000000000099"), ("more", Method::Factory, "/another.json")]
+    {
+        let source = Source { method, origin: origin.to_owned() };
+        match state.accounts.install(&account(srv_id), &source, by) {
+            Ok(Change::Installed(book)) => state.accounts = book,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(state.accounts.remove(&"removed".parse().unwrap()));
+    state.accounts.allow(&"more".parse().unwrap()).unwrap();
+    let file = write(&state);
+    assert_eq!(read(&file).accounts, state.accounts, "this version keeps all");
+    let again = read(&rewritten(&file).unwrap());
+    assert!(!again.accounts.awaits_another_source());
+    let known = |state: &State| {
+        let mut value = serde_json::to_value(&state.accounts).unwrap();
+        value.as_object_mut().unwrap().remove("removed");
+        for one in value["accounts"].as_array_mut().unwrap() {
+            one.as_object_mut().unwrap().remove("may_be_replaced");
+            one["account"].as_object_mut().unwrap().remove("given");
+        }
+        value
+    };
+    assert_eq!(known(&again), known(&state));
+    assert!(
+        serde_json::to_string(&state.accounts).unwrap().contains(r#""given":["2 urn:oma:mo:oma-dm-devinfo:1.2 1"]"#)
+    );
+    // The message says more than what is left of it, and so brings it again.
+    let source = Source { method: Method::Factory, origin: "/another.json".to_owned() };
+    assert!(matches!(again.accounts.install(&account("more"), &source, by), Ok(Change::Installed(_))));
 }
 
 #[test]

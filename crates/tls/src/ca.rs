@@ -97,6 +97,35 @@ pub fn make(name: &str, validity: Validity) -> Result<Identity, ContextError> {
     finish(builder, &key, &key)
 }
 
+/// What the key of a certificate is for that nobody else signs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// It signs files.
+    Signing,
+    /// Files are encrypted to it.
+    Decrypting,
+}
+
+/// Makes a P-256 key and a certificate for it that nobody else signs: whoever trusts it names it.
+///
+/// # Errors
+/// If OpenSSL fails.
+pub fn self_signed(name: &str, purpose: Use, validity: Validity) -> Result<Identity, ContextError> {
+    let key = new_key()?;
+    let subject = subject(name)?;
+    let mut builder = unsigned(&key, &subject, &subject, validity)?;
+    builder.append_extension(BasicConstraints::new().critical().build()?)?;
+    let mut usage = KeyUsage::new();
+    match purpose {
+        Use::Signing => usage.digital_signature(),
+        Use::Decrypting => usage.key_agreement(),
+    };
+    builder.append_extension(usage.critical().build()?)?;
+    let key_id = SubjectKeyIdentifier::new().build(&builder.x509v3_context(None, None))?;
+    builder.append_extension(key_id)?;
+    finish(builder, &key, &key)
+}
+
 /// Has `ca` sign a certificate for a server that is reached by these names: DNS names and IP addresses, at least one.
 ///
 /// # Errors

@@ -7,6 +7,7 @@
 
 pub mod ca;
 mod client;
+pub mod cms;
 mod error;
 mod identity;
 #[cfg(feature = "server")]

@@ -15,6 +15,8 @@ pub struct Fcp {
     pub id: Option<u16>,
     /// Name of an application: its full AID (tag 84).
     pub aid: Option<Vec<u8>>,
+    /// Short file identifier, 1 to 30 (tag 88); none where the card tells none.
+    pub sfi: Option<u8>,
     /// Security attributes as file id and record number of an EF(ARR) (tag 8B).
     pub access_rule: Option<(u16, u8)>,
     /// References of the PINs (tag C6).
@@ -45,6 +47,7 @@ impl Fcp {
                     fcp.records = rest.last().copied();
                 }
                 (0x83, [high, low]) => fcp.id = Some(u16::from_be_bytes([*high, *low])),
+                (0x88, [coded]) if coded & 0x07 == 0 => fcp.sfi = Some(coded >> 3).filter(|sfi| (1..=30).contains(sfi)),
                 (0x84, aid) => fcp.aid = Some(aid.to_vec()),
                 (0x8B, [high, low, record]) => fcp.access_rule = Some((u16::from_be_bytes([*high, *low]), *record)),
                 (0xC6, status) => {
@@ -72,6 +75,9 @@ mod tests {
         let file = decode("6217820241218302 5031 80020020 8A01058B032F0601880188").unwrap();
         let fcp = Fcp::parse(&file).unwrap();
         assert_eq!((fcp.size, fcp.id, fcp.access_rule), (Some(32), Some(0x5031), Some((0x2F06, 1))));
+        assert_eq!(fcp.sfi, Some(0x11));
+        let none = decode("6216820241218302 6430 80020040 8A01058B032F0601 8800").unwrap();
+        assert_eq!(Fcp::parse(&none).unwrap().sfi, None, "a file without a short identifier");
         let application =
             decode("62228202 7821 840C A000000063504B43532D3135 8A0105 8B032F0601 C606900140830101").unwrap();
         let fcp = Fcp::parse(&application).unwrap();

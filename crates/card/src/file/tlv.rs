@@ -118,6 +118,32 @@ pub fn find(bytes: &[u8], tag: u32) -> Result<Option<&[u8]>, TlvError> {
     Ok(None)
 }
 
+/// The first damage in these bytes and in the constructed objects within, with its place counted from the first of all
+/// bytes.
+pub fn first_damage(bytes: &[u8]) -> Option<(usize, TlvError)> {
+    damage_below(bytes, 0, 0)
+}
+
+fn damage_below(bytes: &[u8], base: usize, depth: usize) -> Option<(usize, TlvError)> {
+    const MAX_DEPTH: usize = 8;
+    let mut objects = Objects::new(bytes);
+    loop {
+        let start = objects.offset();
+        let object = match objects.next()? {
+            Ok(object) => object,
+            Err(error) => return Some((base + start, error)),
+        };
+        // The first byte of the tag says whether objects are within.
+        let first = object.tag.to_be_bytes().into_iter().find(|byte| *byte != 0).unwrap_or(0);
+        if first & 0x20 != 0 && depth < MAX_DEPTH {
+            let within = base + objects.offset() - object.value.len();
+            if let Some(damage) = damage_below(object.value, within, depth + 1) {
+                return Some(damage);
+            }
+        }
+    }
+}
+
 /// Writes one object with a one-byte tag and a DER length.
 pub fn object(tag: u8, value: &[u8]) -> Vec<u8> {
     let mut bytes = vec![tag];
@@ -152,6 +178,16 @@ mod tests {
         let tags: Vec<_> = Objects::new(&bytes).map(|object| object.unwrap().tag).collect();
         assert_eq!(tags, [0x04, 0x02]);
         assert_eq!(Objects::new(&[0, 0x30, 1, 1]).count(), 0);
+    }
+
+    #[test]
+    fn damage_is_found_at_any_depth_with_its_place_in_the_whole() {
+        let good = object(0x30, &[object(0x04, &[1, 2]), object(0xA1, &object(0x04, &[3]))].concat());
+        assert_eq!(first_damage(&[&good[..], &[0xFF; 4]].concat()), None);
+        let bad = object(0x30, &[object(0x04, &[1, 2]), object(0xA1, &[0x04, 9, 3])].concat());
+        let damage = TlvError::Truncated { tag: 4, offset: 0, length: 9, left: 1 };
+        assert_eq!(first_damage(&[&good[..], &bad].concat()), Some((good.len() + 2 + 4 + 2, damage)));
+        assert_eq!(first_damage(&object(0x04, &[0x30])), None, "what is not constructed holds bytes");
     }
 
     #[test]

@@ -6,7 +6,9 @@ use super::{
     Access, AdmKey, Byte, CardFile, CardImage, CardParts, FORMAT, FORMATS, FileId, ImageError, MAX_APPLICATIONS,
     MAX_FILE, MAX_FILES, MAX_PINS, Pin,
 };
+use crate::apdu::MAX_CHANNEL;
 use crate::hex;
+use crate::virtual_uicc::{ChannelRefusal, Channels};
 
 /// Identifiers that no file may have.
 const RESERVED: [u16; 3] = [0x3F00, 0x3FFF, 0x7FFF];
@@ -23,6 +25,13 @@ impl TryFrom<CardParts> for CardImage {
         FORMAT.clone_into(&mut parts.format);
         if parts.pins.len() > MAX_PINS || parts.applications.len() > MAX_APPLICATIONS {
             return bounds(format!("at most {MAX_PINS} PINs and {MAX_APPLICATIONS} applications"));
+        }
+        let Channels { count, refusal } = parts.channels;
+        if count > MAX_CHANNEL {
+            return bounds(format!("{count} logical channels; at most {MAX_CHANNEL} are possible"));
+        }
+        if count > 0 && matches!(refusal, ChannelRefusal::NoInstruction | ChannelRefusal::NoClass) {
+            return bounds(format!("a card with logical channels refuses one more with 6A81 or 6881, not {refusal:?}"));
         }
         let mut references = HashSet::new();
         for pin in &parts.pins {

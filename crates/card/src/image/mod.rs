@@ -2,13 +2,16 @@
 
 mod bytes;
 mod check;
+mod layout;
 
 use omadm_core::secret::Secret;
 use serde::{Deserialize, Serialize};
 
 use crate::apdu::Protocol;
+use crate::virtual_uicc::{Channels, Quirks};
 
 pub use bytes::{Byte, Bytes, FileId};
+pub use layout::Layout;
 
 /// The version of the format that is written.
 pub const FORMAT: &str = "omadm-card-2";
@@ -36,6 +39,12 @@ pub struct CardParts {
     pub format: String,
     /// How it talks.
     pub protocol: Protocol,
+    /// Its logical channels.
+    #[serde(default, skip_serializing_if = "has_all_channels")]
+    pub channels: Channels,
+    /// What it does otherwise than the standards say.
+    #[serde(default, skip_serializing_if = "Quirks::is_empty")]
+    pub quirks: Quirks,
     /// Its PINs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pins: Vec<Pin>,
@@ -210,6 +219,8 @@ impl CardParts {
         Self {
             format: FORMAT.to_owned(),
             protocol,
+            channels: Channels::default(),
+            quirks: Quirks::default(),
             pins: Vec::new(),
             adm: None,
             files: Vec::new(),
@@ -267,6 +278,10 @@ fn by_adm() -> Access {
     Access::Adm
 }
 
+fn has_all_channels(channels: &Channels) -> bool {
+    *channels == Channels::default()
+}
+
 fn is_by_adm(access: &Access) -> bool {
     *access == Access::Adm
 }
@@ -280,6 +295,7 @@ impl From<CardImage> for CardParts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::virtual_uicc::{ChannelRefusal, Quirk};
 
     fn parts() -> CardParts {
         CardParts {
@@ -298,6 +314,8 @@ mod tests {
         let mut parts = parts();
         parts.pins[0].puk = Some(Puk::new(Secret::from("12345678")));
         parts.adm = Some(AdmKey::new(Secret::new(vec![0xA5; 8])));
+        parts.channels = Channels { count: 3, refusal: ChannelRefusal::NoChannel };
+        parts.quirks = [Quirk::NoSize, Quirk::WrongLeOnT1].into_iter().collect();
         parts.files[0].update = Access::Never;
         parts.files.push(CardFile { update: Access::Always, ..CardFile::new(0x2F10, "", (0..=255).collect()) });
         parts
@@ -327,6 +345,7 @@ mod tests {
         let parts = CardImage::from_json(image).unwrap().into_parts();
         assert_eq!(parts.format, FORMAT);
         assert_eq!((parts.files[0].read, parts.files[0].update), (Access::Always, Access::Adm));
+        assert!(parts.channels.count == 19 && parts.quirks.is_empty());
         assert!(parts.adm.is_none() && parts.pins[0].puk.is_none());
         let image = br#"{"format":"omadm-card-2","protocol":"T=0","files":[],"adm":{"key":"3132333435363738"}}"#;
         let adm = CardImage::from_json(image).unwrap().into_parts().adm.unwrap();
@@ -350,6 +369,9 @@ mod tests {
         assert!(refused(&|parts| parts.files[0].record_length = Some(3)).contains("records of 3"));
         assert!(refused(&|parts| parts.files[0].record_length = Some(0)).contains("records of 0"));
         assert!(refused(&|parts| parts.files[0].update = Access::Pin(Byte(2))).contains("behind PIN 02"));
+        let channels = |count, refusal| Channels { count, refusal };
+        assert!(refused(&|parts| parts.channels = channels(20, ChannelRefusal::NoChannel)).contains("20 logical"));
+        assert!(refused(&|parts| parts.channels = channels(2, ChannelRefusal::NoClass)).contains("refuses"));
         let puk = |digits| Some(Puk::new(Secret::from(digits)));
         assert!(refused(&|parts| parts.pins[0].puk = puk("1234")).contains("PUK of PIN 01 has not 8 digits"));
         let adm = |reference, length: usize| {
@@ -363,7 +385,13 @@ mod tests {
 
     #[test]
     fn text_that_is_no_image_is_refused() {
-        for text in ["", "{}", "[]", r#"{"format":"omadm-card-1","unknown":1}"#] {
+        for text in [
+            "",
+            "{}",
+            "[]",
+            r#"{"format":"omadm-card-1","unknown":1}"#,
+            r#"{"format":"omadm-card-2","protocol":"T=1","files":[],"quirks":["unheard-of"]}"#,
+        ] {
             assert!(CardImage::from_json(text.as_bytes()).is_err(), "{text}");
         }
         let other = CardImage::from_json(br#"{"format":"omadm-card-9","new":1}"#);

@@ -3,7 +3,12 @@
 //! | feature | module | way |
 //! | --- | --- | --- |
 //! | - | [`crate::virtual_uicc`] | a card in memory |
+//! | - | [`at`] | a modem, over anything that carries bytes |
 //! | `pcsc` | `pcsc` | a reader behind the PC/SC service |
+//! | `exec` | `exec` | an executable that speaks JSON lines on its standard input and output |
+//! | `pcsc` or `serial` | `automatic` | the first reader or modem with a card |
+//! | `serial` | `ports` | which ports look like those of modems |
+//! | `serial` | `serial` | a serial port for [`at`], and a virtual modem on a pseudo-terminal |
 //! | `vpcd` | `vpcd` | a socket with the framing of the vpcd virtual reader, both ends of it; a private PC/SC service |
 
 use std::time::Duration;
@@ -12,10 +17,19 @@ use omadm_core::ids::{Iccid, Mcc, Mnc};
 
 use crate::apdu::{Protocol, StatusWord};
 
+pub mod at;
 pub mod atr;
+#[cfg(any(feature = "pcsc", feature = "serial"))]
+pub mod automatic;
+#[cfg(feature = "exec")]
+pub mod exec;
 pub mod handover;
 #[cfg(feature = "pcsc")]
 pub mod pcsc;
+#[cfg(feature = "serial")]
+pub mod ports;
+#[cfg(feature = "serial")]
+pub mod serial;
 #[cfg(feature = "vpcd")]
 pub mod vpcd;
 
@@ -57,6 +71,12 @@ pub trait Link {
     fn tell_sim(&mut self) -> Result<Option<ToldSim>, LinkError> {
         Ok(None)
     }
+
+    /// The records of EF(DIR), where the link reads them without a channel of ours; else none. Asked only where an
+    /// application cannot be opened by the AID that everybody uses.
+    fn tell_dir(&mut self) -> Result<Vec<Vec<u8>>, LinkError> {
+        Ok(Vec::new())
+    }
 }
 
 /// A channel that a link opened; only that link knows what it stands for.
@@ -80,15 +100,13 @@ pub enum Opening {
     },
 }
 
-/// What a link tells of the SIM itself: a modem by CPIN, CIMI, CRSM and CREG, an executable by `status`.
+/// What a link tells of the SIM itself: a modem by CPIN, CIMI and CREG, an executable by `status`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ToldSim {
     /// Home network, where it is known (Profile P-26).
     pub network: Option<(Mcc, Mnc)>,
     /// Why the SIM is not ready, a sentence; none where it is (Profile P-24).
     pub not_ready: Option<String>,
-    /// The records of EF(DIR), where the link reads them.
-    pub dir: Vec<Vec<u8>>,
 }
 
 impl<L: Link + ?Sized> Link for &mut L {
@@ -119,6 +137,9 @@ impl<L: Link + ?Sized> Link for &mut L {
     fn tell_sim(&mut self) -> Result<Option<ToldSim>, LinkError> {
         (**self).tell_sim()
     }
+    fn tell_dir(&mut self) -> Result<Vec<Vec<u8>>, LinkError> {
+        (**self).tell_dir()
+    }
 }
 
 impl<L: Link + ?Sized> Link for Box<L> {
@@ -148,6 +169,9 @@ impl<L: Link + ?Sized> Link for Box<L> {
     }
     fn tell_sim(&mut self) -> Result<Option<ToldSim>, LinkError> {
         (**self).tell_sim()
+    }
+    fn tell_dir(&mut self) -> Result<Vec<Vec<u8>>, LinkError> {
+        (**self).tell_dir()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Data objects to be put on a card: the Bootstrap Message, that of LwM2M, or any other.
 
-use crate::oid::Oid;
 use crate::pkcs15::dodf::{DataObject, Form};
+use crate::pkcs15::oid::ObjectId;
 use crate::pkcs15::path::Path;
 
 /// The longest name of an object or of its application, in bytes.
@@ -11,7 +11,7 @@ const MAX_NAME: usize = 32;
 #[derive(Clone, PartialEq, Eq)]
 pub struct NewObject {
     /// What it is.
-    pub oid: Oid,
+    pub oid: ObjectId,
     /// Its name for people, at most 32 bytes; more are left out.
     pub label: String,
     /// The name of the application that it belongs to, likewise.
@@ -24,17 +24,17 @@ impl NewObject {
     /// The OMA DM bootstrap object with this Bootstrap Message.
     pub fn dm(message: Vec<u8>) -> Self {
         let (label, application) = ("DM Bootstrap".to_owned(), "OMA DM".to_owned());
-        Self { oid: Oid::dm_bootstrap(), label, application, content: message }
+        Self { oid: ObjectId::dm_bootstrap(), label, application, content: message }
     }
 
     /// The bootstrap object of LwM2M with this content.
     pub fn lwm2m(content: Vec<u8>) -> Self {
         let (label, application) = ("LwM2M Bootstrap".to_owned(), "LwM2M".to_owned());
-        Self { oid: Oid::lwm2m_bootstrap(), label, application, content }
+        Self { oid: ObjectId::lwm2m_bootstrap(), label, application, content }
     }
 
     /// Any object, called by its identifier.
-    pub fn new(oid: Oid, content: Vec<u8>) -> Self {
+    pub fn new(oid: ObjectId, content: Vec<u8>) -> Self {
         Self { label: oid.to_string(), application: oid.to_string(), oid, content }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::apdu::StatusWord;
 use crate::error::CardError;
-use crate::oid::Oid;
+use crate::pkcs15::oid::ObjectId;
 
 /// Why a card was not written, or not wholly: what, where, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,7 +37,7 @@ pub enum PersonaliseError {
     #[error("the object {oid} has {size} bytes; 1 to {limit} are possible")]
     Size {
         /// Which object.
-        oid: Oid,
+        oid: ObjectId,
         /// How many bytes.
         size: usize,
         /// How many are possible.

@@ -9,13 +9,13 @@ use omadm_core::ids::Iccid;
 use crate::error::{CardErrorKind, Place};
 use crate::hex;
 use crate::make::{Listing, NewObject, forms};
-use crate::oid::Oid;
 use crate::personalise::directory::Growing;
 use crate::personalise::error::PersonaliseError;
 use crate::personalise::region::{self, BLANK, is_blank};
 use crate::personalise::step::{Action, MAX_OFFSET, NewFile, RuleRef, Step};
 use crate::personalise::survey::{DIRECTORY_FILES, FileState, OBJECT_FILES, Present, Survey};
 use crate::pkcs15::dodf::DataObject;
+use crate::pkcs15::oid::ObjectId;
 use crate::pkcs15::path::Path;
 use crate::read::{MAX_MESSAGE, check_content};
 use crate::secrets;
@@ -153,7 +153,7 @@ impl<'a> Planner<'a> {
             let FileState::Present(file) = survey.file(&listed.path) else { continue };
             let bytes = file.content.clone().unwrap_or_default();
             let holds = check_content(bytes, Place::Message(listed.path.file_id()));
-            let is_dm = object.oid == Oid::dm_bootstrap();
+            let is_dm = object.oid == ObjectId::dm_bootstrap();
             if is_dm && holds.is_err_and(|error| error.kind == CardErrorKind::HoldsDm1x) {
                 let id = listed.path.file_id();
                 self.notes
@@ -458,7 +458,7 @@ fn content(object: &NewObject) -> Result<Vec<u8>, PersonaliseError> {
     if !(1..=MAX_MESSAGE).contains(&size) {
         return Err(PersonaliseError::Size { oid: object.oid.clone(), size, limit: MAX_MESSAGE });
     }
-    if object.oid == Oid::dm_bootstrap() {
+    if object.oid == ObjectId::dm_bootstrap() {
         let place = "the message".to_owned();
         return check_content(object.content.clone(), Place::Link)
             .map_err(|error| PersonaliseError::Place { place, why: error.detail });
@@ -467,7 +467,7 @@ fn content(object: &NewObject) -> Result<Vec<u8>, PersonaliseError> {
 }
 
 pub(crate) fn name(object: &NewObject, id: u16) -> String {
-    if object.oid == Oid::dm_bootstrap() {
+    if object.oid == ObjectId::dm_bootstrap() {
         format!("EF(DM_Bootstrap) {id:04X}")
     } else {
         format!("EF({}) {id:04X}", object.label)

@@ -1,6 +1,7 @@
 //! EF(DODF): data objects, of which one may be the OMA DM bootstrap object.
 
 use crate::file::tlv::{Objects, Tlv, find, object};
+use crate::pkcs15::oid::ObjectId;
 use crate::pkcs15::path::Path;
 use crate::pkcs15::{DM_BOOTSTRAP_OID, StructureError, text};
 
@@ -100,6 +101,16 @@ impl DataObject {
     /// Whether it is the OMA DM bootstrap object.
     pub fn is_dm_bootstrap(&self) -> bool {
         self.oids.iter().any(|oid| *oid == DM_BOOTSTRAP_OID)
+    }
+
+    /// Whether it has this object identifier.
+    pub fn is(&self, id: &ObjectId) -> bool {
+        self.oids.iter().any(|oid| oid == id.content())
+    }
+
+    /// The identifier that says what it is: its own, else that of its application.
+    pub fn id(&self) -> Option<ObjectId> {
+        self.oids.iter().rev().find_map(|oid| ObjectId::from_content(oid))
     }
 }
 

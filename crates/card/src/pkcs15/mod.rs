@@ -5,6 +5,7 @@ pub mod aodf;
 pub mod dir;
 pub mod dodf;
 pub mod odf;
+pub mod oid;
 pub mod path;
 pub mod token_info;
 
@@ -16,10 +17,14 @@ pub const AID: [u8; 12] = [0xA0, 0x00, 0x00, 0x00, 0x63, 0x50, 0x4B, 0x43, 0x53,
 pub const USUAL_DF: u16 = 0x7F50;
 /// File id of EF(ODF).
 pub const ODF: u16 = 0x5031;
+/// Short identifier of EF(ODF), ISO/IEC 7816-15.
+pub const ODF_SFI: u8 = 0x11;
 /// File id of EF(TokenInfo).
 pub const TOKEN_INFO: u16 = 0x5032;
 /// Content of the object identifier of the OMA DM bootstrap object, 2.23.43.7.1.
 pub const DM_BOOTSTRAP_OID: [u8; 4] = [0x67, 0x2B, 0x07, 0x01];
+/// Content of the object identifier of the LwM2M bootstrap object, 2.23.43.9.1.
+pub const LWM2M_BOOTSTRAP_OID: [u8; 4] = [0x67, 0x2B, 0x09, 0x01];
 
 /// Why a directory file cannot be understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +40,14 @@ pub enum StructureError {
     Path(String),
 }
 
-/// The text of a label: UTF-8, other bytes replaced, at most 64 characters, none of them a control character.
+/// The text of a label: UTF-8, other bytes replaced, at most 64 characters, none of which does something to a terminal.
 fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).take(64).collect()
+    String::from_utf8_lossy(bytes).chars().map(|c| if is_plain(c) { c } else { '\u{FFFD}' }).take(64).collect()
+}
+
+/// Whether a character only shows itself: it is no control character, and neither turns the direction of the text nor
+/// hides in it.
+pub(crate) fn is_plain(character: char) -> bool {
+    !character.is_control()
+        && !matches!(character, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}')
 }

@@ -49,6 +49,24 @@ impl Odf {
         odf
     }
 
+    /// Reads the file from its records.
+    pub fn parse_parts(parts: &[Vec<u8>]) -> Self {
+        let mut odf = Self::default();
+        for next in parts.iter().map(|part| Self::parse(part)) {
+            odf.dodfs.extend(next.dodfs);
+            odf.aodfs.extend(next.aodfs);
+            odf.damage = odf.damage.or(next.damage);
+        }
+        odf.dodfs.truncate(MAX_FILES);
+        odf.aodfs.truncate(MAX_FILES);
+        odf
+    }
+
+    /// Whether it lists data objects and is not damaged.
+    pub fn is_sound(&self) -> bool {
+        self.damage.is_none() && !self.dodfs.is_empty()
+    }
+
     /// The file as we write it.
     pub fn encode(&self) -> Vec<u8> {
         let entries =

@@ -55,6 +55,12 @@ impl Path {
         self.ids.last_chunk::<2>().map_or(0, |id| u16::from_be_bytes(*id))
     }
 
+    /// Whether both name the same part of the same file of the application whose DF has this path.
+    pub fn is_same_place(&self, other: &Self, df: &[u8]) -> bool {
+        (self.index, self.length) == (other.index, other.length)
+            && self.selections(df).first() == other.selections(df).first()
+    }
+
     /// What to send with SELECT by path from the MF (P1 = 08), in the order to try; `df` is the path of the
     /// application's DF without the MF.
     pub fn selections(&self, df: &[u8]) -> Vec<Vec<u8>> {

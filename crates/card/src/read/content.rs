@@ -3,29 +3,31 @@
 use serde::de::IgnoredAny;
 
 use crate::error::{CardError, CardErrorKind, Place};
+use crate::file::dm1x;
 
 /// The most bytes of a Bootstrap Message on a card (Profile P-22).
 pub const MAX_MESSAGE: usize = 32_767;
 
 /// Takes the one JSON value at the start of the file; behind it only FF and 00 may follow (Profile P-22).
 pub(crate) fn check(mut content: Vec<u8>, place: Place) -> Result<Vec<u8>, CardError> {
-    let start = content.iter().find(|byte| !byte.is_ascii_whitespace() && !matches!(byte, 0xEF | 0xBB | 0xBF));
-    match (content.first(), start) {
+    match (content.first(), dm1x::describe(&content)) {
         (None | Some(0x00 | 0xFF), _) => {
             return Err(CardError::malformed(
                 place,
                 "the file is blank at its first byte: never written, or being written now; personalise the card",
             ));
         }
-        // WBXML begins with its version, 1.1 to 1.3.
-        (Some(0x01..=0x03), _) | (_, Some(b'<')) => {
+        (Some(_), Some(kind)) => {
             return Err(CardError::new(
                 CardErrorKind::HoldsDm1x,
                 place,
-                "the object holds a message of OMA DM 1.x; personalise the card for DM 2.0, or use another method",
+                format!(
+                    "the object holds a message of OMA DM 1.x ({kind}); \
+                     personalise the card for DM 2.0, or use another method"
+                ),
             ));
         }
-        _ => {}
+        (Some(_), None) => {}
     }
     let mut values = serde_json::Deserializer::from_slice(&content).into_iter::<IgnoredAny>();
     let value = values.next();

@@ -1,10 +1,14 @@
 //! Reading the Bootstrap Message from a card (docs/card-files.md, "How it is read").
 
+mod blocks;
 mod content;
 mod identity;
 mod message;
+mod passed_over;
 mod pin;
 mod session;
+mod shortcuts;
+mod way;
 
 use omadm_core::bootstrap::sequence::Admitted;
 use omadm_core::ids::{Iccid, Mcc, Mnc};
@@ -12,16 +16,25 @@ use omadm_core::reason::Reason;
 use omadm_core::secret::Secret;
 use std::time::Duration;
 
-use crate::channel::{Card, Channel, Counts, Purpose};
+use crate::channel::{Card, Channel, Counts};
 use crate::error::{CardError, CardErrorKind, Place};
 use crate::link::Link;
+use crate::pkcs15::oid::ObjectId;
+use identity::Teller;
 use session::Session;
+use way::Way;
 
 pub use content::MAX_MESSAGE;
+pub use passed_over::{Cause, PassedOver};
 pub use pin::RefusedPin;
+pub use shortcuts::Shortcuts;
 
-pub(crate) use identity::applications;
+pub(crate) use blocks::Part;
+pub(crate) use identity::{applications, open_usim};
+pub(crate) use message::MAX_DIRECTORY;
+pub(crate) use pin::is_user_pin;
 pub(crate) use session::{Refusal, Session as FileSession};
+pub(crate) use way::open as open_pkcs15;
 
 pub(crate) use content::check as check_content;
 
@@ -36,14 +49,26 @@ pub struct ReadRequest<'a> {
     pub admitted: &'a Admitted,
     /// Whether MCC and MNC are to be read too.
     pub sim: bool,
+    /// Read the object with this identifier instead, as it is: the first one that can be read, at most [`MAX_MESSAGE`] bytes.
+    pub object: Option<&'a ObjectId>,
+    /// Read on the short way (`card.fast`), with what the card told before; anything unexpected is read on the plain one.
+    pub fast: Option<&'a Shortcuts>,
     /// How long the whole reading may take. One command takes as long as the link allows.
     pub limit: Duration,
 }
 
 impl Default for ReadRequest<'_> {
-    /// No PIN, any card, MCC and MNC too, 20 seconds.
+    /// No PIN, any card, the Bootstrap Message, MCC and MNC too, the plain way, 20 seconds.
     fn default() -> Self {
-        Self { pin: None, refused: &[], admitted: &Admitted::Any, sim: true, limit: Duration::from_secs(20) }
+        Self {
+            pin: None,
+            refused: &[],
+            admitted: &Admitted::Any,
+            sim: true,
+            object: None,
+            fast: None,
+            limit: Duration::from_secs(20),
+        }
     }
 }
 
@@ -52,10 +77,16 @@ impl Default for ReadRequest<'_> {
 pub struct CardReading {
     /// Which card it is; none where it does not tell.
     pub iccid: Option<Iccid>,
-    /// The Bootstrap Message without padding, not yet understood, or why there is none.
+    /// The Bootstrap Message without padding, not yet understood, or why there is none. Where several objects hold one it
+    /// is one message of all of them, within [`Limit::WholeCard`](omadm_core::bootstrap::message::Limit).
     pub message: Result<Vec<u8>, CardError>,
-    /// Whether the object lies behind a PIN; otherwise everybody who holds the card can read it (Profile P-36).
+    /// What else lies in the place of a message and did not add to it.
+    pub passed_over: Vec<PassedOver>,
+    /// Whether the object lies behind a PIN, of several each that holds a secret; otherwise everybody who holds the card
+    /// can read it (Profile P-36).
     pub behind_pin: bool,
+    /// What the card told of short identifiers, for [`ReadRequest::fast`] of a later reading.
+    pub shortcuts: Shortcuts,
     /// What the card tells about its SIM.
     pub sim: SimFacts,
     /// A PIN that the card refused just now, or that was sent without an answer. To be kept durably before anything
@@ -73,6 +104,7 @@ impl std::fmt::Debug for CardReading {
         f.debug_struct("CardReading")
             .field("iccid", &self.iccid)
             .field("message", &self.message.as_ref().map(|bytes| format!("{} bytes", bytes.len())))
+            .field("passed_over", &self.passed_over)
             .field("behind_pin", &self.behind_pin)
             .field("sim", &self.sim)
             .field("refused_pin", &self.refused_pin)
@@ -83,6 +115,14 @@ impl std::fmt::Debug for CardReading {
 }
 
 impl CardReading {
+    /// Whether something that may hold a message could not be read or understood.
+    pub fn is_partial(&self) -> bool {
+        self.passed_over.iter().any(|one| match one.cause {
+            Cause::Damaged | Cause::Unread => true,
+            Cause::Unused => false,
+        })
+    }
+
     /// The reading of a card that could not even be reached.
     pub fn unreachable(error: CardError) -> Self {
         let sim = SimFacts {
@@ -96,7 +136,9 @@ impl CardReading {
         Self {
             iccid: None,
             message: Err(error),
+            passed_over: Vec::new(),
             behind_pin: false,
+            shortcuts: Shortcuts::default(),
             sim,
             refused_pin: None,
             accepted_pin: None,
@@ -124,14 +166,17 @@ pub struct SimFacts {
 
 /// Reads the Bootstrap Message and what identifies the card. `now` tells the time since some fixed moment.
 ///
-/// ICCID first and last, on the basic channel where that is ours; everything between on a logical channel, which is
-/// always closed. A card that was exchanged meanwhile gives [`CardErrorKind::Removed`]: read again.
+/// ICCID first and last, from the link where it tells it, else on the basic channel where that is ours; everything between
+/// on a channel that is always closed. A card that was exchanged meanwhile gives [`CardErrorKind::Removed`]: read again.
 pub fn read(link: &mut dyn Link, request: &ReadRequest<'_>, now: &dyn Fn() -> Duration) -> CardReading {
     let mut card = Card::new(link, now, request.limit);
+    card.set_fast(request.fast.is_some());
     let mut reading = CardReading {
         iccid: None,
         message: Err(CardError::new(CardErrorKind::Io, Place::Link, "nothing was read")),
+        passed_over: Vec::new(),
         behind_pin: false,
+        shortcuts: Shortcuts::default(),
         sim: SimFacts { present: true, ..SimFacts::default() },
         refused_pin: None,
         accepted_pin: None,
@@ -148,43 +193,65 @@ pub fn read(link: &mut dyn Link, request: &ReadRequest<'_>, now: &dyn Fn() -> Du
 }
 
 fn read_into(reading: &mut CardReading, card: &mut Card<'_>, request: &ReadRequest<'_>) -> Result<(), CardError> {
-    let exclusive = card.is_exclusive();
-    if exclusive {
-        reading.iccid = identity::iccid(card, Channel::BASIC)?;
+    reading.iccid = identity::iccid(card, Teller::Link)?;
+    let mut teller = reading.iccid.is_some().then_some(Teller::Link);
+    if teller.is_none() && card.is_exclusive() {
+        let basic = Teller::Card(Channel::BASIC);
+        reading.iccid = identity::iccid(card, basic)?;
+        teller = Some(basic);
     }
-    let channel = match card.open_channel()? {
-        Some(channel) => channel,
-        // Nobody else uses the card, so its basic channel does as well.
-        None if exclusive => Channel::BASIC,
-        None => {
-            return Err(CardError::new(
-                CardErrorKind::NoLogicalChannel,
-                Place::Channel,
-                "the card gave no logical channel, and the basic channel belongs to the modem; \
-                 try again when other programs have closed theirs",
-            ));
+    if teller == Some(Teller::Link) && !request.admitted.covers(reading.iccid.as_ref()) {
+        reading.message = Err(not_allowed());
+        // Where the link tells of the SIM too, nothing has to be opened.
+        let told = if request.sim { identity::told_sim(card)? } else { Some(reading.sim.clone()) };
+        if let Some(sim) = told {
+            reading.sim = sim;
+            return is_same_card(reading, card, Teller::Link);
         }
-    };
-    let result = read_on_channel(reading, card, channel, request);
-    card.close_channel(channel);
-    result
+    }
+    match way::open(card)? {
+        Ok(way) => {
+            let result = read_on_channel(reading, card, &way, teller, request);
+            card.close_channel(way.channel);
+            result
+        }
+        Err(error) => {
+            // A modem tells of the SIM although it opens nothing for us.
+            let Some(sim) = identity::told_sim(card)? else { return Err(error) };
+            reading.sim = sim;
+            reading.message = Err(error);
+            teller.map_or(Ok(()), |teller| is_same_card(reading, card, teller))
+        }
+    }
 }
 
 fn read_on_channel(
     reading: &mut CardReading,
     card: &mut Card<'_>,
-    channel: Channel,
+    way: &Way,
+    teller: Option<Teller>,
     request: &ReadRequest<'_>,
 ) -> Result<(), CardError> {
-    let identity_channel = if card.is_exclusive() { Channel::BASIC } else { channel };
-    if identity_channel != Channel::BASIC {
-        reading.iccid = identity::iccid(card, channel)?;
-    }
+    let teller = match teller {
+        Some(teller) => teller,
+        None => {
+            let teller = Teller::Card(way.channel);
+            reading.iccid = identity::iccid(card, teller)?;
+            if way.selected.is_some() {
+                // Back into the application. A card that does not know this form finds its files by 7FFF all the same.
+                let _ = Session::new(card, way.channel).select_application()?;
+            }
+            teller
+        }
+    };
     reading.message = if request.admitted.covers(reading.iccid.as_ref()) {
-        message::read(&mut Session::new(card, channel), request, reading)
+        let mut session = Session::new(card, way.channel);
+        session.take_shortcuts(request.fast, reading.iccid.as_ref());
+        let message = message::read(&mut session, way.selected.as_deref(), request, reading);
+        reading.shortcuts = session.give_shortcuts(reading.iccid.as_ref());
+        message
     } else {
-        let sentence = "the card may not configure this device (card.allow)";
-        Err(CardError::new(CardErrorKind::NotAllowed, Place::Iccid, sentence))
+        Err(not_allowed())
     };
     if let Err(error) = &reading.message
         && (error.place == Place::Link || reading.refused_pin.is_some())
@@ -192,16 +259,27 @@ fn read_on_channel(
         // A refused PIN has to be made durable before anything else takes time.
         return Err(error.clone());
     }
-    if request.sim {
-        reading.sim = identity::sim(card, channel)?;
+    if request.sim && reading.refused_pin.is_none() {
+        reading.sim = identity::sim(card, way.channel)?;
     }
-    if identity::iccid(card, identity_channel)? != reading.iccid {
-        return Err(CardError::new(
-            CardErrorKind::Removed,
-            Place::Iccid,
-            "another card was there at the end than at the beginning; read again",
-        ));
+    is_same_card(reading, card, teller)
+}
+
+fn not_allowed() -> CardError {
+    CardError::new(CardErrorKind::NotAllowed, Place::Iccid, "the card may not configure the device (card.allow)")
+}
+
+fn is_same_card(reading: &CardReading, card: &mut Card<'_>, teller: Teller) -> Result<(), CardError> {
+    let mut last = identity::iccid(card, teller)?;
+    if last != reading.iccid && card.set_fast(false) {
+        last = identity::iccid(card, teller)?;
     }
-    card.count_for(Purpose::Bootstrap);
-    Ok(())
+    if last == reading.iccid {
+        return Ok(());
+    }
+    Err(CardError::new(
+        CardErrorKind::Removed,
+        Place::Iccid,
+        "another card was there at the end than at the beginning; read again",
+    ))
 }

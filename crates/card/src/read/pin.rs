@@ -92,6 +92,9 @@ impl Lock<'_> {
                 return Err(needed(&format!("the card does not tell how many tries are left ({state})")));
             }
         };
+        if session.pin_sent {
+            return Err(needed("one PIN is sent in one reading, and it was sent already; it opens no other object"));
+        }
         let Some(pin) = self.request.pin else {
             return Err(needed("the object is behind this PIN; put it into a file and name it as pin_file in [card]"));
         };
@@ -128,7 +131,13 @@ impl Lock<'_> {
 
     /// P2 of VERIFY: what the application names if it names one, else the access rule of the file, else the PIN object.
     fn reference(&self, session: &mut Session<'_, '_>, file: Option<&Fcp>) -> Result<Option<u8>, CardError> {
-        let mut named: Vec<u8> = self.pkcs15.fcp.pins.iter().copied().filter(|pin| is_user_pin(*pin)).collect();
+        let parameters = match (&self.pkcs15.fcp, &self.pkcs15.aid) {
+            (Some(fcp), _) => fcp.clone(),
+            (None, Some(aid)) => session.select_aid(aid)?.unwrap_or_default(),
+            (None, None) => session.select_application()?.unwrap_or_default(),
+        };
+        let mut named: Vec<u8> = parameters.pins.into_iter().filter(|pin| is_user_pin(*pin)).collect();
+        named.sort_unstable();
         named.dedup();
         if let [only] = named.as_slice() {
             return Ok(Some(*only));
@@ -136,17 +145,29 @@ impl Lock<'_> {
         if let Some(reference) = self.access_rule(session, file)? {
             return Ok(Some(reference));
         }
+        let mut damage = None;
         for path in &self.pkcs15.odf.aodfs {
             let place = Place::Aodf(path.file_id());
-            let content = directory(session, place, path, &self.pkcs15.df)?;
-            for pin in PinObject::parse_all(&content) {
-                let pin = pin.map_err(|error| CardError::malformed(place, error.to_string()))?;
-                if self.object.auth_id.as_ref().is_none_or(|id| *id == pin.auth_id) {
-                    return Ok(Some(pin.reference));
+            let parts = directory(session, place, path, &self.pkcs15.df)?;
+            for pin in parts.iter().flat_map(|part| PinObject::parse_all(part)) {
+                match pin {
+                    Ok(pin) if self.object.auth_id.as_ref().is_some_and(|id| *id != pin.auth_id) => {}
+                    Ok(pin) if is_user_pin(pin.reference) => return Ok(Some(pin.reference)),
+                    // A key of the administrator has few tries, and no PIN of a user opens it.
+                    Ok(pin) => {
+                        let sentence = format!(
+                            "the directory names the reference {:02X}, which is no PIN of a user; personalise the card again",
+                            pin.reference
+                        );
+                        return Err(CardError::new(CardErrorKind::PinNeeded, place, sentence));
+                    }
+                    Err(error) => {
+                        damage.get_or_insert(CardError::malformed(place, error.to_string()));
+                    }
                 }
             }
         }
-        Ok(None)
+        damage.map_or(Ok(None), Err)
     }
 
     fn access_rule(&self, session: &mut Session<'_, '_>, file: Option<&Fcp>) -> Result<Option<u8>, CardError> {
@@ -177,6 +198,7 @@ fn verify(session: &mut Session<'_, '_>, reference: u8, pin: &Secret) -> Result<
         *place = *digit;
     }
     let mut command = Command::case3(VERIFY, 0, reference, &block);
+    session.pin_sent = true;
     session.card().reset_when_released();
     let answer = session.send(&command);
     command.data.zeroize();
@@ -208,7 +230,7 @@ fn read_pin(rule: &[u8]) -> Option<u8> {
 }
 
 /// PINs of the user, ETSI TS 102 221 9.5.1: application PINs, the universal one, second application PINs. Not ADM.
-fn is_user_pin(reference: u8) -> bool {
+pub(crate) fn is_user_pin(reference: u8) -> bool {
     matches!(reference, 0x01..=0x08 | 0x11 | 0x81..=0x88)
 }
 

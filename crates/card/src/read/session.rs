@@ -1,14 +1,15 @@
-//! Selecting and reading files on one channel, with the fallbacks that cards in the field need.
+//! Selecting files on one channel, with the fallbacks that cards in the field need. Reading them: [`super::blocks`].
 
-use crate::apdu::{Command, READ_BINARY, READ_RECORD, SELECT, StatusWord};
+use crate::apdu::{Command, Protocol, Response, SELECT, StatusWord};
 use crate::channel::{Card, Channel};
-use crate::error::{CardError, Place};
+use crate::error::CardError;
 use crate::file::fcp::Fcp;
+use crate::read::shortcuts::Shortcut;
 
-/// The most bytes of one READ.
-const BLOCK: usize = 255;
-/// The highest offset of READ BINARY; a higher P1 means a short file identifier.
-const MAX_OFFSET: usize = 0x7FFF;
+/// Stands for the application that is selected.
+const CURRENT_ADF: [u8; 2] = [0x7F, 0xFF];
+/// The MF.
+const MF: [u8; 2] = [0x3F, 0x00];
 
 /// What SELECT is asked to return, in the order to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,28 @@ impl Answer {
     }
 }
 
+/// How a file of the current application is named in SELECT, in the order to try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// By path from the MF, 7FFF standing for the application.
+    Alias,
+    /// By path from the current DF.
+    Below,
+    /// By its identifier alone.
+    Identifier,
+}
+
+impl Way {
+    const ALL: [Self; 3] = [Self::Alias, Self::Below, Self::Identifier];
+}
+
+/// How the application was selected, to come back to it.
+#[derive(Debug, Clone)]
+enum Home {
+    Aid(Vec<u8>),
+    Df(Vec<u8>),
+}
+
 /// The card said no, with this status word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refusal(pub(crate) StatusWord);
@@ -43,47 +66,91 @@ pub(crate) struct Session<'c, 'l> {
     channel: Channel,
     /// What this card returned with SELECT before.
     answer: Option<Answer>,
+    /// How this card found a file of the application before.
+    way: Way,
+    /// The application that was selected, where we selected it.
+    home: Option<Home>,
+    /// Whether the current DF may be another one than that of the application.
+    pub(super) strayed: bool,
+    /// How READ BINARY is asked, see [`super::blocks`].
+    pub(super) block: super::blocks::Block,
+    /// Short identifiers that this card told of files of the application, used where the card is read on the short way.
+    pub(super) shortcuts: Vec<Shortcut>,
+    /// Whether a PIN was sent: one reading sends one PIN, once.
+    pub(super) pin_sent: bool,
 }
 
 impl<'c, 'l> Session<'c, 'l> {
     /// Begins on an open channel.
     pub(crate) fn new(card: &'c mut Card<'l>, channel: Channel) -> Self {
-        Self { card, channel, answer: None }
+        Self {
+            card,
+            channel,
+            answer: None,
+            way: Way::Alias,
+            home: None,
+            strayed: false,
+            block: super::blocks::Block::default(),
+            shortcuts: Vec::new(),
+            pin_sent: false,
+        }
     }
 
     pub(crate) fn card(&mut self) -> &mut Card<'l> {
         self.card
     }
 
-    pub(crate) fn send(&mut self, command: &Command) -> Result<crate::apdu::Response, CardError> {
+    pub(crate) fn send(&mut self, command: &Command) -> Result<Response, CardError> {
         self.card.send(self.channel, command)
     }
 
     /// Selects an application by its AID.
     pub(crate) fn select_aid(&mut self, aid: &[u8]) -> Result<Result<Fcp, Refusal>, CardError> {
-        self.select(0x04, aid)
+        let selected = self.select(0x04, aid)?;
+        if selected.is_ok() {
+            self.is_home(Home::Aid(aid.to_vec()));
+        }
+        Ok(selected)
+    }
+
+    /// Selects an application by its AID, on the short way without its parameters where they would cost a command.
+    pub(crate) fn select_aid_briefly(&mut self, aid: &[u8]) -> Result<Result<Option<Fcp>, Refusal>, CardError> {
+        if self.card.is_fast()
+            && self.card.protocol() == Protocol::T0
+            && self.send(&Answer::None.command(0x04, aid))?.status.is_ok()
+        {
+            self.is_home(Home::Aid(aid.to_vec()));
+            return Ok(Ok(None));
+        }
+        Ok(self.select_aid(aid)?.map(Some))
+    }
+
+    /// Selects an application by the path of its DF from the MF.
+    pub(crate) fn select_df(&mut self, path: &[u8]) -> Result<Result<Fcp, Refusal>, CardError> {
+        let selected = self.select_path(path)?;
+        if selected.is_ok() {
+            self.is_home(Home::Df(path.to_vec()));
+        }
+        Ok(selected)
+    }
+
+    fn is_home(&mut self, home: Home) {
+        self.home = Some(home);
+        self.strayed = false;
+    }
+
+    /// Selects the application of this channel once more, for its parameters or to be back in its DF.
+    pub(crate) fn select_application(&mut self) -> Result<Result<Fcp, Refusal>, CardError> {
+        self.select(0x00, &[0x7F, 0xFF])
     }
 
     /// Selects a file by its path from the MF, which may begin with 7FFF for the current application. What P1 = 08
     /// does not find is tried from the current DF and by its identifier alone.
     pub(crate) fn select_path(&mut self, path: &[u8]) -> Result<Result<Fcp, Refusal>, CardError> {
-        let first = match self.select(0x08, path)? {
-            Ok(fcp) => return Ok(Ok(fcp)),
-            Err(refusal) => refusal,
-        };
-        if first.0 == StatusWord::NOT_ALLOWED {
-            return Ok(Err(first));
+        match path.strip_prefix(&CURRENT_ADF) {
+            Some(relative) if !relative.is_empty() => self.in_application(path, relative),
+            Some(_) | None => self.below_mf(path),
         }
-        if let Some(relative) = path.strip_prefix(&[0x7F, 0xFF])
-            && !relative.is_empty()
-        {
-            for (p1, data) in [(0x09, relative), (0x00, relative.last_chunk::<2>().map_or(relative, |id| id))] {
-                if let Ok(fcp) = self.select(p1, data)? {
-                    return Ok(Ok(fcp));
-                }
-            }
-        }
-        Ok(Err(first))
     }
 
     /// Selects the first of these paths that is there.
@@ -98,14 +165,81 @@ impl<'c, 'l> Session<'c, 'l> {
         Ok(Err(refusal))
     }
 
+    fn in_application(&mut self, path: &[u8], relative: &[u8]) -> Result<Result<Fcp, Refusal>, CardError> {
+        let mut refusal = None;
+        // An identifier alone may be found in the wrong DF: it comes first only where nothing else stands in the path.
+        let first = if self.way == Way::Identifier && relative.len() > 2 { Way::Alias } else { self.way };
+        for way in [first].into_iter().chain(Way::ALL.into_iter().filter(|way| *way != first)) {
+            if way != Way::Alias && self.strayed {
+                self.come_home()?;
+            }
+            let selected = match way {
+                Way::Alias => self.select(0x08, path)?,
+                Way::Below => self.select(0x09, relative)?,
+                Way::Identifier => self.select(0x00, relative.last_chunk::<2>().map_or(relative, |id| id))?,
+            };
+            match selected {
+                Ok(fcp) => {
+                    self.way = way;
+                    self.learn(path, &fcp);
+                    return Ok(Ok(fcp));
+                }
+                Err(refused) if refused.0 == StatusWord::NOT_ALLOWED => return Ok(Err(refused)),
+                // "There is no such file" says more than "I do not know this form".
+                Err(refused) if refusal.is_none_or(|Refusal(known)| is_of_form(known)) => {
+                    if refusal.is_none() || !is_of_form(refused.0) {
+                        refusal = Some(refused);
+                    }
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(Err(refusal.unwrap_or(Refusal(StatusWord::NOT_FOUND))))
+    }
+
+    fn below_mf(&mut self, path: &[u8]) -> Result<Result<Fcp, Refusal>, CardError> {
+        let refusal = match self.select(0x08, path)? {
+            Ok(fcp) => {
+                self.strayed = true;
+                return Ok(Ok(fcp));
+            }
+            Err(refusal) => refusal,
+        };
+        if !is_of_form(refusal.0) || self.select(0x00, &MF)?.is_err() {
+            return Ok(Err(refusal));
+        }
+        self.strayed = true;
+        let mut last = Err(refusal);
+        for id in path.as_chunks::<2>().0 {
+            last = self.select(0x00, id)?;
+            if last.is_err() {
+                break;
+            }
+        }
+        Ok(last)
+    }
+
+    /// Selects the application again, so that paths from the current DF begin there.
+    fn come_home(&mut self) -> Result<(), CardError> {
+        self.strayed = false;
+        match self.home.clone() {
+            Some(Home::Aid(aid)) => drop(self.select(0x04, &aid)?),
+            Some(Home::Df(path)) => drop(self.below_mf(&path)?),
+            // The link selected it: there is nothing to come back by.
+            None => {}
+        }
+        self.strayed = false;
+        Ok(())
+    }
+
     fn select(&mut self, p1: u8, data: &[u8]) -> Result<Result<Fcp, Refusal>, CardError> {
         let mut refusal = Refusal(StatusWord::WRONG_P1_P2);
-        for answer in Answer::ALL {
-            if self.answer.is_some_and(|known| known != answer) {
-                continue;
-            }
+        // Some cards answer in one form for applications and in another for files.
+        let known = self.answer;
+        for answer in known.into_iter().chain(Answer::ALL.into_iter().filter(|answer| Some(*answer) != known)) {
             let response = self.send(&answer.command(p1, data))?;
-            if response.status.is_ok() {
+            // Two warnings are about the parameters alone.
+            if response.status.is_ok() || matches!(response.status.0, 0x6200 | 0x6284) {
                 self.answer = Some(answer);
                 // A template that cannot be read tells as little as none.
                 return Ok(Ok(Fcp::parse(&response.data).unwrap_or_default()));
@@ -117,56 +251,9 @@ impl<'c, 'l> Session<'c, 'l> {
         }
         Ok(Err(refusal))
     }
+}
 
-    /// Reads a part of the selected transparent file, at most `limit` bytes from `offset` on, fewer where the file
-    /// ends. `Refusal` where the card refuses the first block.
-    pub(crate) fn read_binary(
-        &mut self,
-        place: Place,
-        fcp: &Fcp,
-        offset: usize,
-        limit: usize,
-    ) -> Result<Result<Vec<u8>, Refusal>, CardError> {
-        let end = offset.saturating_add(limit).min(fcp.size.unwrap_or(usize::MAX)).min(MAX_OFFSET + BLOCK);
-        let mut content = Vec::new();
-        loop {
-            let at = offset.saturating_add(content.len());
-            let left = end.saturating_sub(at);
-            let Some([p1, p2]) =
-                u16::try_from(at).ok().filter(|at| usize::from(*at) <= MAX_OFFSET).map(u16::to_be_bytes)
-            else {
-                break;
-            };
-            let Ok(le @ 1..) = u8::try_from(left.min(BLOCK)) else { break };
-            let mut response = self.send(&Command::case2(READ_BINARY, p1, p2, le))?;
-            if response.status == StatusWord::WRONG_LENGTH {
-                response = self.send(&Command::case2(READ_BINARY, p1, p2, 0))?;
-            }
-            let done = response.status == StatusWord::END_OF_FILE || response.data.is_empty();
-            match response.status {
-                status if status.is_ok() || status == StatusWord::END_OF_FILE => {
-                    response.data.truncate(left);
-                    content.append(&mut response.data);
-                }
-                StatusWord::WRONG_OFFSET => break,
-                StatusWord::WRONG_P1_P2 if !content.is_empty() => break,
-                status if content.is_empty() => return Ok(Err(Refusal(status))),
-                status => return Err(CardError::status(place, &format!("READ BINARY at byte {at}"), status)),
-            }
-            if done {
-                break;
-            }
-        }
-        Ok(Ok(content))
-    }
-
-    /// Reads one record of the selected file, counted from 1.
-    pub(crate) fn read_record(&mut self, fcp: &Fcp, number: u8) -> Result<Result<Vec<u8>, Refusal>, CardError> {
-        let response = self.send(&Command::case2(READ_RECORD, number, 0x04, fcp.record_length.unwrap_or(0)))?;
-        Ok(if response.status.is_ok() || response.status == StatusWord::END_OF_FILE {
-            Ok(response.data)
-        } else {
-            Err(Refusal(response.status))
-        })
-    }
+/// Whether a status says that the form of the command is not known, rather than that something is not there.
+fn is_of_form(status: StatusWord) -> bool {
+    matches!(status, StatusWord::WRONG_P1_P2 | StatusWord::WRONG_OFFSET | StatusWord::NOT_SUPPORTED)
 }

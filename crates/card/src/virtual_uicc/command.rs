@@ -1,11 +1,15 @@
 //! What the virtual UICC does for each instruction but SELECT.
 
+use super::quirks::{Channels, Quirk};
 use super::{Channel, Request, VirtualUicc, more};
 use crate::apdu::{
-    CHANGE_PIN, CREATE_FILE, DELETE_FILE, GET_RESPONSE, MANAGE_CHANNEL, Protocol, READ_BINARY, READ_RECORD, Response,
-    SELECT, STATUS, StatusWord, UNBLOCK_PIN, UPDATE_BINARY, UPDATE_RECORD, VERIFY,
+    CHANGE_PIN, CREATE_FILE, DELETE_FILE, GET_RESPONSE, MANAGE_CHANNEL, MAX_CHANNEL, Protocol, READ_BINARY,
+    READ_RECORD, Response, SELECT, STATUS, StatusWord, UNBLOCK_PIN, UPDATE_BINARY, UPDATE_RECORD, VERIFY,
 };
 use crate::file::tlv::object;
+
+/// What READ BINARY gives with [`Quirk::ShortReads`].
+const SHORT_READ: usize = 48;
 
 impl VirtualUicc {
     pub(super) fn carry_out(&mut self, request: &Request<'_>) -> Response {
@@ -50,10 +54,8 @@ impl VirtualUicc {
             Ok((_, Some(_))) => return StatusWord(0x6981).into(),
             Err(status) => return status.into(),
         };
-        let Some(rest) = content.get(offset..).filter(|rest| !rest.is_empty()) else {
-            return StatusWord::WRONG_OFFSET.into();
-        };
-        deliver(rest, request.le, self.protocol, true)
+        let rest = content.get(offset..).unwrap_or_default();
+        self.part(rest, request.le)
     }
 
     /// The file that READ RECORD and UPDATE RECORD name.
@@ -100,7 +102,7 @@ impl VirtualUicc {
         let Some(record) = record else {
             return StatusWord::NO_RECORD.into();
         };
-        let response = deliver(record, request.le, self.protocol, false);
+        let response = self.whole(record, request.le);
         self.remember_record(request, number);
         response
     }
@@ -122,15 +124,30 @@ impl VirtualUicc {
     }
 
     fn manage_channel(&mut self, request: &Request<'_>) -> Response {
+        let Channels { count, refusal } = self.limits;
+        if count == 0 {
+            return refusal.status().into();
+        }
         match (request.p1, request.p2) {
-            (0x00, 0x00) => {
-                let free = self.channels.iter_mut().enumerate().find(|(_, channel)| channel.is_none());
-                let Some((number, channel)) = free else {
-                    return StatusWord(0x6A81).into();
-                };
-                *channel = Some(Channel::default());
-                Response { data: u8::try_from(number).into_iter().collect(), status: StatusWord::OK }
+            (0x00, 0x00) if self.quirks.has(Quirk::Channel20) => {
+                Response { data: vec![MAX_CHANNEL + 1], status: StatusWord::OK }
             }
+            (0x00, 0x00) => {
+                let is_free = |number: &u8| self.channels.get(usize::from(*number)).is_some_and(Option::is_none);
+                let free = if self.quirks.has(Quirk::HighestChannelFirst) {
+                    (1..=count).rev().find(is_free)
+                } else {
+                    (1..=count).find(is_free)
+                };
+                let Some(number) = free else {
+                    return refusal.status().into();
+                };
+                if let Some(channel) = self.channels.get_mut(usize::from(number)) {
+                    *channel = Some(Channel::default());
+                }
+                Response { data: vec![number], status: StatusWord::OK }
+            }
+            (0x80, 1..) if self.quirks.has(Quirk::ChannelsStayOpen) => StatusWord(0x6985).into(),
             (0x80, number @ 1..) => match self.channels.get_mut(usize::from(number)) {
                 Some(channel @ Some(_)) => {
                     *channel = None;
@@ -145,7 +162,7 @@ impl VirtualUicc {
     fn status(&mut self, request: &Request<'_>) -> Response {
         let df = self.channel(request.number).map_or(0, |channel| channel.df);
         match request.p2 {
-            0x00 => deliver(&object(0x62, &self.tree.parameters(df)), request.le, self.protocol, false),
+            0x00 => self.whole(&object(0x62, &self.tree.parameters(df, &self.quirks)), request.le),
             0x0C => StatusWord::OK.into(),
             _ => StatusWord::WRONG_P1_P2.into(),
         }
@@ -157,7 +174,8 @@ impl VirtualUicc {
 
     fn select_by_sfi(&mut self, request: &Request<'_>, sfi: u8) -> Result<usize, StatusWord> {
         let df = self.channel(request.number).map_or(0, |channel| channel.df);
-        let number = self.tree.by_sfi(df, sfi).ok_or(StatusWord::NOT_FOUND)?;
+        let number = self.tree.by_sfi(df, sfi).filter(|_| !self.quirks.has(Quirk::NoSfi));
+        let number = number.ok_or(StatusWord::NOT_FOUND)?;
         if let Some(channel) = self.channel(request.number) {
             channel.ef = Some(number);
             channel.record = 0;
@@ -174,25 +192,62 @@ impl VirtualUicc {
             Err(StatusWord::NOT_ALLOWED)
         }
     }
-}
 
-/// Data for a command that sends none. T=0 wants the exact length; T=1 takes what there is.
-fn deliver(data: &[u8], le: Option<u8>, protocol: Protocol, is_part: bool) -> Response {
-    let wanted = match le {
-        None => return StatusWord::WRONG_LENGTH.into(),
-        Some(0) => 256,
-        Some(le) => usize::from(le),
-    };
-    let enough = data.get(..wanted);
-    match (enough, protocol) {
-        (Some(part), _) if is_part || part.len() == data.len() => {
-            Response { data: part.to_vec(), status: StatusWord::OK }
+    /// Part of a transparent file: `rest` is what it holds from the offset on.
+    fn part(&self, rest: &[u8], le: Option<u8>) -> Response {
+        let wanted = match self.length_of_read(le) {
+            Ok(wanted) => wanted,
+            Err(response) => return response,
+        };
+        let has = |quirk| self.quirks.has(quirk);
+        if rest.is_empty() {
+            let beyond = if has(Quirk::End6A86) { StatusWord::WRONG_P1_P2 } else { StatusWord::WRONG_OFFSET };
+            return if has(Quirk::End6282) { StatusWord::END_OF_FILE } else { beyond }.into();
         }
-        (Some(_), _) | (None, Protocol::T0) => wrong_le(data.len()).into(),
-        (None, Protocol::T1) => {
-            let status = if le == Some(0) || !is_part { StatusWord::OK } else { StatusWord::END_OF_FILE };
-            Response { data: data.to_vec(), status }
+        let wanted = if has(Quirk::ShortReads) { wanted.min(SHORT_READ) } else { wanted };
+        if let Some(part) = rest.get(..wanted) {
+            return Response { data: part.to_vec(), status: StatusWord::OK };
         }
+        let all = |status| Response { data: rest.to_vec(), status };
+        match le {
+            _ if has(Quirk::End6282) => all(StatusWord::END_OF_FILE),
+            _ if has(Quirk::End9000) => all(StatusWord::OK),
+            _ if self.wants_exact_le() => wrong_le(rest.len()).into(),
+            Some(0) => all(StatusWord::OK),
+            Some(_) | None => all(StatusWord::END_OF_FILE),
+        }
+    }
+
+    /// A record or template. T=0 wants the exact length; T=1 takes what there is.
+    fn whole(&self, data: &[u8], le: Option<u8>) -> Response {
+        match self.length_of_read(le) {
+            Err(response) => response,
+            Ok(wanted) if wanted == data.len() => Response { data: data.to_vec(), status: StatusWord::OK },
+            Ok(wanted) if wanted < data.len() || self.wants_exact_le() => wrong_le(data.len()).into(),
+            Ok(_) => Response { data: data.to_vec(), status: StatusWord::OK },
+        }
+    }
+
+    fn wants_exact_le(&self) -> bool {
+        match self.protocol {
+            Protocol::T0 => true,
+            Protocol::T1 => self.quirks.has(Quirk::WrongLeOnT1),
+        }
+    }
+
+    /// How many bytes are asked for; the answer where the card gives none for such a question.
+    fn length_of_read(&self, le: Option<u8>) -> Result<usize, Response> {
+        let wanted = match le {
+            None => return Err(StatusWord::WRONG_LENGTH.into()),
+            Some(0) if self.quirks.has(Quirk::Le00Empty) => return Err(StatusWord::OK.into()),
+            Some(0) => 256,
+            Some(le) => usize::from(le),
+        };
+        let limits = [(Quirk::BlocksOf128, 128), (Quirk::BlocksOf64, 64)];
+        if limits.into_iter().any(|(quirk, limit)| self.quirks.has(quirk) && wanted > limit) {
+            return Err(StatusWord::WRONG_LENGTH.into());
+        }
+        Ok(wanted)
     }
 }
 

@@ -1,7 +1,9 @@
 //! The file tree of the virtual UICC.
 
+use super::quirks::{Quirk, Quirks};
 use super::rules::{ARR, ARR_RECORD, Rules};
 use crate::image::{Access, CardApplication, CardFile, CardImage, CardParts, ImageError, MAX_FILES};
+use crate::pkcs15;
 
 /// Number of the MF in the tree.
 pub(super) const MF: usize = 0;
@@ -125,9 +127,14 @@ impl Tree {
     }
 
     /// The first application whose AID begins so.
-    pub(super) fn by_aid(&self, start: &[u8]) -> Option<usize> {
-        let begins = |aid: &[u8]| start.len() >= 5 && aid.starts_with(start);
-        self.nodes.iter().position(|node| node.kind.aid().is_some_and(begins))
+    pub(super) fn by_aid(&self, start: &[u8], quirks: &Quirks) -> Option<usize> {
+        let is_meant = |aid: &[u8]| {
+            let begins = start.len() >= 5 && aid.starts_with(start);
+            let whole = aid == start || !quirks.has(Quirk::FullAidOnly);
+            let reached = !aid.starts_with(&pkcs15::AID) || !quirks.has(Quirk::Pkcs15ByPath);
+            begins && whole && reached
+        };
+        self.nodes.iter().position(|node| node.kind.aid().is_some_and(is_meant))
     }
 
     pub(super) fn is_directory(&self, number: usize) -> bool {

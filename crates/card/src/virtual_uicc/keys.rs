@@ -2,6 +2,7 @@
 
 use omadm_core::secret::Secret;
 
+use super::quirks::Quirk;
 use super::{Request, VirtualUicc};
 use crate::apdu::{Response, StatusWord};
 use crate::image::{Access, AdmKey, Byte, CardParts, Pin};
@@ -81,8 +82,11 @@ impl Keys {
 
 impl VirtualUicc {
     pub(super) fn verify(&mut self, request: &Request<'_>) -> Response {
-        if request.p1 != 0 {
+        if request.p1 != 0 || request.data.is_empty() && self.quirks.has(Quirk::EmptyVerify6A86) {
             return StatusWord::WRONG_P1_P2.into();
+        }
+        if request.data.is_empty() && self.quirks.has(Quirk::EmptyVerify6700) {
+            return StatusWord::WRONG_LENGTH.into();
         }
         if let Some(state) = self.keys.adm.as_mut().filter(|state| state.adm.reference.0 == request.p2) {
             let AdmKey { key, tries, tries_left, .. } = &mut state.adm;

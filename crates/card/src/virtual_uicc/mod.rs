@@ -12,9 +12,12 @@
 //! | CREATE FILE, DELETE FILE for elementary files, by the administrator | ETSI TS 102 222 |
 
 mod command;
+mod faults;
 mod files;
 mod keys;
 mod parameters;
+mod presets;
+mod quirks;
 mod rules;
 mod select;
 mod write;
@@ -24,17 +27,28 @@ use std::collections::VecDeque;
 use crate::apdu::{self, MAX_CHANNEL, Protocol, Response, StatusWord};
 use crate::image::{CardImage, CardParts, ImageError};
 use crate::link::{Link, LinkError, atr};
+use faults::Plan;
 use files::Tree;
 use keys::Keys;
+
+pub use faults::{Elapsed, Fault, FaultKind, NoFault, Reaction};
+pub use presets::Preset;
+pub use quirks::{ChannelRefusal, Channels, Quirk, Quirks, UnknownQuirk};
+
+/// 91xx: done, and a proactive command of 11 bytes waits.
+const TOOLKIT_WAITING: StatusWord = StatusWord(0x910B);
 
 /// A card that is being used.
 #[derive(Debug, Clone)]
 pub struct VirtualUicc {
     tree: Tree,
     protocol: Protocol,
+    limits: Channels,
+    quirks: Quirks,
     keys: Keys,
     channels: [Option<Channel>; MAX_CHANNEL as usize + 1],
     commands: u32,
+    plan: Plan,
 }
 
 /// What is selected on a logical channel; numbers are those of the tree.
@@ -55,21 +69,25 @@ impl VirtualUicc {
         let mut card = Self {
             tree: Tree::new(parts),
             protocol: parts.protocol,
+            limits: parts.channels,
+            quirks: parts.quirks.clone(),
             keys: Keys::new(parts),
             channels: std::array::from_fn(|_| None),
             commands: 0,
+            plan: Plan::default(),
         };
         card.reset();
         card
     }
 
-    /// Its answer to reset.
+    /// Its answer to reset; empty once the card is gone ([`FaultKind::Removal`]).
     pub fn atr(&self) -> Vec<u8> {
-        atr::of(self.protocol)
+        if self.plan.is_gone { Vec::new() } else { atr::of(self.protocol) }
     }
 
-    /// Forgets what was selected and verified. The tries of PINs stay as they are.
+    /// Forgets what was selected and verified. The tries of PINs stay as they are. A mute card speaks again.
     pub fn reset(&mut self) {
+        self.plan.is_mute = false;
         self.channels = std::array::from_fn(|number| (number == 0).then(Channel::default));
         self.keys.reset();
     }
@@ -90,17 +108,21 @@ impl VirtualUicc {
     }
 
     /// The card as it is now: what was written, and the tries that are left. A new card of it answers alike after its
-    /// reset.
+    /// reset. Of a card that was exchanged for another one it is the one that was inserted first.
     ///
     /// # Errors
     /// If what was written makes no possible image. CREATE FILE takes nothing that would.
     pub fn image(&self) -> Result<CardImage, ImageError> {
-        let mut parts = CardParts::new(self.protocol);
+        if let Some(inserted) = &self.plan.inserted {
+            return inserted.image();
+        }
+        let (channels, quirks) = (self.limits, self.quirks.clone());
+        let mut parts = CardParts { channels, quirks, ..CardParts::new(self.protocol) };
         self.keys.save(&mut parts);
         self.tree.save(parts)
     }
 
-    /// Answers a command.
+    /// Answers a command; what is planned to go wrong is left out ([`VirtualUicc::react`]).
     pub fn answer(&mut self, command: &[u8]) -> Vec<u8> {
         self.commands = self.commands.saturating_add(1);
         let [cla, ins, p1, p2, body @ ..] = command else {
@@ -109,21 +131,51 @@ impl VirtualUicc {
         let Some(number) = apdu::channel_of(*cla).filter(|_| cla & 0x80 == 0 || *ins == apdu::STATUS) else {
             return Response::from(StatusWord::WRONG_CLA).encode();
         };
-        let Some((data, le)) = split(body) else {
+        let Some((data, le)) = split(body).filter(|_| !self.is_other_case_1(*ins, *p1, body)) else {
             return Response::from(StatusWord::WRONG_LENGTH).encode();
         };
         let request = Request { number, ins: *ins, p1: *p1, p2: *p2, data, le };
         let mut response = self.carry_out(&request);
-        // T=0 carries data one way only: the answer to data waits for GET RESPONSE.
-        if self.protocol == Protocol::T0
+        if let Some(le) = le
+            && self.quirks.has(Quirk::WrongLeOnT1)
+            && self.protocol == Protocol::T1
             && !data.is_empty()
+            && !response.data.is_empty()
+            && response.data.len() != usize::from(le)
+        {
+            let right = u16::try_from(response.data.len()).unwrap_or(0) & 0xFF;
+            response = StatusWord(0x6C00 | right).into();
+        }
+        // T=0 carries data one way only: the answer to data waits for GET RESPONSE.
+        let waits = match *ins {
+            apdu::READ_BINARY | apdu::READ_RECORD => self.quirks.has(Quirk::FetchOnRead),
+            _ => !data.is_empty() && (self.protocol == Protocol::T0 || self.quirks.has(Quirk::FetchOnT1)),
+        };
+        if waits
             && !response.data.is_empty()
             && let Some(channel) = self.channel(number)
         {
             channel.pending = std::mem::take(&mut response.data).into();
             response.status = more(channel.pending.len());
         }
+        if response.status == StatusWord::OK && self.quirks.has(Quirk::ToolkitWaiting) {
+            response.status = TOOLKIT_WAITING;
+        }
         response.encode()
+    }
+
+    /// Whether a command without data has not the form that a strict card wants.
+    fn is_other_case_1(&self, ins: u8, p1: u8, body: &[u8]) -> bool {
+        let is_case_1 = match ins {
+            apdu::VERIFY | apdu::UNBLOCK_PIN => true,
+            apdu::MANAGE_CHANNEL => p1 == 0x80,
+            _ => false,
+        };
+        self.quirks.has(Quirk::StrictCase1)
+            && match self.protocol {
+                Protocol::T0 => body.is_empty(),
+                Protocol::T1 => is_case_1 && body.len() == 1,
+            }
     }
 
     fn channel(&mut self, number: u8) -> Option<&mut Channel> {
@@ -141,7 +193,7 @@ impl Link for VirtualUicc {
     }
 
     fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>, LinkError> {
-        Ok(self.answer(command))
+        self.exchange_in_memory(command)
     }
 
     fn reset_when_released(&mut self) {

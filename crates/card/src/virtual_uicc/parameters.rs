@@ -1,13 +1,15 @@
 //! What SELECT tells about a file, ETSI TS 102 221 11.1.1.3.
 
 use super::files::{Kind, Tree};
+use super::quirks::{Quirk, Quirks};
 use super::rules::ARR;
 use crate::file::tlv::object;
 
 impl Tree {
     /// The parameters of a file as the content of the template 62 or 6F.
-    pub(super) fn parameters(&self, number: usize) -> Vec<u8> {
+    pub(super) fn parameters(&self, number: usize, quirks: &Quirks) -> Vec<u8> {
         let Some(node) = self.nodes.get(number) else { return Vec::new() };
+        let object = |tag: u8, value: &[u8]| if is_left_out(tag, quirks) { Vec::new() } else { object(tag, value) };
         let id = node.id.map_or_else(Vec::new, |id| object(0x83, &id.to_be_bytes()));
         let rule = |record: u8| object(0x8B, &[ARR.to_be_bytes()[0], ARR.to_be_bytes()[1], record]);
         let activated = object(0x8A, &[0x05]);
@@ -52,5 +54,15 @@ impl Tree {
         let enabled = (0..pins.len().min(8)).fold(0_u8, |bits, n| bits | 0x80 >> n);
         let references = pins.iter().flat_map(|pin| [0x83, 0x01, *pin]);
         [0x90, 0x01, enabled].into_iter().chain(references).collect()
+    }
+}
+
+fn is_left_out(tag: u8, quirks: &Quirks) -> bool {
+    match tag {
+        0x80 => quirks.has(Quirk::NoSize),
+        0x88 => quirks.has(Quirk::NoSfi),
+        0x8B => quirks.has(Quirk::NoAccessRule),
+        0xC6 => quirks.has(Quirk::NoPinStatus),
+        _ => false,
     }
 }

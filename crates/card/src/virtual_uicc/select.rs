@@ -1,6 +1,7 @@
 //! SELECT, in the forms that telecom readers and OpenSC use.
 
 use super::files::{Kind, MF};
+use super::quirks::Quirk;
 use super::{Request, VirtualUicc};
 use crate::apdu::{Response, StatusWord};
 use crate::file::tlv::object;
@@ -13,12 +14,22 @@ impl VirtualUicc {
         let Some(channel) = self.channel(request.number).cloned() else {
             return StatusWord::NO_CHANNEL.into();
         };
+        let quirks = &self.quirks;
+        let refused = match request.p1 {
+            0x08 => quirks.has(Quirk::NoPathFromMf) || quirks.has(Quirk::OnlyById),
+            0x09 => quirks.has(Quirk::OnlyById),
+            _ => false,
+        };
+        if refused {
+            return StatusWord::WRONG_P1_P2.into();
+        }
         let found = match (request.p1, request.data) {
             (0x00, []) => Some(MF),
             (0x00, [high, low]) => self.by_id(channel.df, channel.adf, u16::from_be_bytes([*high, *low])),
             (0x03, []) => self.tree.nodes.get(channel.df).map(|node| node.parent),
-            (0x04, aid) => self.tree.by_aid(aid),
+            (0x04, aid) => self.tree.by_aid(aid, quirks),
             (0x08, path) => match path.strip_prefix(&CURRENT_ADF.to_be_bytes()) {
+                Some(_) if quirks.has(Quirk::NoAlias) => None,
                 Some(rest) => channel.adf.and_then(|adf| self.walk(adf, rest)),
                 None => self.walk(MF, path),
             },
@@ -27,18 +38,24 @@ impl VirtualUicc {
             _ => return StatusWord::WRONG_P1_P2.into(),
         };
         let template = match request.p2 {
-            0x00 => Some(0x6F),
-            0x04 => Some(0x62),
-            0x0C => None,
+            0x00 if !quirks.has(Quirk::RefuseP200) => Some(0x6F),
+            0x04 if !quirks.has(Quirk::RefuseP204) => Some(if quirks.has(Quirk::FciOnly) { 0x6F } else { 0x62 }),
+            0x0C if !quirks.has(Quirk::RefuseP20C) => None,
             _ => return StatusWord::WRONG_P1_P2.into(),
         };
         let Some(number) = found else {
-            return StatusWord::NOT_FOUND.into();
+            let is_application = request.p1 == 0x04 && quirks.has(Quirk::NoApplication6999);
+            return if is_application { StatusWord::NO_SUCH_APPLICATION } else { StatusWord::NOT_FOUND }.into();
         };
         self.make_current(request, number);
         // Where nothing is expected nothing is returned; T=0 cannot tell.
         let wanted = request.le.is_some() || self.protocol == crate::apdu::Protocol::T0;
-        let data = template.filter(|_| wanted).map(|tag| object(tag, &self.tree.parameters(number)));
+        let template = template.filter(|_| wanted && !self.quirks.has(Quirk::NoFcp));
+        let data = template.map(|tag| {
+            let parameters = self.tree.parameters(number, &self.quirks);
+            let is_nested = tag == 0x6F && self.quirks.has(Quirk::NestedFcp);
+            object(tag, &if is_nested { object(0x62, &parameters) } else { parameters })
+        });
         Response { data: data.unwrap_or_default(), status: StatusWord::OK }
     }
 
@@ -67,6 +84,7 @@ impl VirtualUicc {
         let parent = self.tree.nodes.get(df)?.parent;
         match id {
             MF_ID => Some(MF),
+            CURRENT_ADF if self.quirks.has(Quirk::NoAlias) => None,
             CURRENT_ADF => adf,
             _ if self.tree.nodes.get(df)?.id == Some(id) => Some(df),
             _ => self

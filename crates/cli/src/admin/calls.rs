@@ -77,6 +77,23 @@ impl Admin {
         Ok(self.call(Method::POST, "/messages", body.to_string().into_bytes())?.body)
     }
 
+    /// Has messages of this profile made for the devices of a factory run, which is given the same whenever it asks.
+    pub(crate) fn factory_messages<T: DeserializeOwned>(
+        &self,
+        profile: &str,
+        run: &str,
+        devices: &[&str],
+        enrol: bool,
+    ) -> Result<T, Failure> {
+        let body = json!({"profile": profile, "run": run, "devices": devices, "enrol": enrol});
+        self.send(Method::POST, "/factory/messages", &body)
+    }
+
+    /// Makes devices of a manifest known, and binds what they come with.
+    pub(crate) fn import_devices<T: DeserializeOwned>(&self, devices: &[Value]) -> Result<T, Failure> {
+        self.send(Method::POST, "/factory/devices", &json!({"devices": devices}))
+    }
+
     /// All devices by DevID.
     pub(crate) fn devices(&self) -> Result<Vec<Value>, Failure> {
         let mut devices: Vec<Value> = Vec::new();
@@ -107,6 +124,17 @@ impl Admin {
     /// A device and what is known of it.
     pub(crate) fn device<T: DeserializeOwned>(&self, dev_id: &str) -> Result<T, Failure> {
         self.get(&format!("/devices/{}", segment(dev_id)))
+    }
+
+    /// Forgets a device.
+    pub(crate) fn remove_device(&self, dev_id: &str) -> Result<(), Failure> {
+        self.call(Method::DELETE, &format!("/devices/{}", segment(dev_id)), Vec::new()).map(|_| ())
+    }
+
+    /// Blocks a device, or ends that.
+    pub(crate) fn block_device(&self, dev_id: &str, blocked: bool) -> Result<Value, Failure> {
+        let method = if blocked { Method::POST } else { Method::DELETE };
+        self.call(method, &format!("/devices/{}/block", segment(dev_id)), Vec::new())?.value()
     }
 
     /// What became of a device's requests, and why.

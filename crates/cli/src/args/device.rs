@@ -52,6 +52,49 @@ Example:
         #[command(flatten)]
         reach: Reach,
     },
+    /// Forget a device: what it was given ends at once, its jobs are gone
+    #[command(after_help = "\
+Example:
+  omadm device remove IMEI:493005100592800
+
+What it enrolled by and the credentials that it was given are worth nothing from now on, those of
+its card or factory file too. `omadm device why` goes on telling when it was removed. It may be
+added anew.")]
+    Remove {
+        /// The device's DevID, with its prefix
+        dev_id: String,
+        #[command(flatten)]
+        listing: Listing,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Refuse a device from now on, whatever it proves itself by
+    #[command(after_help = "\
+Example:
+  omadm device block IMEI:493005100592800
+
+It gets 403 once it has proved who it is, at bootstrap and in sessions, also by a certificate of a
+device CA. What is known of it stays, and its jobs wait. `omadm device unblock` ends that.")]
+    Block {
+        /// The device's DevID, with its prefix
+        dev_id: String,
+        #[command(flatten)]
+        listing: Listing,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Answer a device again that is blocked
+    #[command(after_help = "\
+Example:
+  omadm device unblock IMEI:493005100592800")]
+    Unblock {
+        /// The device's DevID, with its prefix
+        dev_id: String,
+        #[command(flatten)]
+        listing: Listing,
+        #[command(flatten)]
+        reach: Reach,
+    },
 }
 
 /// Options of `omadm device add`.

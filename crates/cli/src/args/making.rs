@@ -1,8 +1,8 @@
 //! `omadm card create`, `write`, `script` and `batch`: what makes cards.
 
 use clap::{Args, ValueEnum};
-use omadm_card::oid::Oid;
 use omadm_card::personalise::RuleRef;
+use omadm_card::pkcs15::oid::ObjectId;
 use std::path::PathBuf;
 
 use super::card::Ask;
@@ -89,12 +89,12 @@ pub(crate) struct Objects {
     pub(crate) lwm2m: Option<PathBuf>,
     /// The content of any other object, with its identifier; can be repeated
     #[arg(long, value_name = "OID=FILE", value_parser = object)]
-    pub(crate) object: Vec<(Oid, PathBuf)>,
+    pub(crate) object: Vec<(ObjectId, PathBuf)>,
 }
 
-fn object(text: &str) -> Result<(Oid, PathBuf), String> {
+fn object(text: &str) -> Result<(ObjectId, PathBuf), String> {
     let (oid, file) = text.split_once('=').ok_or("an object identifier, = and a file are expected")?;
-    Ok((oid.parse().map_err(|error: omadm_card::oid::InvalidOid| error.to_string())?, PathBuf::from(file)))
+    Ok((oid.parse().map_err(|error: omadm_card::pkcs15::oid::NoObjectId| error.to_string())?, PathBuf::from(file)))
 }
 
 /// Options of `omadm card write`.

@@ -3,6 +3,7 @@
 mod card;
 mod demo;
 mod device;
+mod factory;
 mod figure;
 mod making;
 mod profile;
@@ -13,9 +14,10 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use std::path::PathBuf;
 
-pub(crate) use card::{Ask, CardCommand, Place, ReadCard, RunCard};
+pub(crate) use card::{Ask, CardCommand, InspectCard, Link, Place, ReadCard, RunCard};
 pub(crate) use demo::{Cast, Demo};
 pub(crate) use device::{AddDevice, DeviceCommand, EnrolBy};
+pub(crate) use factory::{FactoryCommand, FactoryImport, FactoryKey, FactoryMake};
 pub(crate) use figure::Figure;
 pub(crate) use making::{
     BatchCards, CreateCard, Form, MadeAs, NewCard, Objects, ScriptCard, ScriptKind, Scripting, WriteCard,
@@ -75,6 +77,14 @@ Example:
   omadm card create --message message.json -o card.json && omadm card inspect card.json"
     )]
     Card(CardCommand),
+    /// Bundles for devices that are made in a factory, and the manifest of them
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  omadm factory import run7/manifest.jsonl"
+    )]
+    Factory(FactoryCommand),
     /// Draw a sequence diagram from a trace of omadm-client
     Figure(Figure),
     /// Print the completion script of a shell

@@ -1,14 +1,14 @@
 //! `omadm card inspect`: the files of a card, and what a DM Client would make of them.
 
-use omadm_card::ReadRequest;
-use omadm_card::inspect::{FileView, Inspection, MessageView, inspect as look_into};
+use omadm_card::inspect::{Ink, Inspection, Line, MessageView, inspect as look_into};
+use omadm_card::{ReadRequest, Shortcuts};
 use omadm_core::bootstrap::message::{BootstrapMessage, Limit};
-use omadm_core::reason::Reason;
+use omadm_core::reason::{Reason, sentence};
 use serde::Serialize;
 use std::time::Instant;
 
 use super::source;
-use crate::args::ReadCard;
+use crate::args::InspectCard;
 use crate::failure::Failure;
 use crate::output::{self, Output, Style};
 
@@ -22,6 +22,8 @@ struct Report {
     /// Why a DM Client would go on to the next method; absent where it would install the message.
     reason: Option<Reason>,
     verdict: String,
+    /// What lies in the place of a message and is not used.
+    passed_over: Vec<String>,
     /// Commands that a DM Client needs to read it.
     apdus: u32,
 }
@@ -35,16 +37,19 @@ struct Account {
 }
 
 /// Shows what is on the card.
-pub(super) fn inspect(args: &ReadCard) -> Result<(), Failure> {
+pub(super) fn inspect(args: &InspectCard) -> Result<(), Failure> {
     let mut link = source::open(&args.card)?;
     let pin = source::pin(args.pin_file.as_deref())?;
     let began = Instant::now();
-    let request = ReadRequest { pin: pin.as_ref(), ..ReadRequest::default() };
+    let shortcuts = Shortcuts::default();
+    let fast = args.fast.then_some(&shortcuts);
+    let request = ReadRequest { pin: pin.as_ref(), fast, ..ReadRequest::default() };
     let (card, reading) = look_into(&mut *link, &request, &|| began.elapsed());
     let apdus = reading.counts.total();
+    let passed_over: Vec<String> = reading.passed_over.iter().map(|one| sentence(&one.to_string())).collect();
     let judgement = match &reading.message {
         Ok(message) => {
-            BootstrapMessage::parse(message, Limit::Card).map_err(|error| (error.reason(), error.to_string()))
+            BootstrapMessage::parse(message, Limit::WholeCard).map_err(|error| (error.reason(), error.to_string()))
         }
         Err(error) => Err((error.reason(), error.to_string())),
     };
@@ -53,11 +58,11 @@ pub(super) fn inspect(args: &ReadCard) -> Result<(), Failure> {
             let accounts: Vec<Account> = message.accounts().iter().map(|(account, _)| Account::from(account)).collect();
             let names: Vec<_> = accounts.iter().map(|one| format!("{} at {}", one.srv_id, one.srv_uri)).collect();
             let verdict = format!("A DM Client installs the account {} and opens a session.", names.join(" and "));
-            Report { card, accounts, reason: None, verdict, apdus }
+            Report { card, accounts, reason: None, verdict, passed_over, apdus }
         }
-        Err((reason, sentence)) => {
-            let verdict = format!("A DM Client notes {reason} and goes on to its factory file. {sentence}.");
-            Report { card, accounts: Vec::new(), reason: Some(reason), verdict, apdus }
+        Err((reason, why)) => {
+            let verdict = format!("{} {}.", goes_on(reason), sentence(&why));
+            Report { card, accounts: Vec::new(), reason: Some(reason), verdict, passed_over, apdus }
         }
     };
     if args.listing.json { output::json(&report) } else { show(&report) }
@@ -74,45 +79,29 @@ impl From<&omadm_core::account::DmAccount> for Account {
     }
 }
 
-fn show(report: &Report) -> Result<(), Failure> {
-    let paint = Output::stdout();
-    let card = &report.card;
-    let iccid = card.iccid.as_ref().map_or_else(|| "without an ICCID".to_owned(), ToString::to_string);
-    let network = card.network.as_ref().map(|network| format!(", home network {network}")).unwrap_or_default();
-    output::say(format!("{} {iccid}, {}{network}\n", paint.paint(Style::Bold, "Card"), card.protocol))?;
-    let mut place = "";
-    for file in &card.files {
-        let (folder, id) = file.path.split_once('/').unwrap_or(("", &file.path));
-        if folder != place {
-            output::say(format!("  {}", paint.paint(Style::Bold, folder)))?;
-            place = folder;
-        }
-        output::say(line(file, id, paint))?;
-        for meaning in &file.meaning {
-            output::say(format!("        {meaning}"))?;
-        }
-    }
-    if let MessageView::Found { bytes, behind_pin, json, public_secrets } = &card.message {
-        let access = if *behind_pin { "behind a PIN" } else { "readable by everybody" };
-        let title = paint.paint(Style::Bold, "Message");
-        output::say(format!("\n{title} {bytes} bytes, {access}, secrets hidden here"))?;
-        if let Some(json) = json {
-            output::say(serde_json::to_string_pretty(json).unwrap_or_default())?;
-        }
-        for secret in public_secrets {
-            let warning = paint.paint(Style::Bad, "warning:");
-            output::say(format!(
-                "{warning} everybody who holds the card can read {secret}; put it behind a PIN (P-36)"
-            ))?;
-        }
-    }
-    let style = if report.reason.is_some() { Style::Note } else { Style::Good };
-    output::say(format!("\n{}", paint.paint(style, &report.verdict)))?;
-    output::say(format!("Reading it takes {} commands.", report.apdus))
+fn goes_on(reason: Reason) -> String {
+    format!("A DM Client notes {reason} and goes on to its factory file.")
 }
 
-fn line(file: &FileView, id: &str, paint: Output) -> String {
-    let size = file.size.map(|size| format!("  {size} bytes")).unwrap_or_default();
-    let problem = file.problem.as_ref().map(|why| format!("  {}", paint.paint(Style::Note, why))).unwrap_or_default();
-    format!("    {} {}{size}{problem}", paint.paint(Style::Dim, id), file.name)
+fn show(report: &Report) -> Result<(), Failure> {
+    let paint = Output::stdout();
+    for Line { ink, text } in report.card.drawing() {
+        output::say(match ink {
+            Ink::Heading => paint.paint(Style::Bold, text),
+            Ink::Plain => text,
+            Ink::Bad => paint.paint(Style::Bad, text),
+            Ink::Note => paint.paint(Style::Note, text),
+        })?;
+    }
+    let style = if report.reason.is_some() { Style::Note } else { Style::Good };
+    let verdict = match (report.reason, &report.card.message) {
+        // Why there is no message stands above.
+        (Some(reason), MessageView::Missing { .. }) => goes_on(reason),
+        (_, MessageView::Missing { .. } | MessageView::Found { .. }) => report.verdict.clone(),
+    };
+    output::say(format!("\n{}", paint.paint(style, verdict)))?;
+    for one in &report.passed_over {
+        output::say(format!("Passed over: {one}."))?;
+    }
+    output::say(format!("Reading it takes {} commands.", report.apdus))
 }

@@ -5,15 +5,13 @@ mod create;
 mod inspect;
 mod making;
 mod read;
+mod readers;
 mod run;
 mod source;
 mod write;
 
-use serde_json::json;
-
-use crate::args::{CardCommand, Listing};
+use crate::args::CardCommand;
 use crate::failure::Failure;
-use crate::output::{self, Output};
 
 /// Carries out a command of `omadm card`.
 ///
@@ -28,22 +26,6 @@ pub(crate) fn run(command: &CardCommand) -> Result<(), Failure> {
         CardCommand::Read(args) => read::read(args),
         CardCommand::Inspect(args) => inspect::inspect(args),
         CardCommand::Run(args) => run::run(args),
-        CardCommand::Readers { listing } => readers(*listing),
+        CardCommand::Readers { link, listing } => readers::list(link, *listing),
     }
-}
-
-fn readers(listing: Listing) -> Result<(), Failure> {
-    let readers = source::readers()?;
-    if listing.json {
-        let list: Vec<_> = readers.iter().map(|(name, card)| json!({"name": name, "card": card})).collect();
-        return output::json(&list);
-    }
-    if readers.is_empty() {
-        return output::say("There is no PC/SC reader.");
-    }
-    let mut table = Output::stdout().table(&["reader", "card"]);
-    for (name, card) in readers {
-        table.add_row([name, if card { "yes" } else { "no" }.to_owned()]);
-    }
-    output::say(table.trim_fmt())
 }

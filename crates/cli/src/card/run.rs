@@ -1,8 +1,12 @@
-//! `omadm card run`: a virtual card in a virtual reader, until a signal.
+//! `omadm card run`: a virtual card in a virtual reader or modem, until a signal.
 
 use omadm_card::VirtualUicc;
+use omadm_card::link::exec::lines::MAX_LINE;
+use omadm_card::link::exec::served::Served;
 use omadm_card::link::vpcd::{PrivatePcscd, ServedCard, SharedCard, Stream, listen, serve};
+use omadm_card::virtual_uicc::Preset;
 use serde_json::json;
+use std::io::{self, BufRead, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::thread;
@@ -11,7 +15,7 @@ use std::time::Duration;
 use super::source;
 use crate::args::{Place, RunCard};
 use crate::failure::{Exit, Failure};
-use crate::output;
+use crate::output::{self, Output};
 use crate::signals::Ending;
 
 /// How often it is looked whether the end has come.
@@ -19,19 +23,98 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Runs the card.
 pub(super) fn run(args: &RunCard) -> Result<(), Failure> {
+    if args.place.list_presets {
+        return list_presets(args);
+    }
+    let Some(file) = args.file.as_deref() else { return Err(Failure::usage("no card file is named")) };
+    let card = card(args, file)?;
+    if args.place.stdio {
+        return on_stdio(args, file, card);
+    }
     let ending = Ending::on_signals()?;
-    let card = SharedCard::new(VirtualUicc::new(&source::image(&args.file)?));
+    if let Some(path) = &args.place.modem {
+        return in_modem(args, file, path.as_deref(), card, &ending);
+    }
+    let card = SharedCard::new(card);
+    let ran = serve_until(args, &card, &ending);
+    if args.save {
+        save(&card.lock(), file)?;
+    }
+    ran
+}
+
+/// The card with what it is to do otherwise than it would.
+fn card(args: &RunCard, file: &Path) -> Result<VirtualUicc, Failure> {
+    let mut image = source::image(file)?;
+    if let Some(name) = &args.preset {
+        let preset = Preset::named(name).ok_or_else(|| {
+            Failure::usage(format!("{name:?} is no kind of card")).advise("`omadm card run --list-presets` lists them")
+        })?;
+        let applied = preset.apply(image);
+        image = applied.map_err(|error| Failure::usage(format!("{} as {name}: {error}", file.display())))?;
+    }
+    let mut card = VirtualUicc::new(&image);
+    card.plan_faults(args.fault.iter().copied());
+    Ok(card)
+}
+
+fn serve_until(args: &RunCard, card: &SharedCard, ending: &Ending) -> Result<(), Failure> {
+    let card = card.clone();
     let (served, place) = match &args.place {
-        Place { pcscd: Some(socket), .. } => return in_pcscd(args, card, socket, &ending),
+        Place { pcscd: Some(socket), .. } => return in_pcscd(args, card, socket, ending),
         Place { vpcd: Some(address), .. } => (insert(*address, card)?, format!("vpcd at {address}")),
         Place { socket: Some(socket), .. } => (listen_at(socket, card)?, socket.display().to_string()),
-        Place { vpcd: None, socket: None, pcscd: None } => return Err(Failure::usage("no reader is named")),
+        Place { vpcd: None, socket: None, pcscd: None, .. } => return Err(Failure::usage("no reader is named")),
     };
     announce(args, &place, || format!("The card is in {place}. Ctrl-C takes it out."))?;
     while served.is_inserted() && !ending.is_due() {
         thread::sleep(PAUSE);
     }
     if ending.is_due() { Ok(()) } else { Err(Failure::failed(format!("{place} has closed the connection"))) }
+}
+
+/// Replaces the card's file in one step; it holds secrets, so nobody else may read it.
+fn save(card: &VirtualUicc, path: &Path) -> Result<(), Failure> {
+    let image = card.image().map_err(|error| Failure::failed(format!("the card cannot be saved: {error}")))?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let failed = |error: io::Error| Failure::unwritable(path, &error);
+    // Made with mode 0600.
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    file.write_all(image.to_json().as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
+fn list_presets(args: &RunCard) -> Result<(), Failure> {
+    if args.listing.json {
+        let list: Vec<_> =
+            Preset::ALL.iter().map(|preset| json!({"name": preset.name, "about": preset.about})).collect();
+        return output::json(&list);
+    }
+    let mut table = Output::stdout().table(&["preset", "card"]);
+    for preset in Preset::ALL {
+        table.add_row([preset.name, preset.about]);
+    }
+    output::say(table.trim_fmt())
+}
+
+/// Answers line by line, as the executable behind a link does.
+fn on_stdio(args: &RunCard, file: &Path, card: VirtualUicc) -> Result<(), Failure> {
+    let mut served = Served::new(card, false);
+    let mut input = io::stdin().lock();
+    loop {
+        let mut line = Vec::new();
+        let limit = u64::try_from(MAX_LINE).unwrap_or(u64::MAX);
+        let read = input.by_ref().take(limit).read_until(b'\n', &mut line);
+        if read.map_err(|error| Failure::failed(format!("cannot read from standard input: {error}")))? == 0 {
+            return if args.save { save(served.card(), file) } else { Ok(()) };
+        }
+        let before = served.card().elapsed().so_far();
+        let answer = served.answer(&line);
+        // In memory time only counts; here the card is slow in earnest.
+        thread::sleep(served.card().elapsed().so_far().saturating_sub(before));
+        output::say(answer)?;
+    }
 }
 
 fn insert(address: SocketAddr, card: SharedCard) -> Result<ServedCard, Failure> {
@@ -70,6 +153,39 @@ fn in_pcscd(args: &RunCard, card: SharedCard, socket: &Path, ending: &Ending) ->
         thread::sleep(PAUSE);
     }
     Ok(())
+}
+
+#[cfg(feature = "serial")]
+fn in_modem(
+    args: &RunCard,
+    file: &Path,
+    path: Option<&Path>,
+    card: VirtualUicc,
+    ending: &Ending,
+) -> Result<(), Failure> {
+    use omadm_card::VirtualModem;
+    use omadm_card::link::serial::{SharedModem, serve_modem};
+    let modem = SharedModem::new(VirtualModem::new(card, &args.modem_quirk));
+    let served = serve_modem(modem.clone(), path).map_err(|error| {
+        Failure::failed(format!("the modem has no pseudo-terminal: {error}"))
+            .advise("the path of --modem must not be there yet")
+    })?;
+    let port = served.path().display().to_string();
+    announce(args, &port, || format!("The card is in a modem at {port}. Ctrl-C takes it out."))?;
+    while served.is_served() && !ending.is_due() {
+        thread::sleep(PAUSE);
+    }
+    if args.save
+        && let Some(card) = modem.lock().card()
+    {
+        save(card, file)?;
+    }
+    if ending.is_due() { Ok(()) } else { Err(Failure::failed(format!("the pseudo-terminal {port} was closed"))) }
+}
+
+#[cfg(not(feature = "serial"))]
+fn in_modem(_: &RunCard, _: &Path, _: Option<&Path>, _: VirtualUicc, _: &Ending) -> Result<(), Failure> {
+    Err(Failure::usage("this omadm was built without the feature `serial`"))
 }
 
 fn announce(args: &RunCard, reader: &str, text: impl FnOnce() -> String) -> Result<(), Failure> {

@@ -1,6 +1,7 @@
 //! Where a card is: in a file, in a reader, behind a socket.
 
 use omadm_card::image::CardImage;
+use omadm_card::link::exec::ExecLink;
 use omadm_card::link::vpcd::{Address, SocketLink};
 use omadm_card::link::{Link, LinkError, Patience};
 use omadm_card::{CardError, CardErrorKind, VirtualUicc};
@@ -11,8 +12,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::admin::first_line;
-use crate::args::Ask;
+use crate::args::{self, Ask};
 use crate::failure::{Exit, Failure};
+use crate::output;
 
 /// A person waits: a card that is there answers at once.
 const PATIENCE: Patience =
@@ -24,12 +26,58 @@ pub(super) fn open(ask: &Ask) -> Result<Box<dyn Link>, Failure> {
         return Ok(Box::new(VirtualUicc::new(&image(path)?)));
     }
     if let Some(path) = &ask.socket {
-        return match SocketLink::open(&Address::from(path.as_path()), &PATIENCE) {
+        return socket(path);
+    }
+    match &ask.link {
+        Some(link) => open_link(link),
+        None => reader(ask.reader.as_deref().unwrap_or_default()),
+    }
+}
+
+/// Opens this link.
+fn open_link(link: &args::Link) -> Result<Box<dyn Link>, Failure> {
+    match link {
+        args::Link::Auto => automatic(),
+        args::Link::Pcsc => reader(""),
+        args::Link::At(path) => modem(path),
+        args::Link::Exec(command) => match ExecLink::open(command, &PATIENCE, output::aside) {
             Ok(link) => Ok(Box::new(link)),
             Err(error) => Err(link_failure(error)),
-        };
+        },
+        args::Link::Socket(path) => socket(path),
+        args::Link::File(path) => Ok(Box::new(VirtualUicc::new(&image(path)?))),
     }
-    reader(ask.reader.as_deref().unwrap_or_default())
+}
+
+fn socket(path: &Path) -> Result<Box<dyn Link>, Failure> {
+    match SocketLink::open(&Address::from(path), &PATIENCE) {
+        Ok(link) => Ok(Box::new(link)),
+        Err(error) => Err(link_failure(error)),
+    }
+}
+
+#[cfg(any(feature = "pcsc", feature = "serial"))]
+fn automatic() -> Result<Box<dyn Link>, Failure> {
+    let link = omadm_card::link::automatic::open("", &PATIENCE);
+    link.map_err(|error| link_failure(error).advise("`omadm card readers` lists what there is"))
+}
+
+#[cfg(not(any(feature = "pcsc", feature = "serial")))]
+fn automatic() -> Result<Box<dyn Link>, Failure> {
+    Err(lacks("pcsc"))
+}
+
+#[cfg(feature = "serial")]
+fn modem(path: &Path) -> Result<Box<dyn Link>, Failure> {
+    match omadm_card::link::serial::open(path, &PATIENCE) {
+        Ok(link) => Ok(Box::new(link)),
+        Err(error) => Err(link_failure(error)),
+    }
+}
+
+#[cfg(not(feature = "serial"))]
+fn modem(_: &Path) -> Result<Box<dyn Link>, Failure> {
+    Err(lacks("serial"))
 }
 
 #[cfg(feature = "pcsc")]
@@ -42,26 +90,13 @@ fn reader(name: &str) -> Result<Box<dyn Link>, Failure> {
 
 #[cfg(not(feature = "pcsc"))]
 fn reader(_: &str) -> Result<Box<dyn Link>, Failure> {
-    Err(no_pcsc())
+    Err(lacks("pcsc"))
 }
 
-/// The readers and whether there is a card in them.
-#[cfg(feature = "pcsc")]
-pub(super) fn readers() -> Result<Vec<(String, bool)>, Failure> {
-    let readers = omadm_card::link::pcsc::readers()
-        .map_err(|error| link_failure(error).advise("start the PC/SC service: pcscd"))?;
-    Ok(readers.into_iter().map(|reader| (reader.name, reader.card)).collect())
-}
-
-/// The readers and whether there is a card in them.
-#[cfg(not(feature = "pcsc"))]
-pub(super) fn readers() -> Result<Vec<(String, bool)>, Failure> {
-    Err(no_pcsc())
-}
-
-#[cfg(not(feature = "pcsc"))]
-fn no_pcsc() -> Failure {
-    Failure::usage("this omadm was built without the feature `pcsc`").advise("name a card file, or use --socket")
+#[cfg(any(not(feature = "pcsc"), not(feature = "serial")))]
+fn lacks(feature: &str) -> Failure {
+    Failure::usage(format!("this omadm was built without the feature `{feature}`"))
+        .advise("name a card file, or use --socket or --link")
 }
 
 /// Reads a card file.

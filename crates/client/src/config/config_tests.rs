@@ -41,8 +41,11 @@ pin_file = "pin"
 timeout = "500ms"
 wait = "2s"
 allow = ["8988", "8949"]
+fast = true
 [factory]
 file = "/usr/share/omadm/factory.json"
+signer = "factory.pem"
+key = "line.key"
 [bootstrap]
 url = "https://bs.example/bootstrap?x=1"
 ca = "ca.pem"
@@ -71,7 +74,13 @@ timeout = "30s"
     assert_eq!(config.card.link, CardLink::Socket("/etc/omadm/card.sock".into()));
     assert_eq!(config.card.pin_file.as_deref(), Some(Path::new("/etc/omadm/pin")));
     assert_eq!(config.card.allow, Some(Allow::Prefixes(vec!["8988".to_owned(), "8949".to_owned()])));
-    assert_eq!(config.factory.as_deref(), Some(Path::new("/usr/share/omadm/factory.json")));
+    assert!(config.card.fast);
+    let factory = FactoryConfig {
+        file: "/usr/share/omadm/factory.json".into(),
+        signer: Some("/etc/omadm/factory.pem".into()),
+        key: Some("/etc/omadm/line.key".into()),
+    };
+    assert_eq!(config.factory, Some(factory));
     let bootstrap = config.bootstrap.unwrap();
     assert_eq!(bootstrap.url.to_string(), "https://bs.example/bootstrap?x=1");
     assert_eq!((config.login.unwrap().user.as_deref(), bootstrap.auth), (Some("u"), Auth::Basic));
@@ -86,14 +95,16 @@ fn an_error_names_file_line_and_what_was_expected() {
         ("\n\nstat = 1\n", 5, "unknown field `stat`"),
         ("[card]\nlink = \"auto\"\nslot = 1\n", 5, "unknown field `slot`"),
         ("[modem]\n", 3, "unknown field `modem`"),
-        ("[card]\nlink = \"at:/dev/ttyUSB2\"\n", 4, "not supported yet"),
-        ("[card]\nlink = \"exec:qmicli\"\n", 4, "not supported yet"),
-        ("[card]\nlink = \"usb\"\n", 4, "auto, pcsc, socket:PATH or off is expected"),
-        ("[card]\nlink = \"socket:\"\n", 4, "auto, pcsc, socket:PATH or off is expected"),
+        ("[card]\nlink = \"at:\"\n", 4, "auto, pcsc, at:PATH, exec:COMMAND, socket:PATH or off is expected"),
+        ("[card]\nlink = \"exec: \"\n", 4, "names no command: no program is named"),
+        ("[card]\nlink = \"exec:a 'b\"\n", 4, "names no command: a quote is not closed"),
+        ("[card]\nlink = \"usb\"\n", 4, "auto, pcsc, at:PATH, exec:COMMAND, socket:PATH or off is expected"),
+        ("[card]\nlink = \"socket:\"\n", 4, "auto, pcsc, at:PATH, exec:COMMAND, socket:PATH or off is expected"),
         ("[card]\ntimeout = \"20\"\n", 4, "a whole number with ms, s, m, h or d"),
         ("[card]\ntimeout = 20\n", 4, "expected a string"),
         ("[card]\n\nwait = \"-1s\"\n", 5, "not a time"),
         ("[card]\ntimeout = \"0s\"\n", 4, "longer than zero"),
+        ("[card]\nfast = \"yes\"\n", 4, "true or false"),
         ("[card]\nallow = \"all\"\n", 4, "a list of ICCID prefixes is expected"),
         ("[card]\nallow = [\"89x\"]\n", 4, "a list of ICCID prefixes is expected"),
         ("[session]\nevery = \"0s\"\n", 4, "longer than zero"),
@@ -109,6 +120,8 @@ fn an_error_names_file_line_and_what_was_expected() {
         ("[bootstrap]\nurl = \"b.example\"\nsecret_file = \"s\"\n", 4, "bootstrap.url"),
         ("[bootstrap]\nurl = \"https://b/\"\nsecret_file = \"s\"\nuser = \"a:b\"\n", 6, "colon"),
         ("[bootstrap]\ncert = \"c.pem\"\n", 4, "bootstrap.cert and bootstrap.key belong to bootstrap.auth"),
+        ("[factory]\nsigner = \"s.pem\"\n", 3, "belong to factory.file"),
+        ("[factory]\nfile = \"f\"\n[bootstrap]\nurl = \"https://b/\"\n", 5, "factory.signer and a bundle"),
         ("[access]\n\"urn:x:1\" = [\"read\"]\n\"urn:x:2\" = [\"all\"]\n", 5, "read, write or execute is expected"),
         ("[access]\n\"x\" = [\"read\"]\n", 4, "not a MOID"),
         ("man = \"a\\u0007\"\n", 3, "control characters"),
@@ -137,6 +150,21 @@ fn the_device_proves_itself_by_password_key_or_certificate() {
     assert_eq!(means(psk), Some((Some("IMEI:1".to_owned()), Means::PreSharedKey { secret_file })));
     let x509 = "auth = \"x509\"\ncert = \"c.pem\"\nkey = \"/k.pem\"\n";
     assert_eq!(means(x509), Some((None, Means::Certificate { cert, key })));
+    let bundle = FactoryConfig { file: "/etc/omadm/f".into(), signer: Some("/etc/omadm/f.pem".into()), key: None };
+    let from_bundle = "url = \"https://b/\"\n[factory]\nfile = \"f\"\nsigner = \"f.pem\"\n";
+    assert_eq!(means(from_bundle), Some((None, Means::Bundle(bundle))));
+    assert!(matches!(means(&format!("secret_file = \"s\"\n{from_bundle}")), Some((None, Means::Password { .. }))));
+}
+
+#[test]
+fn a_modem_is_named_by_its_port() {
+    let parsed = parse("[card]\nlink = \"at:modem\"\n");
+    if cfg!(feature = "serial") {
+        assert_eq!(parsed.unwrap().card.link, CardLink::Modem("/etc/omadm/modem".into()));
+    } else {
+        let error = parsed.unwrap_err().to_string();
+        assert!(error.contains("built with the feature `serial`"), "{error}");
+    }
 }
 
 #[cfg(not(feature = "pcsc"))]
@@ -158,4 +186,16 @@ fn the_example_of_the_documentation_is_read() {
     let config = Config::parse(text, Path::new("/etc/omadm/client.toml")).unwrap();
     assert_eq!(config.device.dev_id.as_str(), "IMEI:493005100592800");
     assert!(config.bootstrap.is_some() && config.factory.is_some());
+}
+
+#[test]
+fn an_executable_is_taken_apart_and_its_path_is_beside_the_file() {
+    let link = |text: &str| {
+        let text = format!("state = \"s\"\ndev_id = \"IMEI:1\"\n[card]\nlink = '''exec:{text}'''\n");
+        Config::parse(&text, Path::new("/etc/omadm/client.toml")).unwrap().card.link
+    };
+    let words = |words: &[&str]| CardLink::Exec(words.iter().map(|&word| word.to_owned()).collect());
+    assert_eq!(link("omadm-card-modem qmi /dev/cdc-wdm0"), words(&["omadm-card-modem", "qmi", "/dev/cdc-wdm0"]));
+    assert_eq!(link("./card 'a b'"), words(&["/etc/omadm/./card", "a b"]));
+    assert_eq!(link("/opt/card"), words(&["/opt/card"]));
 }

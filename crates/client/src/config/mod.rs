@@ -30,7 +30,7 @@ pub struct Config {
     /// Where the smartcard is and how it is read.
     pub card: CardConfig,
     /// The factory file, if the device has one.
-    pub factory: Option<PathBuf>,
+    pub factory: Option<FactoryConfig>,
     /// The DM Bootstrap Server, if one is known a priori (spec 2.1).
     pub bootstrap: Option<BootstrapConfig>,
     /// The device's own credentials, if it has any.
@@ -83,6 +83,19 @@ pub struct CardConfig {
     pub wait: Duration,
     /// Which cards may configure the device; `None`: spec 2.2.
     pub allow: Option<Allow>,
+    /// Whether the card is read on the short way: by short file identifiers, with fewer commands.
+    pub fast: bool,
+}
+
+/// `[factory]`, where a file is named. Nothing of it is ever written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FactoryConfig {
+    /// A Bootstrap Message, or a factory bundle with one.
+    pub file: PathBuf,
+    /// PEM file with the certificates of those who may sign the bundle; `None`: the file counts because it is there.
+    pub signer: Option<PathBuf>,
+    /// PEM file with the key that decrypts the bundle, mode 0600.
+    pub key: Option<PathBuf>,
 }
 
 /// `[bootstrap]`, where a URL is given.
@@ -126,6 +139,8 @@ pub enum Means {
         /// PEM file with its key.
         key: PathBuf,
     },
+    /// The enrolment secret in the factory bundle, the password of Basic.
+    Bundle(FactoryConfig),
 }
 
 /// `[sim]`.
@@ -228,8 +243,9 @@ fn whole(text: &str, base: &Path) -> Result<Config, Wrong> {
         hw_v: file.text("hw_v")?,
         lang: file.text("lang")?,
     };
+    let factory = section_factory(file.section_or_empty("factory", &["file", "signer", "key"])?, base)?;
     let (bootstrap, login) = match file.section("bootstrap", &BOOTSTRAP)? {
-        Some(section) => section_bootstrap(section, base)?,
+        Some(section) => section_bootstrap(section, factory.as_ref(), base)?,
         None => (None, None),
     };
     Ok(Config {
@@ -237,10 +253,10 @@ fn whole(text: &str, base: &Path) -> Result<Config, Wrong> {
         device,
         example_mo: file.flag("example_mo")?,
         card: section_card(
-            file.section_or_empty("card", &["link", "reader", "pin_file", "timeout", "wait", "allow"])?,
+            file.section_or_empty("card", &["link", "reader", "pin_file", "timeout", "wait", "allow", "fast"])?,
             base,
         )?,
-        factory: path(&mut file.section_or_empty("factory", &["file"])?, "file", base)?,
+        factory,
         bootstrap,
         login,
         sim: section_sim(file.section_or_empty("sim", &["required", "wait", "mcc", "mnc"])?)?,
@@ -282,16 +298,37 @@ fn section_card(mut card: Section<'_>, base: &Path) -> Result<CardConfig, Wrong>
         timeout: card.time("timeout", Duration::from_secs(20), period)?,
         wait: card.time("wait", Duration::from_secs(30), duration)?,
         allow: card.value("allow").map(Allow::read).transpose()?,
+        fast: card.flag("fast")?,
     })
 }
 
-fn section_bootstrap(mut section: Section<'_>, base: &Path) -> Result<(Option<BootstrapConfig>, Option<Login>), Wrong> {
+fn section_factory(mut section: Section<'_>, base: &Path) -> Result<Option<FactoryConfig>, Wrong> {
+    let (signer, key) = (path(&mut section, "signer", base)?, path(&mut section, "key", base)?);
+    match path(&mut section, "file", base)? {
+        Some(file) => Ok(Some(FactoryConfig { file, signer, key })),
+        None if signer.is_some() || key.is_some() => {
+            Err((section.span(), "factory.signer and factory.key belong to factory.file".to_owned()))
+        }
+        None => Ok(None),
+    }
+}
+
+fn section_bootstrap(
+    mut section: Section<'_>,
+    factory: Option<&FactoryConfig>,
+    base: &Path,
+) -> Result<(Option<BootstrapConfig>, Option<Login>), Wrong> {
     let auth = section.said("auth")?.map_or(Ok(Auth::default()), |said| said.read(Auth::parse))?;
-    let login = login(&mut section, auth, base)?;
+    let mut login = login(&mut section, auth, base)?;
     let ca = path(&mut section, "ca", base)?;
     let Some(url) = section.given("url")? else { return Ok((None, login)) };
+    // What a bundle says of the device's own secret counts only where it is known who made the bundle.
+    if let (Auth::Basic, None, Some(bundle)) = (auth, &login, factory.filter(|factory| factory.signer.is_some())) {
+        login = Some(Login { user: None, means: Means::Bundle(bundle.clone()) });
+    }
     if auth == Auth::Basic && login.is_none() {
-        let message = "bootstrap.auth is \"basic\", so bootstrap.secret_file is needed: a file of mode 0600";
+        let message = "bootstrap.auth is \"basic\", so bootstrap.secret_file is needed: a file of mode 0600, or \
+                       factory.signer and a bundle with the secret";
         return Err((section.span(), message.to_owned()));
     }
     let url = url.read(values::secure_url)?;

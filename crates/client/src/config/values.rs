@@ -17,6 +17,10 @@ pub enum CardLink {
     Auto,
     /// PC/SC.
     Pcsc,
+    /// A modem that takes AT commands at this serial port.
+    Modem(PathBuf),
+    /// An executable that speaks JSON lines: its words (docs/card-links.md).
+    Exec(Vec<String>),
     /// A unix socket on which a card speaks with the framing of vpcd.
     Socket(PathBuf),
     /// This device has no card.
@@ -26,7 +30,15 @@ pub enum CardLink {
 impl CardLink {
     pub(super) fn below(self, base: &Path) -> Self {
         match self {
+            Self::Modem(path) => Self::Modem(base.join(path)),
             Self::Socket(path) => Self::Socket(base.join(path)),
+            // As a shell does it: a name alone is looked for in PATH.
+            Self::Exec(mut words) => {
+                if let Some(program) = words.first_mut().filter(|program| program.contains('/')) {
+                    *program = base.join(&program).to_string_lossy().into_owned();
+                }
+                Self::Exec(words)
+            }
             Self::Auto | Self::Pcsc | Self::Off => self,
         }
     }
@@ -40,8 +52,17 @@ impl CardLink {
             }
             None if text == "off" => Ok(Self::Off),
             Some(("socket", path)) if !path.is_empty() => Ok(Self::Socket(path.into())),
-            Some(("at" | "exec", _)) => Err(format!("card.link \"{text}\" is not supported yet")),
-            _ => Err("card.link: auto, pcsc, socket:PATH or off is expected".to_owned()),
+            Some(("at", path)) if !path.is_empty() && cfg!(feature = "serial") => Ok(Self::Modem(path.into())),
+            Some(("at", path)) if !path.is_empty() => {
+                Err("card.link \"at:...\" needs a program built with the feature `serial`".to_owned())
+            }
+            #[cfg(feature = "exec")]
+            Some(("exec", command)) => omadm_card::link::exec::words(command)
+                .map(Self::Exec)
+                .map_err(|error| format!("card.link \"{text}\" names no command: {error}")),
+            #[cfg(not(feature = "exec"))]
+            Some(("exec", _)) => Err("card.link \"exec:...\" needs a program built with the feature `exec`".to_owned()),
+            _ => Err("card.link: auto, pcsc, at:PATH, exec:COMMAND, socket:PATH or off is expected".to_owned()),
         }
     }
 }

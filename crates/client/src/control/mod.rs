@@ -33,6 +33,16 @@ pub enum Order {
     },
     /// Go through the methods of bootstrap now.
     Bootstrap {},
+    /// Remove the account of this server.
+    AccountRemove {
+        /// Which server.
+        srv_id: SrvId,
+    },
+    /// Let the next message from another source replace the account of this server, once.
+    AccountAllow {
+        /// Which server.
+        srv_id: SrvId,
+    },
     /// Forget everything and begin anew.
     Reset {},
 }

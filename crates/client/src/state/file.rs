@@ -182,6 +182,23 @@ impl StateFile {
         Ok(())
     }
 
+    /// Removes what was put aside, and what a write that was cut short left, durably.
+    pub fn forget_what_was_set_aside(&mut self) -> Result<(), StateError> {
+        let fail = |source| StateError::Storage { action: "remove what was put aside of", source };
+        let (prefix, new) = (format!("{}.damaged-", self.name), format!("{}.new", self.name));
+        let names = match self.storage.list() {
+            // Where there is no folder nothing was put aside.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            names => names.map_err(fail)?,
+        };
+        let mut removed = false;
+        for name in names.iter().filter(|name| name.starts_with(&prefix) || **name == new) {
+            self.storage.remove(name).map_err(fail)?;
+            removed = true;
+        }
+        if removed { self.storage.sync_folder().map_err(fail) } else { Ok(()) }
+    }
+
     /// How often it was replaced since the program started.
     pub fn replaced(&self) -> u64 {
         self.replaced

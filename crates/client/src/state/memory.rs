@@ -116,6 +116,10 @@ impl Memory {
     pub fn change(&mut self, now: Timestamp, change: impl FnOnce(&mut State)) -> Result<(), StateError> {
         let before = self.state.clone();
         change(&mut self.state);
+        self.save_or_restore(before, now)
+    }
+
+    fn save_or_restore(&mut self, before: State, now: Timestamp) -> Result<(), StateError> {
         match self.save(now) {
             Ok(_) => Ok(()),
             Err(error) => {
@@ -141,8 +145,9 @@ impl Memory {
         }
     }
 
-    /// Replaces the state by a fresh one, and whatever is in the file, readable or not. Refused PINs are kept where they
-    /// can be read, since sending one again would cost a try.
+    /// Replaces the state by a fresh one, which knows of no later time than `now`, and whatever is in the file, readable or
+    /// not; what was put aside goes too, since it may hold secrets of old accounts. Refused PINs are kept where they can be
+    /// read, since sending one again would cost a try. After a power cut the old state is there or the fresh one.
     pub fn begin_anew(&mut self, now: Timestamp) -> Result<(), StateError> {
         if !self.ours {
             match self.file.load() {
@@ -151,9 +156,16 @@ impl Memory {
                 Err(error) => return Err(error),
             }
         }
-        self.change(now, |state| {
-            *state = State { refused_pins: std::mem::take(&mut state.refused_pins), ..State::default() };
-        })
+        // First, so that a reset that is over has left nothing.
+        self.file.forget_what_was_set_aside()?;
+        let refused_pins = self.state.refused_pins.clone();
+        let before = std::mem::replace(&mut self.state, State { refused_pins, ..State::default() });
+        // Written in any case: also where only notes change, among them the floor of the clock.
+        let written = self.write(now);
+        if written.is_err() {
+            self.state = before;
+        }
+        written
     }
 
     /// Where there is [`trouble`](Self::trouble): tries to make it good, and says so in a sentence if it is.

@@ -40,9 +40,8 @@ impl HttpError {
             Self::Timeout(_) => Reason::Timeout,
             Self::Tls(_) => Reason::Tls,
             Self::Clock(_) => Reason::Clock,
-            Self::Connect(_) | Self::TooLarge(_) | Self::Refused(_) | Self::Protocol(_) | Self::Stopped => {
-                Reason::Connect
-            }
+            Self::TooLarge(_) => Reason::InvalidMessage,
+            Self::Connect(_) | Self::Refused(_) | Self::Protocol(_) | Self::Stopped => Reason::Connect,
         }
     }
 

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
+use super::removal::Removals;
 use super::{DMACC_MOID, DmAccount};
+use crate::access::{DeviceRights, Principal};
 use crate::ids::{Miid, Moid, SrvId};
 use crate::mo::miid::{self, Given};
 use crate::mo::{Definitions, MoError, Tree};
@@ -32,6 +34,9 @@ pub struct InstalledAccount {
     /// Its card is gone; it is not used until the card is back.
     #[serde(default)]
     pub suspended: bool,
+    /// The next message from another source may replace it, by a person's permission (Profile P-3).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_be_replaced: bool,
     /// BootstrapComplete has not been answered yet (spec 6.1).
     #[serde(default)]
     pub bootstrap_complete_due: bool,
@@ -78,6 +83,8 @@ pub enum Standing {
     Stale,
     /// The server refuses the credentials for good (spec 2.2).
     Refused,
+    /// Its credentials are of a scheme that this client does not have: no session can succeed.
+    Unusable,
 }
 
 /// By what an account is judged.
@@ -95,6 +102,8 @@ impl InstalledAccount {
         let (count, seconds) = REFUSED_FOR_GOOD;
         if self.suspended {
             Standing::Suspended
+        } else if self.is_unusable() {
+            Standing::Unusable
         } else if self.refusals.is_some_and(|one| one.count >= count && one.last.since(one.first) >= seconds) {
             Standing::Refused
         } else if by.now.since(self.proven_at()) >= by.stale_after {
@@ -102,6 +111,22 @@ impl InstalledAccount {
         } else {
             Standing::Usable
         }
+    }
+
+    fn is_unusable(&self) -> bool {
+        self.account.trsp.as_ref().is_some_and(|credential| !credential.is_supported())
+    }
+
+    /// Whether sessions can be opened at all: its card is there, and this client has the scheme of its credentials.
+    pub fn can_be_used(&self) -> bool {
+        !self.suspended && !self.is_unusable()
+    }
+
+    /// Its server, on whose behalf commands run, where the device's own table is `rights`.
+    pub fn principal<'a>(&'a self, rights: &'a DeviceRights) -> Principal<'a> {
+        let account = &self.account;
+        let (srv_id, listed, given) = (&account.srv_id, &account.perm, &account.given);
+        Principal { srv_id, listed, rights, given, account: Some(&self.miid) }
     }
 
     /// When it becomes stale unless a session succeeds (Profile P-25).
@@ -127,6 +152,12 @@ impl InstalledAccount {
         self.refusals = self.refusals.map(|one| Refusals { first: one.first.min(now), last: one.last.min(now), ..one });
     }
 
+    /// Changes places with another account of the same server, which a permission is for.
+    fn take_place_of(&mut self, other: &mut Self) {
+        std::mem::swap(&mut self.may_be_replaced, &mut other.may_be_replaced);
+        std::mem::swap(self, other);
+    }
+
     /// Notes that a session succeeded.
     pub fn session_succeeded(&mut self, now: Timestamp) {
         self.last_session = Some(now);
@@ -144,11 +175,14 @@ impl InstalledAccount {
 /// Every account in the device, and the MIIDs that accounts have had: none is given twice (Profile P-17).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct AccountBook {
-    accounts: Vec<InstalledAccount>,
+    pub(super) accounts: Vec<InstalledAccount>,
     /// Accounts that another source's account of the same server took the place of, outside the tree, until that one's
     /// first successful session (Profile P-3).
     #[serde(default)]
-    fallbacks: Vec<InstalledAccount>,
+    pub(super) fallbacks: Vec<InstalledAccount>,
+    /// What a person removed.
+    #[serde(default, skip_serializing_if = "Removals::is_empty")]
+    pub(super) removed: Removals,
     #[serde(default)]
     last_number: u64,
     #[serde(default)]
@@ -163,6 +197,8 @@ const MAX_FALLBACKS: usize = 16;
 pub enum Change {
     /// It holds what is installed already, in use.
     Unchanged,
+    /// It holds only what a person removed, while another account can be relied on.
+    Removed,
     /// It holds what is installed but was suspended: this book has it resumed.
     Resumed(AccountBook),
     /// The book after installing it.
@@ -214,7 +250,7 @@ impl AccountBook {
     }
 
     /// The accounts in the tree and those beside it.
-    fn all(&self) -> impl Iterator<Item = &InstalledAccount> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &InstalledAccount> {
         self.accounts.iter().chain(&self.fallbacks)
     }
 
@@ -240,20 +276,27 @@ impl AccountBook {
         if refused {
             account.session_refused(by.now);
         }
-        let next = self.fallbacks.iter().position(|one| one.account.srv_id == *srv_id && !one.suspended);
+        let next = self.fallbacks.iter().position(|one| one.account.srv_id == *srv_id && one.can_be_used());
         if let Some(next) = next {
             // At the end of the list, so that each gets its turn.
-            let fallback = self.fallbacks.remove(next);
-            self.fallbacks.push(std::mem::replace(&mut self.accounts[index], fallback));
+            let mut next = self.fallbacks.remove(next);
+            next.take_place_of(&mut self.accounts[index]);
+            self.fallbacks.push(next);
         }
     }
 
     /// Removes what is stale or refused for good and from elsewhere than `source`, whose account just proved itself.
     fn give_up_beside(&mut self, source: &Source, by: Judgement) {
         self.accounts.retain(|one| match one.standing(by) {
-            Standing::Usable | Standing::Suspended => true,
+            // What cannot be used would be installed anew by its card at each start.
+            Standing::Usable | Standing::Suspended | Standing::Unusable => true,
             Standing::Stale | Standing::Refused => one.source == *source,
         });
+        self.drop_fallbacks_of_nobody();
+    }
+
+    /// Beside a server that is not there any more nothing waits.
+    fn drop_fallbacks_of_nobody(&mut self) {
         let there: Vec<_> = self.accounts.iter().map(|one| one.account.srv_id.clone()).collect();
         self.fallbacks.retain(|one| there.contains(&one.account.srv_id));
     }
@@ -293,24 +336,36 @@ impl AccountBook {
         for account in self.accounts.iter_mut().filter(|one| one.suspended) {
             let beside = |one: &&mut InstalledAccount| one.account.srv_id == account.account.srv_id && !one.suspended;
             if let Some(fallback) = self.fallbacks.iter_mut().find(beside) {
-                std::mem::swap(account, fallback);
+                fallback.take_place_of(account);
             }
         }
         changed
     }
 
+    /// What this source gave before and is not among these accounts, in the form that [`Self::install`] takes: of a card
+    /// of which a part could not be read, that part stays (spec 2.2).
+    pub fn others_of(&self, source: &Source, accounts: &[(DmAccount, Option<Miid>)]) -> Vec<(DmAccount, Option<Miid>)> {
+        let named = |srv_id: &SrvId| accounts.iter().any(|(account, _)| account.srv_id == *srv_id);
+        let others = self.all().filter(|one| one.source == *source && !named(&one.account.srv_id));
+        others.map(|one| (one.account.clone(), Some(one.miid.clone()))).collect()
+    }
+
     /// What installing these accounts from this source would give. Beside each account stands the MIID that the message
     /// wishes for it; where the wish was ever given, and where there is none, it is the next number.
     ///
-    /// A SrvID that another source installed is refused (Profile P-3), unless that account cannot be relied on: then it
-    /// becomes the fallback of the new one. Installing removes what the same source had installed before and is no
-    /// longer named, and every suspended account.
+    /// A SrvID that another source installed is refused (Profile P-3), unless that account cannot be relied on or a person
+    /// allows it: then it becomes the fallback of the new one. What a person removed is left out, see [`Change::Removed`].
+    /// Installing removes what the same source had installed before and is no longer named, and every suspended account.
     pub fn install(
         &self,
         accounts: &[(DmAccount, Option<Miid>)],
         source: &Source,
         by: Judgement,
     ) -> Result<Change, SrvIdTaken> {
+        let accounts = self.without_removed(accounts, source, by);
+        if accounts.is_empty() {
+            return Ok(Change::Removed);
+        }
         let same_source = |installed: &&InstalledAccount| installed.source == *source;
         let before: Vec<_> = self.all().filter(same_source).collect();
         let same_content = before.len() == accounts.len()
@@ -325,9 +380,10 @@ impl AccountBook {
             }
             return Ok(Change::Resumed(book));
         }
-        for (account, _) in accounts {
+        for (account, _) in &accounts {
             if let Some(other) = self.account(&account.srv_id)
                 && other.source != *source
+                && !other.may_be_replaced
                 && other.standing(by) == Standing::Usable
             {
                 return Err(SrvIdTaken { srv_id: account.srv_id.clone(), source_of: other.source.clone() });
@@ -338,14 +394,15 @@ impl AccountBook {
         let (replaced, kept) = book.accounts.into_iter().partition(|one| named(&one.account.srv_id));
         book.accounts = kept;
         book.accounts.retain(|one| one.source != *source && !one.suspended);
-        let replaced: Vec<InstalledAccount> = replaced;
+        let mut replaced: Vec<InstalledAccount> = replaced;
+        replaced.iter_mut().for_each(|one| one.may_be_replaced = false);
         book.fallbacks.extend(replaced);
         book.fallbacks.retain(|one| one.source != *source);
         // Those that worked last come first. Of each source one is kept, so that what was tried is known as such when its
         // source offers it again, and the next method gets its turn.
         book.fallbacks.sort_by_key(|one| std::cmp::Reverse((one.last_session, one.installed_at)));
         book.fallbacks.truncate(MAX_FALLBACKS);
-        for (account, wish) in accounts {
+        for (account, wish) in &accounts {
             let kept = before.iter().find(|one| one.account.srv_id == account.srv_id);
             let miid = match kept {
                 Some(installed) => installed.miid.clone(),
@@ -356,6 +413,8 @@ impl AccountBook {
                 source: source.clone(),
                 miid,
                 suspended: false,
+                // A permission is for other sources.
+                may_be_replaced: kept.is_some_and(|one| one.may_be_replaced),
                 bootstrap_complete_due: true,
                 installed_at: by.now,
                 last_session: None,
@@ -364,9 +423,8 @@ impl AccountBook {
                 mos_answered: None,
             });
         }
-        // Beside a server that is not there any more nothing waits.
-        let there: Vec<_> = book.accounts.iter().map(|one| one.account.srv_id.clone()).collect();
-        book.fallbacks.retain(|one| there.contains(&one.account.srv_id));
+        book.settle_removals(source);
+        book.drop_fallbacks_of_nobody();
         Ok(Change::Installed(book))
     }
 

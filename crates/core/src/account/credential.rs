@@ -4,8 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::secret::{Secret, at_rest};
 
-/// The least length of a pre-shared key, in bytes (Profile P-20).
-const MIN_PSK: usize = 16;
+/// The least and the greatest length of a pre-shared key, in bytes (Profile P-20): TLS takes no longer one.
+const PSK: std::ops::RangeInclusive<usize> = 16..=256;
+
+/// The longest identity of a pre-shared key that TLS takes, in bytes.
+const MAX_PSK_IDENTITY: usize = 128;
 
 /// Credentials of a session, as Auth/Trsp/Data names them: ASCII scheme, colon, raw bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,9 +62,12 @@ pub enum CredentialError {
     /// No Secret where the scheme needs one.
     #[error("this scheme needs a Secret")]
     NoSecret,
-    /// A key that is too short.
-    #[error("the key must have at least {MIN_PSK} bytes")]
-    ShortKey,
+    /// A key that is too short, or longer than TLS takes.
+    #[error("the pre-shared key must have {} to {} bytes", PSK.start(), PSK.end())]
+    KeyLength,
+    /// An identity that is longer than TLS takes.
+    #[error("the identity of a pre-shared key has at most {MAX_PSK_IDENTITY} bytes")]
+    LongIdentity,
     /// No certificate.
     #[error("x509 needs a certificate in DER")]
     NoCertificate,
@@ -90,16 +96,27 @@ impl Credential {
             }
             b"digest" => Ok(Self::Digest { user: user()?, password: secret? }),
             b"psk" => {
-                let key = secret?;
-                if key.expose().len() < MIN_PSK {
-                    return Err(CredentialError::ShortKey);
+                let (identity, key) = (user()?, secret?);
+                if !PSK.contains(&key.expose().len()) {
+                    return Err(CredentialError::KeyLength);
                 }
-                Ok(Self::Psk { identity: user()?, key })
+                if identity.len() > MAX_PSK_IDENTITY {
+                    return Err(CredentialError::LongIdentity);
+                }
+                Ok(Self::Psk { identity, key })
             }
             b"x509" if rest.first() != Some(&0x30) => Err(CredentialError::NoCertificate),
             b"x509" => Ok(Self::X509 { chain: Secret::new(rest.to_vec()), key: secret? }),
             b"aka" => Ok(Self::Aka { user: user()? }),
             _ => Err(CredentialError::UnknownScheme),
+        }
+    }
+
+    /// Whether a client of this release can prove itself by it: Digest and AKA are read and kept, and follow later.
+    pub fn is_supported(&self) -> bool {
+        match self {
+            Self::Basic { .. } | Self::Psk { .. } | Self::X509 { .. } => true,
+            Self::Digest { .. } | Self::Aka { .. } => false,
         }
     }
 
@@ -129,9 +146,14 @@ impl Credential {
 mod tests {
     use super::*;
 
+    fn long_name_of(length: usize) -> Vec<u8> {
+        [b"psk:".to_vec(), vec![b'x'; length]].concat()
+    }
+
     #[test]
     fn every_scheme_is_read_and_written() {
         let long = || Some(Secret::new(vec![7; 16]));
+        assert!(Credential::parse(&long_name_of(MAX_PSK_IDENTITY), Some(Secret::new(vec![7; 256]))).is_ok());
         for data in [&b"basic:acme-0001"[..], b"digest:a:b", b"psk:me", b"x509:\x30\x01\x00", b"aka:u"] {
             assert_eq!(Credential::parse(data, long()).unwrap().data(), data);
         }
@@ -141,7 +163,9 @@ mod tests {
     fn what_breaks_a_rule_is_refused() {
         use CredentialError as E;
         let short = || Some(Secret::from("x"));
-        let cases: [(&[u8], Option<Secret>, E); 9] = [
+        let long_name = long_name_of(MAX_PSK_IDENTITY + 1);
+        let key = |length| Some(Secret::new(vec![7; length]));
+        let cases: [(&[u8], Option<Secret>, E); 12] = [
             (b"basic", short(), E::NoScheme),
             (b"bearer:x", short(), E::UnknownScheme),
             (b"basic:", short(), E::User),
@@ -149,7 +173,10 @@ mod tests {
             (b"basic:IMEI:1", short(), E::Colon),
             (b"basic:u", None, E::NoSecret),
             (b"basic:u", Some(Secret::from("")), E::NoSecret),
-            (b"psk:u", short(), E::ShortKey),
+            (b"psk:u", short(), E::KeyLength),
+            (b"psk:u", key(257), E::KeyLength),
+            (&long_name, key(16), E::LongIdentity),
+            (b"psk:", key(16), E::User),
             (b"x509:zz", short(), E::NoCertificate),
         ];
         for (data, secret, error) in cases {

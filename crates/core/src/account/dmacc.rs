@@ -7,6 +7,8 @@ use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
 use super::credential::Credential;
+use super::place::{NodeError, Place};
+use crate::access::GivenRights;
 use crate::ids::{Moid, SrvId};
 use crate::mo::{self, Node};
 use crate::secret::{Secret, at_rest};
@@ -48,6 +50,10 @@ pub struct DmAccount {
     /// Ext/omadm/Role, such as `bootstrap`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
+    /// What DACMO items of the same message let this server do with instances that the device made itself
+    /// (spec 2.3, Profile P-18).
+    #[serde(default, skip_serializing_if = "GivenRights::is_empty")]
+    pub given: GivenRights,
 }
 
 /// Auth/Noti: how this server's notifications are signed.
@@ -92,30 +98,13 @@ pub enum SecMode {
     Aka = 3,
 }
 
-/// Which node of a DMAcc is wrong, and what was expected there.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{path}: {why}")]
-pub struct DmAccError {
-    /// The path below the root, such as `Auth/Trsp/Data`; empty: the root.
-    pub path: String,
-    /// What is wrong.
-    pub why: String,
-}
-
-impl DmAccError {
-    fn new(path: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { path: path.into(), why: why.into() }
-    }
-}
-
 impl DmAccount {
     /// Reads the children of a DMAcc root, as they stand in a Bootstrap Message. A node that DMAcc 1.2 does not have is
     /// refused, save below `Ext`, so that a slip in a name is found and not skipped.
-    pub fn from_children(children: &Map<String, Value>) -> Result<Self, DmAccError> {
+    pub fn from_children(children: &Map<String, Value>) -> Result<Self, NodeError> {
         let root = Place::root(children);
         root.only(&["SrvID", "SrvURI", "Name", "Perm", "Auth", "Push", "Ext"])?;
-        let srv_id_text = root.required_text("SrvID")?;
-        let srv_id = srv_id_text.parse().map_err(|error| root.error("SrvID", format!("{error}")))?;
+        let srv_id = root.name("SrvID")?;
         let srv_uri = root.url("SrvURI", &root.required_text("SrvURI")?)?;
         let name = root.required_text("Name")?;
         let perm = perm(&root)?;
@@ -143,7 +132,8 @@ impl DmAccount {
                 origins.push(url.origin().clone());
             }
         }
-        Ok(Self { srv_id, srv_uri, name, perm, trsp, noti, bootstrap, server_ca, origins, role })
+        let given = GivenRights::default();
+        Ok(Self { srv_id, srv_uri, name, perm, trsp, noti, bootstrap, server_ca, origins, role, given })
     }
 
     /// The DMAcc as a server may read it: neither Perm, which is consumed, nor any secret (spec 2.3, Profile P-19).
@@ -225,30 +215,30 @@ fn is_sequence(der: &[u8]) -> bool {
     !digits.is_empty() && length == content.len()
 }
 
-fn perm(root: &Place<'_>) -> Result<BTreeSet<Moid>, DmAccError> {
+fn perm(root: &Place<'_>) -> Result<BTreeSet<Moid>, NodeError> {
     let Some(perm) = root.child("Perm")? else {
         return Err(root.error("Perm", "at least one Perm/<x>/MOID is required"));
     };
     if perm.children.is_empty() || perm.children.len() > MAX_PERM {
-        return Err(DmAccError::new(perm.path, "1 to 256 entries are expected"));
+        return Err(NodeError::new(perm.path, "1 to 256 entries are expected"));
     }
     let mut listed = BTreeSet::new();
     for name in perm.children.keys() {
         let entry = perm.child(name)?.ok_or_else(|| perm.error(name, "a node with MOID is expected"))?;
         entry.only(&["MOID"])?;
-        listed.insert(entry.required_text("MOID")?.parse().map_err(|error| entry.error("MOID", format!("{error}")))?);
+        listed.insert(entry.name("MOID")?);
     }
     Ok(listed)
 }
 
-fn read_trsp(place: &Place<'_>) -> Result<Credential, DmAccError> {
+fn read_trsp(place: &Place<'_>) -> Result<Credential, NodeError> {
     place.only(&["Data", "Secret"])?;
     let data = place.bytes("Data")?.ok_or_else(|| place.error("Data", "is required"))?;
     let secret = place.bytes("Secret")?;
     Credential::parse(data.expose(), secret).map_err(|error| place.error("Data", error.to_string()))
 }
 
-fn read_noti(place: &Place<'_>) -> Result<Notification, DmAccError> {
+fn read_noti(place: &Place<'_>) -> Result<Notification, NodeError> {
     place.only(&["Type", "Data", "Secret"])?;
     match place.children.get("Type") {
         Some(Value::Number(number)) if number.as_u64() == Some(1) => {}
@@ -263,7 +253,7 @@ fn read_noti(place: &Place<'_>) -> Result<Notification, DmAccError> {
     Ok(Notification { data, secret })
 }
 
-fn read_bootstrap(place: &Place<'_>) -> Result<Bootstrap, DmAccError> {
+fn read_bootstrap(place: &Place<'_>) -> Result<Bootstrap, NodeError> {
     place.only(&["ServerURI", "SecMode", "ClientPubKey", "ServerPubKey", "ClientSecretKey"])?;
     let server_uri = place.url("ServerURI", &place.required_text("ServerURI")?)?;
     let mode = match place.bytes("SecMode")?.as_ref().map(Secret::expose) {
@@ -281,63 +271,4 @@ fn read_bootstrap(place: &Place<'_>) -> Result<Bootstrap, DmAccError> {
         server_pub_key: key("ServerPubKey")?,
         client_secret_key: key("ClientSecretKey")?,
     })
-}
-
-/// An interior node while it is read, and where it stands.
-struct Place<'a> {
-    path: String,
-    children: &'a Map<String, Value>,
-}
-
-impl<'a> Place<'a> {
-    fn root(children: &'a Map<String, Value>) -> Self {
-        Self { path: String::new(), children }
-    }
-
-    fn at(&self, name: &str) -> String {
-        if self.path.is_empty() { name.to_owned() } else { format!("{}/{name}", self.path) }
-    }
-
-    fn error(&self, name: &str, why: impl Into<String>) -> DmAccError {
-        DmAccError::new(self.at(name), why)
-    }
-
-    fn only(&self, known: &[&str]) -> Result<(), DmAccError> {
-        match self.children.keys().find(|name| !known.contains(&&***name)) {
-            None => Ok(()),
-            Some(name) => Err(self.error(name, format!("no such node here; known are {}", known.join(", ")))),
-        }
-    }
-
-    fn child(&self, name: &str) -> Result<Option<Place<'a>>, DmAccError> {
-        match self.children.get(name) {
-            None => Ok(None),
-            Some(Value::Object(children)) => Ok(Some(Place { path: self.at(name), children })),
-            Some(_) => Err(self.error(name, "a node with children is expected")),
-        }
-    }
-
-    fn text(&self, name: &str) -> Result<Option<String>, DmAccError> {
-        match self.children.get(name) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(_) => Err(self.error(name, "text is expected")),
-        }
-    }
-
-    fn required_text(&self, name: &str) -> Result<String, DmAccError> {
-        self.text(name)?.filter(|text| !text.is_empty()).ok_or_else(|| self.error(name, "is required"))
-    }
-
-    fn url(&self, name: &str, text: &str) -> Result<Url, DmAccError> {
-        text.parse::<Url>().and_then(Url::require_secure).map_err(|error| self.error(name, error.to_string()))
-    }
-
-    fn bytes(&self, name: &str) -> Result<Option<Secret>, DmAccError> {
-        let Some(text) = self.text(name)? else { return Ok(None) };
-        BASE64_STANDARD
-            .decode(text)
-            .map(|bytes| Some(Secret::new(bytes)))
-            .map_err(|_| self.error(name, "base64 with padding is expected"))
-    }
 }

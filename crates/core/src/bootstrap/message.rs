@@ -1,12 +1,17 @@
 //! The Bootstrap Message (Profile P-2): a value that cannot exist half valid.
 
-use serde_json::Value;
+mod merge;
+
+use serde_json::{Map, Value};
+
+pub use merge::{LeftOut, Merged, merge};
 
 use crate::access::Owner;
-use crate::account::{DMACC_MOID, DmAccount};
+use crate::account::{DMACC_MOID, DmAccount, NodeError};
+use crate::bootstrap::delegation;
 use crate::ids::Miid;
 use crate::json::{self, JsonError};
-use crate::mo::{Definitions, Tree, parse_items};
+use crate::mo::{Definitions, Tree, ddf, parse_items};
 use crate::reason::Reason;
 use crate::uri::{ClientUri, parse_lenient};
 
@@ -16,8 +21,10 @@ const MAX_ITEMS: usize = 256;
 /// How large a message may be: it depends on where it came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
-    /// On a card: 32,767 bytes.
+    /// One object of a card: 32,767 bytes.
     Card,
+    /// All objects of a card together: four of the largest.
+    WholeCard,
     /// Elsewhere: 1 MiB.
     Elsewhere,
 }
@@ -27,12 +34,13 @@ impl Limit {
     pub fn bytes(self) -> usize {
         match self {
             Self::Card => 32_767,
+            Self::WholeCard => 4 * 32_767,
             Self::Elsewhere => 1 << 20,
         }
     }
 }
 
-/// A message whose every account is valid. MOs that are not accounts are kept as they came: those that the device does
+/// A message whose every account is valid, with the rights that DACMO items in it add. Other MOs are kept as they came: those that the device does
 /// not support are ignored when the message is installed (spec 2.2).
 #[derive(Debug, Clone, PartialEq)]
 pub struct BootstrapMessage {
@@ -89,10 +97,13 @@ impl BootstrapMessage {
             return Err(MessageError::Item { index: MAX_ITEMS + 1, why: "at most 256 items are allowed".to_owned() });
         }
         let mut message = Self { accounts: Vec::new(), others: Vec::new() };
+        let mut delegations = Vec::new();
         for (index, item) in items.into_iter().enumerate() {
             let uri = client_uri(&item).map_err(|why| MessageError::Item { index: index + 1, why })?;
             if uri.moid().as_str() == DMACC_MOID {
                 message.add_account(&item, &uri)?;
+            } else if uri.moid().as_str() == ddf::DACMO {
+                delegations.push((item, uri));
             } else {
                 message.others.push(item);
             }
@@ -100,26 +111,17 @@ impl BootstrapMessage {
         if message.accounts.is_empty() {
             return Err(MessageError::NoAccount);
         }
+        // Whom they name may stand behind them.
+        for (item, uri) in delegations {
+            delegation::give(root_of(&item, &uri)?, &mut message.accounts).map_err(|error| at(&uri, error))?;
+        }
         Ok(message)
     }
 
     fn add_account(&mut self, item: &Value, uri: &ClientUri) -> Result<(), MessageError> {
-        let invalid = |path: &str, why: &str| {
-            let root = uri.to_string();
-            let root = root.trim_end_matches('/');
-            let instance = if uri.miid().is_some() { "/" } else { "//" };
-            MessageError::Invalid { client_uri: format!("{root}{instance}{path}"), why: why.to_owned() }
-        };
-        if !uri.is_root() {
-            return Err(invalid("", "a DM Account is installed whole, from its root"));
-        }
-        let root = item.get("MOData").and_then(Value::as_object).filter(|data| data.len() == 1);
-        let Some(Value::Object(children)) = root.and_then(|data| data.values().next()) else {
-            return Err(invalid("", "MOData with one root node is expected"));
-        };
-        let account = DmAccount::from_children(children).map_err(|error| invalid(&error.path, &error.why))?;
+        let account = DmAccount::from_children(root_of(item, uri)?).map_err(|error| at(uri, error))?;
         if self.accounts.iter().any(|(other, _)| other.srv_id == account.srv_id) {
-            return Err(invalid("SrvID", "two accounts of this message have the same SrvID"));
+            return Err(at(uri, NodeError::new("SrvID", "two accounts of this message have the same SrvID")));
         }
         self.accounts.push((account, uri.miid().cloned()));
         Ok(())
@@ -162,6 +164,24 @@ impl BootstrapMessage {
         }
         installed
     }
+}
+
+/// The children of the root of an item that has to be there whole.
+fn root_of<'a>(item: &'a Value, uri: &ClientUri) -> Result<&'a Map<String, Value>, MessageError> {
+    if !uri.is_root() {
+        return Err(at(uri, NodeError::new("", "accounts and rights are installed whole, from their root")));
+    }
+    let root = item.get("MOData").and_then(Value::as_object).filter(|data| data.len() == 1);
+    root.and_then(|data| data.values().next())
+        .and_then(Value::as_object)
+        .ok_or_else(|| at(uri, NodeError::new("", "MOData with one root node is expected")))
+}
+
+fn at(uri: &ClientUri, error: NodeError) -> MessageError {
+    let root = uri.to_string();
+    let root = root.trim_end_matches('/');
+    let instance = if uri.miid().is_some() { "/" } else { "//" };
+    MessageError::Invalid { client_uri: format!("{root}{instance}{}", error.path), why: error.why }
 }
 
 fn client_uri(item: &Value) -> Result<ClientUri, String> {

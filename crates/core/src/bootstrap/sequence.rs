@@ -8,8 +8,9 @@
 //!     \___________\______________________\__ Install -> Done
 //! ```
 //!
-//! A method that is not configured is passed over, and so are factory and server while an account is usable. Whatever
-//! happens, [`Run::next`] says when something is tried again, unless the device is managed.
+//! A method that is not configured is passed over, and so are factory and server while an account is usable and none is
+//! to be taken over by another source. Whatever happens, [`Run::next`] says when something is tried again, unless the
+//! device is managed.
 
 mod answer;
 mod card;
@@ -111,11 +112,12 @@ pub enum Step {
 pub enum Event {
     /// The card was read, or why not.
     Card(CardReport),
-    /// The factory file's bytes; `None` where there is no file; a sentence where it cannot be read.
-    Factory(Result<Option<Vec<u8>>, String>),
+    /// The message in the factory file; `None` where there is no file; a reason and a sentence where it gives none.
+    Factory(Result<Option<Vec<u8>>, (Reason, String)>),
     /// The SIM as it is after waiting.
     Sim(SimFacts),
-    /// The server's answer; or `timeout`, `connect`, `tls` or `clock` and a sentence.
+    /// The server's answer; or `timeout`, `connect`, `tls` or `clock`, or `invalid-message` for one that is too large, and a
+    /// sentence.
     Answer(Result<ServerAnswer, (Reason, String)>),
     /// The book is durable, or a sentence why not.
     Installed(Result<(), String>),
@@ -283,14 +285,16 @@ impl Sequence {
             Err((reason, message)) => {
                 let outcome = card::outcome_of(reason);
                 self.attempt(Method::Smartcard, outcome, Some(reason), message, now);
+                self.tell_passed_over(&report.passed_over);
                 return self.after_card(now);
             }
             Ok(message) => message,
         };
         let source = Source { method: Method::Smartcard, origin };
-        let step = self.offer(&message, Limit::Card, source, now);
+        let step = self.offer(&message, Limit::WholeCard, source, report.partial, now);
+        self.tell_passed_over(&report.passed_over);
         if !report.behind_pin
-            && BootstrapMessage::parse(&message, Limit::Card).is_ok_and(|message| message.holds_secret())
+            && BootstrapMessage::parse(&message, Limit::WholeCard).is_ok_and(|message| message.holds_secret())
             && let Some(attempt) = self.attempts.last_mut()
         {
             // Profile P-36
@@ -300,7 +304,7 @@ impl Sequence {
     }
 
     fn after_card(&mut self, now: Now) -> Step {
-        if self.book.has_usable(self.judgement(now)) {
+        if self.book.has_usable(self.judgement(now)) && !self.book.awaits_another_source() {
             let sentence = "a usable account is installed";
             self.skip(Method::Factory, Reason::NotNeeded, sentence, now);
             self.skip(Method::BootstrapServer, Reason::NotNeeded, sentence, now);
@@ -314,21 +318,21 @@ impl Sequence {
         self.after_factory(now)
     }
 
-    fn factory_was_read(&mut self, read: Result<Option<Vec<u8>>, String>, now: Now) -> Step {
+    fn factory_was_read(&mut self, read: Result<Option<Vec<u8>>, (Reason, String)>, now: Now) -> Step {
         let file = self.config.factory.clone().unwrap_or_default();
         let step = match read {
             Ok(Some(bytes)) => {
                 let source = Source { method: Method::Factory, origin: file };
-                self.offer(&bytes, Limit::Elsewhere, source, now)
+                self.offer(&bytes, Limit::Elsewhere, source, false, now)
             }
             Ok(None) => {
                 let sentence = format!("there is no file {file}");
                 self.attempt(Method::Factory, Outcome::None, Some(Reason::NoFactoryFile), sentence, now);
                 None
             }
-            Err(why) => {
-                let sentence = format!("{file} cannot be read: {why}");
-                self.attempt(Method::Factory, Outcome::Failed, Some(Reason::Storage), sentence, now);
+            Err((reason, why)) => {
+                let sentence = format!("{file}: {why}");
+                self.attempt(Method::Factory, Outcome::Failed, Some(reason), sentence, now);
                 None
             }
         };
@@ -389,14 +393,15 @@ impl Sequence {
         };
         let origin = self.config.server.as_ref().map(|url| url.without_query().to_owned()).unwrap_or_default();
         let source = Source { method: Method::BootstrapServer, origin };
-        match self.offer(&message, Limit::Elsewhere, source, now) {
+        match self.offer(&message, Limit::Elsewhere, source, false, now) {
             Some(step) => step,
             None => self.done(now),
         }
     }
 
-    /// Takes a method's bytes as far as they go: to a step, or to a recorded attempt and `None`.
-    fn offer(&mut self, bytes: &[u8], limit: Limit, source: Source, now: Now) -> Option<Step> {
+    /// Takes a method's bytes as far as they go: to a step, or to a recorded attempt and `None`. Where they are a part of
+    /// what the source has, the accounts that it gave before stay.
+    fn offer(&mut self, bytes: &[u8], limit: Limit, source: Source, partial: bool, now: Now) -> Option<Step> {
         let method = source.method;
         let message = match BootstrapMessage::parse(bytes, limit) {
             Ok(message) => message,
@@ -410,8 +415,12 @@ impl Sequence {
                 return None;
             }
         };
-        let srv_ids: Vec<_> = message.accounts().iter().map(|(account, _)| account.srv_id.clone()).collect();
-        let (book, message) = match self.book.install(message.accounts(), &source, self.judgement(now)) {
+        let mut srv_ids: Vec<_> = message.accounts().iter().map(|(account, _)| account.srv_id.clone()).collect();
+        let mut accounts = message.accounts().to_vec();
+        if partial {
+            accounts.extend(self.book.others_of(&source, &accounts));
+        }
+        let (book, message) = match self.book.install(&accounts, &source, self.judgement(now)) {
             Err(taken) => {
                 self.attempt(method, Outcome::Failed, Some(Reason::SrvIdTaken), taken.to_string(), now);
                 return None;
@@ -421,9 +430,16 @@ impl Sequence {
                 self.attempt(method, Outcome::Unchanged, None, sentence, now);
                 return None;
             }
+            Ok(Change::Removed) => {
+                let sentence = format!("{} was removed by a person, and stays so", names(&srv_ids));
+                self.attempt(method, Outcome::Unchanged, None, sentence, now);
+                return None;
+            }
             Ok(Change::Resumed(book)) => (Box::new(book), None),
             Ok(Change::Installed(book)) => (Box::new(book), Some(Box::new(message))),
         };
+        // What a person removed is left out.
+        srv_ids.retain(|srv_id| book.account(srv_id).is_some_and(|one| one.source == source));
         let resumed = message.is_none();
         if resumed {
             self.attempt(method, Outcome::Unchanged, None, format!("{} is in use again", names(&srv_ids)), now);
@@ -441,21 +457,35 @@ impl Sequence {
             self.attempts.pop();
             let sentence = format!("the message is good, but the state could not be written: {why}");
             self.attempt(method, Outcome::Failed, Some(Reason::Storage), sentence, now);
-            return match method {
-                Method::Smartcard => self.after_card(now),
-                Method::Factory => self.after_factory(now),
-                Method::BootstrapServer => {
-                    self.retry = Retry::Backoff { retry_after: None };
-                    self.done(now)
-                }
-            };
+            if method == Method::BootstrapServer {
+                self.retry = Retry::Backoff { retry_after: None };
+            }
+            return self.after(method, now);
         }
         self.book = *pending.book;
         if pending.resumed {
             return self.after_card(now);
         }
-        self.result = RunResult::Bootstrapped { srv_ids: pending.srv_ids, source: pending.source };
-        self.done(now)
+        let mut srv_ids = match std::mem::replace(&mut self.result, RunResult::Nothing) {
+            RunResult::Bootstrapped { srv_ids, .. } => srv_ids,
+            RunResult::Unchanged | RunResult::Nothing => Vec::new(),
+        };
+        srv_ids.retain(|srv_id| !pending.srv_ids.contains(srv_id));
+        srv_ids.extend(pending.srv_ids);
+        self.result = RunResult::Bootstrapped { srv_ids, source: pending.source };
+        if self.book.has_usable(self.judgement(now)) {
+            return self.done(now);
+        }
+        // Its credentials are of a scheme that this client does not have: it is kept, and the others get their turn.
+        self.after(method, now)
+    }
+
+    fn after(&mut self, method: Method, now: Now) -> Step {
+        match method {
+            Method::Smartcard => self.after_card(now),
+            Method::Factory => self.after_factory(now),
+            Method::BootstrapServer => self.done(now),
+        }
     }
 
     fn admitted(&self, now: Now) -> Admitted {

@@ -12,7 +12,7 @@ pub use report::{Report, Retry};
 use std::sync::Arc;
 
 use super::MAX_PACKAGES;
-use crate::access::{DeviceRights, Principal};
+use crate::access::DeviceRights;
 use crate::account::InstalledAccount;
 use crate::mo::{Definitions, Tree};
 use crate::package::{Alert, Command, MosItem, Package1, Package2, Package3, Status};
@@ -158,12 +158,7 @@ impl ClientSession {
     /// A session that has not begun.
     pub fn new(setup: SessionSetup) -> Self {
         let account = setup.account;
-        let principal = Principal {
-            srv_id: &account.account.srv_id,
-            listed: &account.account.perm,
-            rights: &setup.rights,
-            account: Some(&account.miid),
-        };
+        let principal = account.principal(&setup.rights);
         let mos: Vec<MosItem> = setup
             .tree
             .listed_instances(&setup.definitions, &principal)

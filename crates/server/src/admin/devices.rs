@@ -7,6 +7,7 @@ use http::header::LINK;
 use http::{HeaderValue, StatusCode};
 use omadm_core::ids::DevId;
 use omadm_core::secret::Secret;
+use omadm_core::time::Timestamp;
 use omadm_core::web::default_user;
 use omadm_tls::ca::key_digest;
 use omadm_tls::psk::check;
@@ -17,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::Admin;
 use super::input::{DevicePath, Json as Input, Page};
-use super::views::{DeviceView, JobView, SessionView};
+use super::views::{CredentialView, DeviceView, JobView, SessionView};
 use crate::auth::{enrolment_place, psk_place};
 use crate::clock;
 use crate::problem::Refusal;
@@ -26,6 +27,8 @@ use crate::store::{Device, NewDevice, StoreError};
 
 /// How many requests, sessions and jobs are shown with a device.
 const SHOWN: (u32, u32, u32) = (100, 20, 20);
+/// How many credentials are shown with a device.
+const CREDENTIALS: u32 = 20;
 /// The least and the greatest length of an enrolment secret, in bytes.
 const SECRET: std::ops::RangeInclusive<usize> = 8..=1024;
 
@@ -125,7 +128,7 @@ pub(super) async fn show(
     State(admin): State<Admin>,
     DevicePath(dev_id): DevicePath,
 ) -> Result<Json<DeviceView>, Refusal> {
-    detail(&admin, &dev_id).await?.map(Json).ok_or_else(|| Refusal::not_found("this DevID is not known"))
+    detail(&admin, &dev_id).await?.map(Json).ok_or_else(none)
 }
 
 /// `GET /api/v1/devices/{dev_id}/why`: the decisions about a DevID, known or not, refused requests included.
@@ -133,7 +136,47 @@ pub(super) async fn why(State(admin): State<Admin>, DevicePath(dev_id): DevicePa
     let device = admin.app.store.device(&dev_id).await?;
     let id = device.as_ref().map(|device| device.id);
     let requests = admin.app.store.requests_of(id, dev_id.as_str(), SHOWN.0).await?;
-    Ok(Json(json!({ "dev_id": dev_id, "state": device.map(|device| device.state), "requests": requests })))
+    let credentials = match id {
+        Some(id) => credentials_of(&admin, id).await?,
+        None => Vec::new(),
+    };
+    let state = device.as_ref().map(|device| device.state);
+    let mut answer = json!({ "dev_id": dev_id, "state": state, "credentials": credentials, "requests": requests });
+    if let Some(blocked_at) = device.and_then(|device| device.blocked_at) {
+        answer["blocked_at"] = json!(blocked_at);
+    }
+    if let Some(removed_at) = admin.app.store.removed_at(&dev_id).await? {
+        answer["removed_at"] = json!(removed_at);
+    }
+    Ok(Json(answer))
+}
+
+/// `DELETE /api/v1/devices/{dev_id}`: what it was given is worth nothing from now on; that it was removed is remembered.
+pub(super) async fn remove(State(admin): State<Admin>, DevicePath(dev_id): DevicePath) -> Result<StatusCode, Refusal> {
+    if admin.app.store.remove_device(&dev_id, clock::now()).await? { Ok(StatusCode::NO_CONTENT) } else { Err(none()) }
+}
+
+/// `POST /api/v1/devices/{dev_id}/block`: refused from now on, whatever it proves itself by.
+pub(super) async fn block(admin: State<Admin>, path: DevicePath) -> Result<Json<DeviceView>, Refusal> {
+    set_blocked(admin, path, Some(clock::now())).await
+}
+
+/// `DELETE /api/v1/devices/{dev_id}/block`.
+pub(super) async fn unblock(admin: State<Admin>, path: DevicePath) -> Result<Json<DeviceView>, Refusal> {
+    set_blocked(admin, path, None).await
+}
+
+async fn set_blocked(
+    State(admin): State<Admin>,
+    DevicePath(dev_id): DevicePath,
+    since: Option<Timestamp>,
+) -> Result<Json<DeviceView>, Refusal> {
+    let device = admin.app.store.block_device(&dev_id, since).await?.ok_or_else(none)?;
+    Ok(Json(with_last_session(&admin, device).await?))
+}
+
+fn none() -> Refusal {
+    Refusal::not_found("this DevID is not known")
 }
 
 /// `GET /api/v1/requests?limit=N`: the last requests of all.
@@ -152,9 +195,16 @@ pub(super) async fn detail(admin: &Admin, dev_id: &DevId) -> Result<Option<Devic
     let mut view = DeviceView::new(device, None);
     view.last_session = sessions.first().cloned();
     view.sessions = Some(sessions);
+    view.credentials = Some(credentials_of(admin, id).await?);
     view.requests = Some(requests);
     view.jobs = Some(jobs.into_iter().map(JobView::from).collect());
     Ok(Some(view))
+}
+
+/// What a device was given, or will come with.
+async fn credentials_of(admin: &Admin, device: i64) -> Result<Vec<CredentialView>, StoreError> {
+    let credentials = admin.app.store.credentials_of(device, CREDENTIALS).await?;
+    Ok(credentials.into_iter().map(CredentialView::from).collect())
 }
 
 /// Devices with their last sessions.

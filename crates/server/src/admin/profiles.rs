@@ -8,7 +8,7 @@ use http::header::CONTENT_TYPE;
 use omadm_core::ids::{DevId, Mcc, Mnc};
 use omadm_core::web::media;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
 use super::Admin;
@@ -29,10 +29,9 @@ pub(super) struct Facts {
     mnc: Option<Mnc>,
 }
 
-/// `GET /api/v1/profiles`.
+/// `GET /api/v1/profiles`: one that cannot be read, and so goes to no device, with its problem.
 pub(super) async fn list(State(admin): State<Admin>) -> Result<Json<Value>, Refusal> {
-    let rows = admin.app.store.profiles().await?;
-    Ok(Json(Value::Array(rows.iter().map(content).collect::<Result<_, _>>()?)))
+    Ok(Json(admin.app.store.profiles().await?.iter().map(content).collect()))
 }
 
 /// `GET /api/v1/profiles/{name}`: as it was written.
@@ -53,10 +52,10 @@ pub(super) async fn add(State(admin): State<Admin>, Bytes(bytes): Bytes) -> Resu
             return Err(Refusal::new(StatusCode::CONFLICT, "conflict", detail));
         }
     }
-    let known = others.iter().any(|other| other.name == name);
+    let known = admin.app.store.profiles().await?.iter().any(|row| row.name == name);
     let written = String::from_utf8(bytes).map_err(|_| Refusal::bad("not UTF-8"))?;
     let row = ProfileRow { name, content: written, changed_at: clock::now() };
-    let shown = content(&row)?;
+    let shown = content(&row);
     admin.app.store.put_profile(row).await?;
     Ok((if known { StatusCode::OK } else { StatusCode::CREATED }, Json(shown)))
 }
@@ -115,13 +114,15 @@ fn shown(admin: &Admin, profile: &Profile, why: &str) -> Result<Json<Value>, Ref
     Ok(Json(json!({ "profile": profile.name, "why": why, "release": profile.release, "message": message })))
 }
 
-fn content(row: &ProfileRow) -> Result<Value, StoreError> {
-    let mut value: Value =
-        serde_json::from_str(&row.content).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-    if let Some(members) = value.as_object_mut() {
-        members.insert("changed_at".to_owned(), json!(row.changed_at));
+/// A profile as it was written, as far as it can be read, and what is wrong with it.
+fn content(row: &ProfileRow) -> Value {
+    let mut members: Map<String, Value> = serde_json::from_str(&row.content).unwrap_or_default();
+    if let Err(error) = Profile::parse(row.content.as_bytes()) {
+        members.insert("name".to_owned(), json!(row.name));
+        members.insert("problem".to_owned(), json!(error.to_string()));
     }
-    Ok(value)
+    members.insert("changed_at".to_owned(), json!(row.changed_at));
+    Value::Object(members)
 }
 
 fn none() -> Refusal {

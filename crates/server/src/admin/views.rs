@@ -19,7 +19,11 @@ pub(super) struct DeviceView {
     pub(super) srv_id: Option<String>,
     pub(super) devinfo: Option<DevInfo>,
     pub(super) added_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) blocked_at: Option<Timestamp>,
     pub(super) last_session: Option<SessionView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) credentials: Option<Vec<CredentialView>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) sessions: Option<Vec<SessionView>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,7 +63,7 @@ pub(super) struct JobView {
     pub(super) uploads: Option<serde_json::Map<String, Value>>,
 }
 
-/// A credential for a card or factory file.
+/// A credential that was given out.
 #[derive(Debug, Serialize)]
 pub(super) struct CredentialView {
     pub(super) scheme: CredentialScheme,
@@ -84,7 +88,9 @@ impl DeviceView {
             srv_id: device.srv_id,
             devinfo: device.devinfo,
             added_at: device.added_at,
+            blocked_at: device.blocked_at,
             last_session: last.map(SessionView::from),
+            credentials: None,
             sessions: None,
             requests: None,
             jobs: None,

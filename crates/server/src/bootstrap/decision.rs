@@ -1,9 +1,11 @@
 //! The second step: which profile, which credentials, and why. Pure.
 
+use omadm_core::time::Timestamp;
 use std::sync::Arc;
 
 use super::facts::{Facts, Identity};
 use crate::profile::{Matched, Profile, Release, Scheme, select};
+use crate::store::Device;
 
 /// What a bootstrap request gets.
 #[derive(Debug, Clone)]
@@ -16,6 +18,8 @@ pub(crate) enum Decision {
     Challenge { code: &'static str, why: String },
     /// The credentials are good, but not for this DevID (403).
     Forbidden { why: String },
+    /// The device is blocked (403).
+    Blocked { since: Timestamp },
 }
 
 /// Decides. The query alone never releases anything that holds a secret (spec 2.4).
@@ -30,6 +34,7 @@ pub(crate) fn decide(facts: &Facts, profiles: &[Arc<Profile>], anonymous: bool) 
                 None => Decision::Challenge { code: "no-credentials", why: "it shows no credentials".to_owned() },
             }
         }
+        Identity::Enrolled(Device { blocked_at: Some(since), .. }) => Decision::Blocked { since: *since },
         Identity::Enrolled(device) => {
             if let Some(claimed) = query.dev_id.as_ref().filter(|claimed| **claimed != device.dev_id) {
                 let why = format!("it claims to be {claimed}, but proves to be {}", device.dev_id);
@@ -60,9 +65,8 @@ fn release(profile: &Arc<Profile>, matched: &Matched, to: &str) -> Decision {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Device, DeviceState};
+    use crate::store::DeviceState;
     use omadm_core::bootstrap::request::BootstrapQuery;
-    use omadm_core::time::Timestamp;
     use serde_json::json;
 
     fn profile(name: &str, matches: serde_json::Value, anyone: bool) -> Arc<Profile> {
@@ -98,7 +102,15 @@ mod tests {
             srv_id: None,
             devinfo: None,
             added_at: Timestamp(0),
+            blocked_at: None,
         })
+    }
+
+    fn blocked(dev_id: &str) -> Identity {
+        match enrolled(dev_id) {
+            Identity::Enrolled(device) => Identity::Enrolled(Device { blocked_at: Some(Timestamp(1)), ..device }),
+            other => other,
+        }
     }
 
     fn word(identity: Identity, query: BootstrapQuery, anonymous: bool) -> String {
@@ -107,6 +119,7 @@ mod tests {
             Decision::Nothing { .. } => "nothing".into(),
             Decision::Challenge { .. } => "challenge".into(),
             Decision::Forbidden { .. } => "forbidden".into(),
+            Decision::Blocked { .. } => "blocked".into(),
         }
     }
 
@@ -119,6 +132,7 @@ mod tests {
             (enrolled("IMEI:4930"), query(Some("IMEI:4931"), true), true, "forbidden"),
             (enrolled("IMEI:5000"), query(None, true), false, "open None"),
             (enrolled("IMEI:5000"), query(None, false), false, "nothing"),
+            (blocked("IMEI:4930"), query(Some("IMEI:4930"), true), true, "blocked"),
             (Identity::Nobody, query(None, true), true, "open None"),
             (Identity::Nobody, query(Some("IMEI:5000"), true), true, "open None"),
             (Identity::Nobody, query(None, true), false, "challenge"),

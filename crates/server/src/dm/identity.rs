@@ -64,6 +64,9 @@ pub(crate) async fn prove(app: &App, case: &mut Case, headers: &HeaderMap) -> Re
             Refusal::new(StatusCode::FORBIDDEN, "other-device", "these credentials are another device's").because(why)
         );
     }
+    if let Some(since) = device.blocked_at {
+        return Err(Refusal::blocked(since));
+    }
     let (credential, account) = match credential {
         Some(credential) => (Some(credential.id), credential.srv_id),
         None => (None, String::new()),

@@ -197,6 +197,52 @@ pub(crate) async fn devices_are_found_by_what_tls_proves(store: &dyn Store) {
     }
 }
 
+pub(crate) async fn a_removed_device_leaves_nothing_but_the_record_of_it(store: &dyn Store) {
+    let device = store.add_device(new_device(1)).await.unwrap();
+    let other = store.add_device(new_device(2)).await.unwrap();
+    for (user, device) in [("given", device.id), ("others", other.id)] {
+        store.give_out(new_credential(user, Some(device), Method::BootstrapServer)).await.unwrap();
+    }
+    store.give_out(new_credential("card", None, Method::Smartcard)).await.unwrap();
+    let card = store.credential("card").await.unwrap().unwrap();
+    store.bind(card.id, new_device(1)).await.unwrap();
+    let job = store.add_job(new_job(device.id, JobKind::Operator)).await.unwrap();
+    assert!(store.open_session(new_session(device.id, 1, vec![job])).await.unwrap());
+    keep(store, vec![record(Some(device.id), 1, NOW)]).await;
+    store.enrolled("user1").await.unwrap();
+    assert!(store.remove_device(&dev_id(1), NOW).await.unwrap());
+    assert!(!store.remove_device(&dev_id(1), NOW.plus(1)).await.unwrap());
+    assert_eq!(store.removed_at(&dev_id(1)).await.unwrap(), Some(NOW));
+    assert_eq!(store.removed_at(&dev_id(2)).await.unwrap(), None);
+    assert_eq!((store.enrolled("user1").await.unwrap(), store.remembered("user1")), (None, None));
+    assert!(store.credential("given").await.unwrap().is_none());
+    assert!(store.credential("card").await.unwrap().is_none(), "nobody else may bind it");
+    assert!(store.session_by_cookie([1; 32]).await.unwrap().is_none());
+    assert!(store.job(device.id, job).await.unwrap().is_none());
+    assert_eq!(store.devices(None, 9).await.unwrap().len(), 1);
+    assert!(store.credential("others").await.unwrap().is_some());
+    // What was under way for it cannot be given out any more.
+    assert!(store.give_out(new_credential("late", Some(device.id), Method::BootstrapServer)).await.is_err());
+    assert!(store.credential("late").await.unwrap().is_none());
+    let again = store.add_device(new_device(1)).await.unwrap();
+    assert_eq!((again.state, store.removed_at(&dev_id(1)).await.unwrap()), (DeviceState::Known, Some(NOW)));
+}
+
+pub(crate) async fn a_block_holds_until_it_is_ended(store: &dyn Store) {
+    store.add_device(new_device(1)).await.unwrap();
+    let (found, _) = store.enrolled("user1").await.unwrap().unwrap();
+    assert_eq!(found.blocked_at, None);
+    for later in 0..2 {
+        let device = store.block_device(&dev_id(1), Some(NOW.plus(later))).await.unwrap().unwrap();
+        assert_eq!(device.blocked_at, Some(NOW), "from its own time on");
+    }
+    assert_eq!(store.remembered("user1"), None, "what is remembered of it is not true any more");
+    assert_eq!(store.enrolled("user1").await.unwrap().unwrap().0.blocked_at, Some(NOW));
+    assert_eq!(store.add_device(new_device(1)).await.unwrap().blocked_at, Some(NOW), "another way in ends no block");
+    assert_eq!(store.block_device(&dev_id(1), None).await.unwrap().unwrap().blocked_at, None);
+    assert_eq!(store.block_device(&dev_id(2), Some(NOW)).await.unwrap(), None);
+}
+
 pub(crate) async fn devices_come_in_pages(store: &dyn Store) {
     for number in [3, 1, 2] {
         store.add_device(new_device(number)).await.unwrap();
@@ -256,6 +302,98 @@ pub(crate) async fn a_loose_credential_is_bound_once(store: &dyn Store) {
     let file = store.credential("file").await.unwrap().unwrap();
     store.bind(file.id, NewDevice { enrolment: None, user: "x".into(), ..new_device(3) }).await.unwrap();
     assert!(store.enrolled("user3").await.unwrap().is_some());
+}
+
+fn order(run: &str, number: u32, user: &str, enrolment: bool) -> FactoryOrder {
+    FactoryOrder {
+        run: run.into(),
+        dev_id: dev_id(number),
+        credential: Some(new_credential(user, None, Method::Factory)),
+        enrolment: enrolment.then(|| NewDevice { enrolment: Some(user.into()), ..new_device(number) }),
+    }
+}
+
+async fn issue(store: &dyn Store, order: FactoryOrder) -> Result<FactoryIssue, String> {
+    store.issue_in_factory(vec![order]).await.unwrap().remove(0)
+}
+
+pub(crate) async fn a_factory_run_is_given_each_credential_once(store: &dyn Store) {
+    let user = |issue: FactoryIssue| issue.credential.unwrap().0;
+    let both = vec![order("run", 1, "one", false), order("run", 2, "two", false)];
+    let issued = store.issue_in_factory(both).await.unwrap();
+    assert_eq!(issued.into_iter().map(|one| user(one.unwrap())).collect::<Vec<_>>(), ["one", "two"]);
+    // The answer was lost, and the run asks again; another run is another matter.
+    assert_eq!(user(issue(store, order("run", 1, "again", false)).await.unwrap()), "one");
+    assert!(store.credential("again").await.unwrap().is_none());
+    assert_eq!(user(issue(store, order("other", 1, "other", false)).await.unwrap()), "other");
+    // What cannot be given again takes the place of what was made before.
+    let mut certificate = order("run", 2, "key", false);
+    certificate.credential.as_mut().unwrap().scheme = CredentialScheme::X509;
+    assert_eq!(user(issue(store, certificate.clone()).await.unwrap()), "key");
+    assert!(store.credential("two").await.unwrap().is_none());
+    certificate.credential.as_mut().unwrap().user = "newer key".into();
+    assert_eq!(user(issue(store, certificate).await.unwrap()), "newer key");
+    assert!(store.credential("key").await.unwrap().is_none());
+    // One that is a device's is never given again.
+    let one = store.credential("one").await.unwrap().unwrap();
+    store.bind(one.id, NewDevice { enrolment: None, ..new_device(1) }).await.unwrap();
+    assert!(issue(store, order("run", 1, "again", false)).await.unwrap_err().contains("in use"));
+}
+
+pub(crate) async fn a_factory_run_takes_no_way_to_enrol_away(store: &dyn Store) {
+    let first = issue(store, order("run", 1, "one", true)).await.unwrap();
+    assert_eq!(first.enrolment, Some(("user1".to_owned(), b"one".to_vec())));
+    assert_eq!(issue(store, order("run", 1, "again", true)).await.unwrap(), first);
+    assert_eq!(store.enrolled("user1").await.unwrap().unwrap().1, b"one");
+    let refused = issue(store, order("other", 1, "other", true)).await.unwrap_err();
+    assert!(refused.contains("what it enrols by"), "{refused}");
+    assert!(store.credential("other").await.unwrap().is_none(), "nothing of a refused order is kept");
+    // Adding it anew ends what the run made.
+    store.add_device(new_device(1)).await.unwrap();
+    assert!(issue(store, order("run", 1, "again", true)).await.is_err());
+    store.add_device(NewDevice { enrolment: None, key_digest: Some([1; 32]), ..new_device(2) }).await.unwrap();
+    assert!(issue(store, order("run", 2, "two", true)).await.is_err());
+    // A device that is known and cannot enrol may get a secret; its user is another's, and stays that.
+    store.add_device(NewDevice { enrolment: None, user: "user4".into(), ..new_device(3) }).await.unwrap();
+    assert_eq!(issue(store, order("run", 3, "three", true)).await.unwrap().enrolment.unwrap().0, "user4");
+    assert_eq!(store.enrolled("user4").await.unwrap().unwrap().1, b"three");
+    assert!(issue(store, order("run", 4, "four", true)).await.unwrap_err().contains("the user user4"));
+}
+
+pub(crate) async fn an_import_binds_in_advance_and_a_second_one_changes_nothing(store: &dyn Store) {
+    for user in ["one", "two", "three"] {
+        store.give_out(new_credential(user, None, Method::Factory)).await.unwrap();
+    }
+    let id = async |user: &str| store.credential(user).await.unwrap().unwrap().id;
+    let (one, two, three) = (id("one").await, id("two").await, id("three").await);
+    let wanted = |number: u32, credential: Option<i64>| FactoryDevice {
+        device: NewDevice { enrolment: None, ..new_device(number) },
+        credential,
+    };
+    store.add_device(new_device(2)).await.unwrap();
+    store.bind(three, NewDevice { enrolment: None, ..new_device(9) }).await.unwrap();
+    let all = || {
+        vec![wanted(1, Some(one)), wanted(2, Some(two)), wanted(3, Some(three)), wanted(4, None), wanted(5, Some(99))]
+    };
+    let imported = store.import(all()).await.unwrap();
+    assert_eq!(
+        (&imported[0], &imported[1], &imported[3]),
+        (&Ok(Imported::Added), &Ok(Imported::Bound), &Ok(Imported::Added))
+    );
+    assert!(imported[2].as_ref().unwrap_err().contains(dev_id(9).as_str()), "{imported:?}");
+    assert!(imported[4].is_err() && store.device(&dev_id(3)).await.unwrap().is_none());
+    let device = store.device(&dev_id(1)).await.unwrap().unwrap();
+    assert_eq!((device.state, device.source), (DeviceState::Known, Some(Method::Factory)));
+    assert_eq!(store.credentials_of(device.id, 9).await.unwrap()[0].user, "one");
+    assert_eq!(store.bind(one, new_device(7)).await.unwrap().dev_id, dev_id(1), "nobody else's any more");
+    assert!(store.enrolled("user2").await.unwrap().is_some(), "it enrols as before");
+    let again = store.import(all()).await.unwrap();
+    assert!([0, 1, 3].iter().all(|place| again[*place] == Ok(Imported::Unchanged)), "{again:?}");
+    assert!(again[2].is_err() && again[4].is_err());
+    // It comes.
+    let session = NewSession { credential: Some(one), ..new_session(device.id, 1, Vec::new()) };
+    assert!(store.open_session(session).await.unwrap());
+    assert_eq!(store.device(&dev_id(1)).await.unwrap().unwrap().state, DeviceState::Bootstrapped);
 }
 
 pub(crate) async fn a_session_goes_on_from_its_last_version_only(store: &dyn Store) {

@@ -119,6 +119,8 @@ pub(crate) struct Device {
     pub(crate) srv_id: Option<String>,
     pub(crate) devinfo: Option<DevInfo>,
     pub(crate) added_at: Timestamp,
+    /// Since when it is refused, whatever it proves itself by.
+    pub(crate) blocked_at: Option<Timestamp>,
 }
 
 /// A device to be known.
@@ -168,6 +170,47 @@ pub(crate) struct Credential {
     pub(crate) srv_id: String,
     pub(crate) made_at: Timestamp,
     pub(crate) used_at: Option<Timestamp>,
+}
+
+/// What a factory run wants for a device.
+#[derive(Debug, Clone)]
+pub(crate) struct FactoryOrder {
+    /// The run. Whatever it orders for a device a second time is what it was given the first time.
+    pub(crate) run: String,
+    pub(crate) dev_id: DevId,
+    /// The credential in the message, not bound yet.
+    pub(crate) credential: Option<NewCredential>,
+    /// The device with its sealed enrolment secret, if the bundle is to hold that.
+    pub(crate) enrolment: Option<NewDevice>,
+}
+
+/// What a device of a factory run is given: the user and the sealed secret of each, which are those of the order or what
+/// an earlier order of the same run made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FactoryIssue {
+    pub(crate) credential: Option<(String, Vec<u8>)>,
+    pub(crate) enrolment: Option<(String, Vec<u8>)>,
+}
+
+/// A device that a factory made.
+#[derive(Debug, Clone)]
+pub(crate) struct FactoryDevice {
+    /// The device; it gets no way to enrol that it did not have.
+    pub(crate) device: NewDevice,
+    /// The credential that it comes with.
+    pub(crate) credential: Option<i64>,
+}
+
+/// What the import of a device changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Imported {
+    /// It was not known.
+    Added,
+    /// It was known; its credential was nobody's.
+    Bound,
+    /// Nothing.
+    Unchanged,
 }
 
 /// What happens before a session opens.

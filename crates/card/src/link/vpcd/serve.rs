@@ -8,9 +8,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use super::{Address, POWER_OFF, POWER_ON, RESET, SEND_ATR, Stream};
-use crate::virtual_uicc::VirtualUicc;
+use crate::virtual_uicc::{Reaction, VirtualUicc};
+
+/// Between two looks whether a slow card is still wanted.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A virtual UICC that several places look at: the thread that serves it, and who wants to know what happened.
 #[derive(Debug, Clone)]
@@ -47,6 +51,15 @@ struct Stop {
 impl Stop {
     fn is_now(&self) -> bool {
         self.now.load(Ordering::SeqCst)
+    }
+
+    /// Waits so long, or until the end; whether it was not the end.
+    fn wait(&self, time: Duration) -> bool {
+        let start = Instant::now();
+        while start.elapsed() < time && !self.is_now() {
+            thread::sleep(PAUSE.min(time.saturating_sub(start.elapsed())));
+        }
+        !self.is_now()
     }
 
     fn set_stream(&self, stream: Option<Stream>) {
@@ -93,7 +106,10 @@ impl Drop for ServedCard {
 /// Puts a card into the vpcd reader at the other end of this connection.
 pub fn serve(stream: Stream, card: SharedCard) -> io::Result<ServedCard> {
     let stop = Arc::new(Stop { stream: Mutex::new(Some(stream.try_clone()?)), ..Stop::default() });
-    let thread = thread::Builder::new().name("virtual-card".to_owned()).spawn(move || answer(stream, &card))?;
+    let thread = thread::Builder::new().name("virtual-card".to_owned()).spawn({
+        let told = Arc::clone(&stop);
+        move || answer(stream, &card, &told)
+    })?;
     Ok(ServedCard { stop, thread: Some(thread) })
 }
 
@@ -110,7 +126,7 @@ pub fn listen(path: &Path, card: SharedCard) -> io::Result<ServedCard> {
                 break;
             }
             told.set_stream(stream.try_clone().ok().map(Stream::Unix));
-            answer(Stream::Unix(stream), &card);
+            answer(Stream::Unix(stream), &card, &told);
             told.set_stream(None);
         }
         let _ = fs::remove_file(path);
@@ -118,8 +134,9 @@ pub fn listen(path: &Path, card: SharedCard) -> io::Result<ServedCard> {
     Ok(ServedCard { stop, thread: Some(thread) })
 }
 
-/// Answers one reader until it ends the connection.
-fn answer(mut stream: Stream, card: &SharedCard) {
+/// Answers one reader until it ends the connection, or the card is gone or was reset by somebody else: a reader that
+/// only has this connection can be told so by its end only.
+fn answer(mut stream: Stream, card: &SharedCard, stop: &Stop) {
     while let Ok(message) = stream.receive(None) {
         let reply = match message.as_slice() {
             [POWER_OFF | POWER_ON | RESET] => {
@@ -128,11 +145,19 @@ fn answer(mut stream: Stream, card: &SharedCard) {
             }
             [SEND_ATR] => card.lock().atr(),
             [] | [_] => continue,
-            command => card.lock().answer(command),
+            command => {
+                let reaction = card.lock().react(command);
+                match reaction {
+                    Reaction::Answer(answer, after) if stop.wait(after) => answer,
+                    Reaction::Silence => continue,
+                    Reaction::Answer(..) | Reaction::WasReset | Reaction::Gone => break,
+                }
+            }
         };
         if stream.send(&reply).is_err() {
             break;
         }
     }
+    stream.shutdown();
     card.lock().reset();
 }

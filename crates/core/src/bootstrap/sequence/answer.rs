@@ -28,7 +28,9 @@ pub(super) fn judge(answer: Result<ServerAnswer, (Reason, String)>, now: Timesta
     let answer = match answer {
         Ok(answer) => answer,
         Err((reason, sentence)) => {
-            let retry = Retry::Backoff { retry_after: None };
+            // An answer that is too large is an answer like any other that is no message.
+            let is_answer = reason == Reason::InvalidMessage;
+            let retry = if is_answer { Retry::Slow } else { Retry::Backoff { retry_after: None } };
             return Verdict { message: Err((Outcome::Failed, reason, sentence)), retry };
         }
     };

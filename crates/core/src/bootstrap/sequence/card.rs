@@ -3,7 +3,7 @@
 use super::Sequence;
 use crate::account::{AccountBook, Judgement};
 use crate::ids::Iccid;
-use crate::reason::{Outcome, Reason};
+use crate::reason::{Method, Outcome, Reason, sentence};
 
 /// Which cards may configure the device: `card.allow`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -71,6 +71,10 @@ pub struct CardReport {
     pub behind_pin: bool,
     /// The Bootstrap Message, or why there is none.
     pub message: Result<Vec<u8>, (Reason, String)>,
+    /// What the card holds beside it and could not be used, a sentence each.
+    pub passed_over: Vec<String>,
+    /// Whether an object of the card could not be read, so that the message is not all that the card has for the device.
+    pub partial: bool,
 }
 
 /// How an attempt that gave no message ended: the card has nothing for us, or something went wrong.
@@ -103,6 +107,15 @@ pub(super) fn outcome_of(reason: Reason) -> Outcome {
 }
 
 impl Sequence {
+    /// Says in the attempt what the card holds beside the message.
+    pub(super) fn tell_passed_over(&mut self, passed_over: &[String]) {
+        if let Some(attempt) = self.attempts.last_mut().filter(|one| one.method == Method::Smartcard)
+            && !passed_over.is_empty()
+        {
+            attempt.message = sentence(&format!("{}; passed over: {}", attempt.message, passed_over.join("; ")));
+        }
+    }
+
     /// Suspends the accounts of cards that are proven gone: no card, another ICCID, or the object gone from the card; a
     /// card that may not configure the device counts as absent. A card that could not be read changes nothing.
     pub(super) fn note_absent_cards(&mut self, report: &CardReport, admitted: &Admitted) {

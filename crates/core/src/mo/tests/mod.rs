@@ -12,7 +12,7 @@ mod trees;
 
 use super::ddf::{Access, Definition, Definitions, Occurrence, Row, Scope};
 use super::*;
-use crate::access::{DeviceRights, Owner, Principal};
+use crate::access::{DeviceRights, GivenRights, Owner, Principal};
 use crate::ids::{Miid, Moid, SrvId};
 use crate::status::StatusCode;
 use crate::uri::ClientUri;
@@ -110,6 +110,7 @@ pub(super) struct Server {
     pub(super) srv_id: SrvId,
     pub(super) listed: BTreeSet<Moid>,
     pub(super) rights: DeviceRights,
+    pub(super) given: GivenRights,
     pub(super) account: Option<Miid>,
 }
 
@@ -119,12 +120,19 @@ impl Server {
             srv_id: srv_id.parse().unwrap(),
             listed: listed.iter().map(|text| moid(text)).collect(),
             rights: DeviceRights::default(),
+            given: GivenRights::default(),
             account: Some(miid(srv_id)),
         }
     }
 
     pub(super) fn who(&self) -> Principal<'_> {
-        Principal { srv_id: &self.srv_id, listed: &self.listed, rights: &self.rights, account: self.account.as_ref() }
+        Principal {
+            srv_id: &self.srv_id,
+            listed: &self.listed,
+            rights: &self.rights,
+            given: &self.given,
+            account: self.account.as_ref(),
+        }
     }
 }
 

@@ -132,3 +132,17 @@ fn instances_of_a_removed_server_go_to_the_local_application() {
     assert_eq!(device.owner(X, "left"), Some(&Owner::Local));
     assert_eq!(device.owner(X, "theirs"), Some(&Owner::Server(other.srv_id)));
 }
+
+#[test]
+fn what_a_bootstrap_message_adds_counts_on_what_the_device_made() {
+    let (mut device, _, mut other) = shared();
+    let (root, body) = ("urn:x:1.0/mine/Setting", r#"{"MOData":{"X":{"Setting":"new"}}}"#);
+    assert!(other.given.add(&moid(X), &miid("mine"), Rights::READ | Rights::WRITE));
+    assert!(other.given.add(&moid(X), &miid("left"), Rights::READ));
+    assert_eq!(device.uris(&other, "urn:x:1.0/*/").unwrap(), ["urn:x:1.0/mine/", "urn:x:1.0/theirs/"]);
+    assert_eq!(device.get(&other, "urn:x:1.0/left/"), Err(StatusCode::NOT_FOUND), "that is another server's");
+    device.hget(&other, &[root], body).unwrap();
+    assert_eq!(device.owner(X, "mine"), Some(&Owner::Local));
+    other.rights.narrow(&moid(X), Rights::READ);
+    assert_eq!(device.hget(&other, &[root], body), Err(StatusCode::FORBIDDEN), "the device's owner has the last word");
+}

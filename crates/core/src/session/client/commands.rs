@@ -229,12 +229,7 @@ impl ClientSession {
     }
 
     fn principal(&self) -> Principal<'_> {
-        Principal {
-            srv_id: &self.account.account.srv_id,
-            listed: &self.account.account.perm,
-            rights: &self.rights,
-            account: Some(&self.account.miid),
-        }
+        self.account.principal(&self.rights)
     }
 }
 

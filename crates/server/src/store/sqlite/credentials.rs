@@ -30,6 +30,20 @@ impl Sqlite {
         Ok(found)
     }
 
+    pub(super) async fn credentials_of_device(&self, device: i64, limit: u32) -> Result<Vec<Credential>, StoreError> {
+        let mut connection = self.read.acquire().await?;
+        let rows = sqlx::query("select * from credential where device_id = ? order by id desc limit ?")
+            .bind(device)
+            .bind(limit)
+            .fetch_all(&mut *connection)
+            .await?;
+        let mut found = Vec::with_capacity(rows.len());
+        for row in &rows {
+            found.push(credential(&mut connection, row).await?);
+        }
+        Ok(found)
+    }
+
     pub(super) async fn bind_credential(&self, id: i64, new: NewDevice) -> Result<Device, StoreError> {
         let gone = || StoreError::Conflict("the credential is no longer valid".into());
         let mut tx = self.begin().await?;
@@ -91,12 +105,16 @@ pub(super) async fn mark_used(
         .execute(&mut *connection)
         .await?;
     }
-    sqlx::query("update device set source = ?, srv_id = ? where id = ?")
-        .bind(source)
-        .bind(srv_id)
-        .bind(device)
-        .execute(&mut *connection)
-        .await?;
+    // One that was imported is only known until it comes.
+    sqlx::query(
+        "update device set source = ?, srv_id = ?, state = case state when 'known' then 'bootstrapped' else state end
+         where id = ?",
+    )
+    .bind(source)
+    .bind(srv_id)
+    .bind(device)
+    .execute(&mut *connection)
+    .await?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use omadm_core::reason::Method;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::{Sqlite, conflict, json, seconds, time};
+use super::{Sqlite, conflict, json, seconds, time, time_or_none};
 use crate::store::{Device, DeviceState, NewDevice, StoreError};
 
 impl Sqlite {
@@ -16,7 +16,8 @@ impl Sqlite {
             "insert into device (dev_id, user, enrolment, psk_identity, psk, key_digest, state, added_at)
              values (?, ?, ?, ?, ?, ?, 'known', ?)
              on conflict (dev_id) do update set user = excluded.user, enrolment = excluded.enrolment,
-             psk_identity = excluded.psk_identity, psk = excluded.psk, key_digest = excluded.key_digest",
+             psk_identity = excluded.psk_identity, psk = excluded.psk, key_digest = excluded.key_digest,
+             factory_run = null",
         )
         .bind(new.dev_id.as_str())
         .bind(&new.user)
@@ -54,7 +55,7 @@ impl Sqlite {
         let before = self.enrolled.before();
         // Without DevInfo: reading it would take time by which a known user could be told from an unknown one.
         let row = sqlx::query(
-            "select id, dev_id, user, enrolment, state, source, srv_id, null as devinfo, added_at
+            "select id, dev_id, user, enrolment, state, source, srv_id, null as devinfo, added_at, blocked_at
              from device where user = ? and enrolment is not null",
         )
         .bind(user)
@@ -69,7 +70,7 @@ impl Sqlite {
     pub(super) async fn device_by_psk(&self, identity: &str) -> Result<Option<(Device, Vec<u8>)>, StoreError> {
         // Without DevInfo, as above.
         let row = sqlx::query(
-            "select id, dev_id, user, psk, state, source, srv_id, null as devinfo, added_at
+            "select id, dev_id, user, psk, state, source, srv_id, null as devinfo, added_at, blocked_at
              from device where psk_identity = ? and psk is not null",
         )
         .bind(identity)
@@ -127,5 +128,6 @@ fn device(row: &SqliteRow) -> Result<Device, StoreError> {
         srv_id: row.try_get("srv_id")?,
         devinfo: devinfo.as_deref().map(json).transpose()?,
         added_at: time(row, "added_at")?,
+        blocked_at: time_or_none(row, "blocked_at")?,
     })
 }

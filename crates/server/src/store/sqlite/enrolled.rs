@@ -87,6 +87,7 @@ mod tests {
             srv_id: None,
             devinfo: None,
             added_at: Timestamp(0),
+            blocked_at: None,
         };
         (device, vec![secret])
     }

@@ -4,9 +4,11 @@ mod batch;
 mod credentials;
 mod devices;
 mod enrolled;
+mod factory;
 mod jobs;
 mod records;
 mod sessions;
+mod withdrawn;
 
 use omadm_core::ids::DevId;
 use omadm_core::time::Timestamp;
@@ -28,8 +30,9 @@ use batch::Batches;
 use enrolled::EnrolledDevices;
 
 use super::{
-    Answer, Credential, Device, DeviceState, Entry, Item, JobRow, NewCredential, NewDevice, NewJob, NewSession,
-    Preparation, ProfileRow, Recorded, SessionRow, Step, Store, StoreError, Upload,
+    Answer, Credential, Device, DeviceState, Entry, FactoryDevice, FactoryIssue, FactoryOrder, Imported, Item, JobRow,
+    NewCredential, NewDevice, NewJob, NewSession, Preparation, ProfileRow, Recorded, SessionRow, Step, Store,
+    StoreError, Upload,
 };
 use crate::config::Retention;
 
@@ -200,6 +203,15 @@ impl Store for Sqlite {
     fn device<'a>(&'a self, dev_id: &'a DevId) -> Answer<'a, Option<Device>> {
         Box::pin(self.device_by_dev_id(dev_id))
     }
+    fn remove_device<'a>(&'a self, dev_id: &'a DevId, at: Timestamp) -> Answer<'a, bool> {
+        Box::pin(self.delete_device(dev_id, at))
+    }
+    fn removed_at<'a>(&'a self, dev_id: &'a DevId) -> Answer<'a, Option<Timestamp>> {
+        Box::pin(self.removal_of(dev_id))
+    }
+    fn block_device<'a>(&'a self, dev_id: &'a DevId, since: Option<Timestamp>) -> Answer<'a, Option<Device>> {
+        Box::pin(self.set_blocked(dev_id, since))
+    }
     fn devices<'a>(&'a self, after: Option<&'a str>, limit: u32) -> Answer<'a, Vec<Device>> {
         Box::pin(self.page_of_devices(after, limit))
     }
@@ -226,6 +238,15 @@ impl Store for Sqlite {
     }
     fn bind(&self, credential: i64, new: NewDevice) -> Answer<'_, Device> {
         Box::pin(self.bind_credential(credential, new))
+    }
+    fn credentials_of(&self, device: i64, limit: u32) -> Answer<'_, Vec<Credential>> {
+        Box::pin(self.credentials_of_device(device, limit))
+    }
+    fn issue_in_factory(&self, orders: Vec<FactoryOrder>) -> Answer<'_, Vec<Result<FactoryIssue, String>>> {
+        Box::pin(self.issue_orders(orders))
+    }
+    fn import(&self, devices: Vec<FactoryDevice>) -> Answer<'_, Vec<Result<Imported, String>>> {
+        Box::pin(self.import_devices(devices))
     }
     fn prepare_session(&self, preparation: Preparation) -> Answer<'_, Vec<JobRow>> {
         Box::pin(self.prepare(preparation))
@@ -332,9 +353,14 @@ mod tests {
         every_change_of_a_profile_shows_in_the_version,
         devices_are_found_by_dev_id_and_user,
         devices_come_in_pages,
+        a_removed_device_leaves_nothing_but_the_record_of_it,
+        a_block_holds_until_it_is_ended,
         devices_are_found_by_what_tls_proves,
         valid_are_the_last_used_credential_and_the_four_newest_unused,
         a_loose_credential_is_bound_once,
+        a_factory_run_is_given_each_credential_once,
+        a_factory_run_takes_no_way_to_enrol_away,
+        an_import_binds_in_advance_and_a_second_one_changes_nothing,
         a_session_goes_on_from_its_last_version_only,
         a_cookie_may_take_the_place_of_another,
         an_agreement_counts_only_when_the_session_ends_well,
