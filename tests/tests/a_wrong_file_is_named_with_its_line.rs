@@ -65,7 +65,7 @@ fn a_configuration() {
     assert_eq!((told.status.code(), told.stdout.len()), (Some(2), 0), "nothing but the report goes to standard output");
     let error = String::from_utf8(told.stderr).expect("UTF-8");
     assert!(
-        error.contains("client.toml:4: ") && error.contains("auto, pcsc, socket:PATH or off is expected"),
+        error.contains("client.toml:4: ") && error.contains("exec:COMMAND, socket:PATH or off is expected"),
         "{error}"
     );
     device.configure(DEV_ID, "[card]\nlinks = \"off\"\n");
