@@ -323,6 +323,8 @@ fn what_is_wrong_is_said_before_anything_is_made() {
     let factory = Factory::start();
     factory.list(0..1);
     fs::set_permissions(factory.path("line.key"), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::create_dir(factory.path("full")).unwrap();
+    factory.write("full/letter", "");
     let with = |old: &str, new: &str| -> (Option<i32>, String) {
         let arguments: Vec<&str> = MAKE.iter().map(|word| if *word == old { new } else { *word }).collect();
         let output = factory.omadm(&arguments);
@@ -335,7 +337,7 @@ fn what_is_wrong_is_said_before_anything_is_made() {
         ("factory.key", "line.key", "has mode 0644"),
         ("factory.pem", "line.pem", "does not belong to the first certificate"),
         ("factory.pem", "devices.csv", "a certificate cannot be read"),
-        ("run", "data", "not the folder of a factory run"),
+        ("run", "full", "not the folder of a factory run"),
     ] {
         let (code, errors) = with(old, new);
         assert!(code == Some(2) && errors.contains(expected), "{new}: {code:?} {errors}");
@@ -352,6 +354,8 @@ fn peak_memory(process: &mut Child) -> u64 {
     while process.try_wait().unwrap().is_none() {
         let text = fs::read_to_string(&status).unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        // Often enough: it only ever grows.
+        std::thread::sleep(std::time::Duration::from_millis(5));
         peak = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(peak);
     }
     peak
@@ -359,7 +363,7 @@ fn peak_memory(process: &mut Child) -> u64 {
 
 #[test]
 fn a_long_list_takes_little_memory() {
-    const ROWS: u32 = 200_000;
+    const ROWS: u32 = 30_000;
     let factory = Factory::start();
     factory.list(0..1);
     factory.done(MAKE);
@@ -369,11 +373,11 @@ fn a_long_list_takes_little_memory() {
     factory.list(0..ROWS);
     // A line without an end is none that anybody has to remember either.
     let mut list = factory.read("devices.csv");
-    list.push_str(&"x".repeat(100 << 20));
+    list.push_str(&"x".repeat(40 << 20));
     factory.write("devices.csv", &list);
     let mut process = factory.command(&[MAKE, &["--json"]].concat()).stdout(Stdio::piped()).spawn().unwrap();
     let peak = peak_memory(&mut process);
     let made: Value = serde_json::from_reader(process.stdout.take().unwrap()).unwrap();
     assert_eq!((&made["made_before"], &made["refused"]), (&json!(ROWS), &json!(1)));
-    assert!((1..48 * 1024).contains(&peak), "{peak} KiB");
+    assert!((1..32 * 1024).contains(&peak), "{peak} KiB");
 }
