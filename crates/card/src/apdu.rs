@@ -195,6 +195,16 @@ impl StatusWord {
         (self.0 & 0xFFF0 == 0x63C0).then_some(self.sw2() & 0x0F)
     }
 
+    /// Whether it says that something is not there, or that the card does not know what is asked, as opposed to trouble.
+    /// What READ RECORD is answered behind the last record is among it.
+    pub fn says_absent(self) -> bool {
+        self.says_no_application()
+            || matches!(
+                self,
+                Self::NO_RECORD | Self::WRONG_OFFSET | Self::NO_FILE_SELECTED | Self(0x6981 | 0x6A88 | 0x9402 | 0x9404)
+            )
+    }
+
     /// Whether it answers SELECT by AID with: there is no such application. Anything else tells of trouble, and trouble
     /// proves nothing about what is on the card.
     pub fn says_no_application(self) -> bool {

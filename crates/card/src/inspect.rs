@@ -14,7 +14,9 @@ use crate::file::digits;
 use crate::link::Link;
 use crate::pkcs15::dir::{Application, USIM};
 use crate::pkcs15::{self, StructureError};
-use crate::read::{CardReading, FileSession, ReadRequest, Refusal, applications, open_pkcs15, open_usim, read};
+use crate::read::{
+    CardReading, FileSession, ReadRequest, Refusal, Selected, applications, open_pkcs15, open_usim, read,
+};
 use crate::secrets;
 use data_files::look_at_pkcs15;
 use look::{Look, Seen};
@@ -53,7 +55,7 @@ pub fn inspect(
 
 fn look(card: &mut Card<'_>, seen: &mut Seen) -> Result<(), CardError> {
     let Ok(way) = open_pkcs15(card)? else { return Ok(()) };
-    let result = look_on_channel(&mut FileSession::new(card, way.channel), way.selected.as_deref(), seen);
+    let result = look_on_channel(&mut FileSession::new(card, way.channel), way.selected.as_ref(), seen);
     card.close_channel(way.channel);
     if way.selected.is_some()
         && result.is_ok()
@@ -83,11 +85,10 @@ fn select_pkcs15(
     Ok(None)
 }
 
-/// `by_link` is the path of the DF of the PKCS#15 application where the link selected it; such a link opens the USIM on a
-/// channel of its own.
+/// `by_link` is the PKCS#15 application where the link selected it; such a link opens the USIM on a channel of its own.
 fn look_on_channel(
     session: &mut FileSession<'_, '_>,
-    by_link: Option<&[u8]>,
+    by_link: Option<&Selected>,
     seen: &mut Seen,
 ) -> Result<(), CardError> {
     let mut iccid = Look::new(session, "MF", 0x2FE2, "EF(ICCID)", &[vec![0x2F, 0xE2]], 10)?;
@@ -97,7 +98,7 @@ fn look_on_channel(
     });
     seen.files.push(iccid.view);
 
-    let applications = applications(session)?;
+    let applications = applications(session)?.unwrap_or_default();
     let dir = session.select_path(&[0x2F, 0x00])?;
     seen.files.push(FileView {
         path: "MF/2F00".to_owned(),
@@ -111,10 +112,11 @@ fn look_on_channel(
     seen.is_in_dir = applications.iter().any(Application::is_pkcs15);
 
     let df = match by_link {
-        Some(df) => {
-            // The MF was looked at. A card that does not know this form finds its files by 7FFF all the same.
-            let _ = session.select_application()?;
-            Some(df.to_vec())
+        Some(selected) => {
+            // The MF was looked at.
+            session.go_back_into(&selected.aid)?;
+            session.was_opened_in(&selected.aid);
+            Some(selected.df.clone())
         }
         None => select_pkcs15(session, &applications)?,
     };

@@ -166,7 +166,9 @@ fn select_application(session: &mut FileSession<'_, '_>) -> Result<(Action, Vec<
     let Err(refusal) = session.select_aid(&AID)? else {
         return Ok((Action::SelectApplication { aid: AID.to_vec() }, USUAL_DF.to_be_bytes().to_vec()));
     };
-    for application in applications(session)?.into_iter().filter(Application::is_pkcs15) {
+    let listed =
+        applications(session)?.map_err(|Refusal(status)| CardError::status(Place::Dir, "reading the file", status))?;
+    for application in listed.into_iter().filter(Application::is_pkcs15) {
         if session.select_aid(&application.aid)?.is_ok() {
             return Ok((Action::SelectApplication { aid: application.aid }, application.df));
         }

@@ -138,7 +138,7 @@ pub(crate) fn open_usim(card: &mut Card<'_>) -> Result<Result<Channel, String>, 
 }
 
 fn usim(session: &mut Session<'_, '_>) -> Result<SimFacts, CardError> {
-    let usim = applications(session)?.into_iter().find(Application::is_usim);
+    let usim = applications(session)?.unwrap_or_default().into_iter().find(Application::is_usim);
     // Without EF(DIR) the start of the AID is tried.
     let aid = usim.map_or_else(|| USIM.to_vec(), |usim| usim.aid);
     if let Err(Refusal(status)) = session.select_aid_briefly(&aid)? {
@@ -178,19 +178,27 @@ fn read(session: &mut Session<'_, '_>, path: &[u8]) -> Result<Result<Vec<u8>, Re
     }
 }
 
-/// The applications in EF(DIR), which has records or is transparent; damaged entries are left out.
-pub(crate) fn applications(session: &mut Session<'_, '_>) -> Result<Vec<Application>, CardError> {
-    let Ok(fcp) = session.select_path(&DIR)? else { return Ok(Vec::new()) };
+/// The applications in EF(DIR), which has records or is transparent; damaged entries are left out, and a file that is not
+/// there lists none. `Refusal` where the card was in trouble: then nothing is proven.
+pub(crate) fn applications(session: &mut Session<'_, '_>) -> Result<Result<Vec<Application>, Refusal>, CardError> {
+    let fcp = match session.select_path(&DIR)? {
+        Ok(fcp) => fcp,
+        Err(Refusal(status)) if status.says_absent() => return Ok(Ok(Vec::new())),
+        Err(trouble) => return Ok(Err(trouble)),
+    };
     let mut applications = Vec::new();
     if fcp.record_length.is_none()
         && let Ok(content) = session.read_binary(Place::Dir, &fcp, 0, 2048)?
     {
         applications.extend(Application::parse_all(&content).filter_map(Result::ok));
-        return Ok(applications);
+        return Ok(Ok(applications));
     }
     for number in 1..=fcp.records.unwrap_or(MAX_APPLICATIONS).min(MAX_APPLICATIONS) {
-        let Ok(record) = session.read_record(&fcp, number)? else { break };
-        applications.extend(Application::parse(&record).ok().flatten());
+        match session.read_record(&fcp, number)? {
+            Ok(record) => applications.extend(Application::parse(&record).ok().flatten()),
+            Err(Refusal(status)) if status.says_absent() => break,
+            Err(trouble) => return Ok(Err(trouble)),
+        }
     }
-    Ok(applications)
+    Ok(Ok(applications))
 }

@@ -14,6 +14,7 @@ use crate::read::blocks::Part;
 use crate::read::content::{self, MAX_MESSAGE};
 use crate::read::passed_over::{Cause, PassedOver};
 use crate::read::session::{Refusal, Session};
+use crate::read::way::Selected;
 use crate::read::{CardReading, ReadRequest, identity, pin};
 use crate::secrets;
 
@@ -62,14 +63,17 @@ impl Yield {
     }
 }
 
-/// Reads the message; what becomes known about PINs and other objects is put into `reading`. `selected` is the path of the
-/// application's DF where the application is selected already.
+/// Reads the message; what becomes known about PINs and other objects is put into `reading`. `selected` is the application
+/// where a link has selected it already.
 pub(super) fn read(
     session: &mut Session<'_, '_>,
-    selected: Option<&[u8]>,
+    selected: Option<&Selected>,
     request: &ReadRequest<'_>,
     reading: &mut CardReading,
 ) -> Result<Vec<u8>, CardError> {
+    if let Some(selected) = selected {
+        session.was_opened_in(&selected.aid);
+    }
     let result = read_once(session, selected, request, reading);
     if !session.card().is_fast() || reading.refused_pin.is_some() {
         return result;
@@ -93,7 +97,7 @@ pub(super) fn read(
 
 fn read_once(
     session: &mut Session<'_, '_>,
-    selected: Option<&[u8]>,
+    selected: Option<&Selected>,
     request: &ReadRequest<'_>,
     reading: &mut CardReading,
 ) -> Result<Vec<u8>, CardError> {
@@ -115,9 +119,9 @@ fn read_once(
 }
 
 /// Selects the application, where it is not selected yet, and reads its EF(ODF).
-fn open(session: &mut Session<'_, '_>, selected: Option<&[u8]>) -> Result<Pkcs15, CardError> {
+fn open(session: &mut Session<'_, '_>, selected: Option<&Selected>) -> Result<Pkcs15, CardError> {
     let selected = match selected {
-        Some(df) => Pkcs15 { df: df.to_vec(), aid: None, fcp: None, odf: Odf::default() },
+        Some(selected) => Pkcs15 { df: selected.df.clone(), aid: None, fcp: None, odf: Odf::default() },
         None => match session.select_aid_briefly(&AID)? {
             Ok(fcp) => {
                 Pkcs15 { df: USUAL_DF.to_be_bytes().to_vec(), aid: Some(AID.to_vec()), fcp, odf: Odf::default() }
@@ -149,15 +153,26 @@ fn open(session: &mut Session<'_, '_>, selected: Option<&[u8]>) -> Result<Pkcs15
 /// The application under a longer AID or by the path of its DF, both from EF(DIR). Its EF(ODF) is still to be read.
 fn find_by_dir(session: &mut Session<'_, '_>, refusal: Refusal) -> Result<Pkcs15, CardError> {
     let odf = Odf::default();
-    for application in identity::applications(session)?.into_iter().filter(Application::is_pkcs15) {
-        if let Ok(fcp) = session.select_aid(&application.aid)? {
-            return Ok(Pkcs15 { df: application.df, aid: Some(application.aid), fcp: Some(fcp), odf });
+    let listed = match identity::applications(session)? {
+        Ok(listed) => listed,
+        Err(Refusal(status)) => return Err(CardError::status(Place::Dir, "reading the file", status)),
+    };
+    let mut trouble = None;
+    for application in listed.into_iter().filter(Application::is_pkcs15) {
+        match session.select_aid(&application.aid)? {
+            Ok(fcp) => return Ok(Pkcs15 { df: application.df, aid: Some(application.aid), fcp: Some(fcp), odf }),
+            Err(Refusal(status)) => trouble = trouble.or(Some(status).filter(|status| !status.says_absent())),
         }
-        if !application.df.is_empty()
-            && let Ok(fcp) = session.select_df(&application.df)?
-        {
-            return Ok(Pkcs15 { df: application.df, aid: None, fcp: Some(fcp), odf });
+        if !application.df.is_empty() {
+            match session.select_df(&application.df)? {
+                Ok(fcp) => return Ok(Pkcs15 { df: application.df, aid: None, fcp: Some(fcp), odf }),
+                Err(Refusal(status)) => trouble = trouble.or(Some(status).filter(|status| !status.says_absent())),
+            }
         }
+    }
+    // Trouble with an application that is listed is no proof that it is not there.
+    if let Some(status) = trouble {
+        return Err(CardError::status(Place::Pkcs15, "SELECT", status));
     }
     let detail = format!("the card has no PKCS#15 application (SELECT was answered {})", refusal.0);
     if refusal.0.says_no_application() {

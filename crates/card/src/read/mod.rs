@@ -34,7 +34,7 @@ pub(crate) use identity::{applications, open_usim};
 pub(crate) use message::MAX_DIRECTORY;
 pub(crate) use pin::is_user_pin;
 pub(crate) use session::{Refusal, Session as FileSession};
-pub(crate) use way::open as open_pkcs15;
+pub(crate) use way::{Selected, open as open_pkcs15};
 
 pub(crate) use content::check as check_content;
 
@@ -237,9 +237,8 @@ fn read_on_channel(
         None => {
             let teller = Teller::Card(way.channel);
             reading.iccid = identity::iccid(card, teller)?;
-            if way.selected.is_some() {
-                // Back into the application. A card that does not know this form finds its files by 7FFF all the same.
-                let _ = Session::new(card, way.channel).select_application()?;
+            if let Some(selected) = &way.selected {
+                Session::new(card, way.channel).go_back_into(&selected.aid)?;
             }
             teller
         }
@@ -247,7 +246,7 @@ fn read_on_channel(
     reading.message = if request.admitted.covers(reading.iccid.as_ref()) {
         let mut session = Session::new(card, way.channel);
         session.take_shortcuts(request.fast, reading.iccid.as_ref());
-        let message = message::read(&mut session, way.selected.as_deref(), request, reading);
+        let message = message::read(&mut session, way.selected.as_ref(), request, reading);
         reading.shortcuts = session.give_shortcuts(reading.iccid.as_ref());
         message
     } else {

@@ -139,6 +139,20 @@ impl<'c, 'l> Session<'c, 'l> {
         self.strayed = false;
     }
 
+    /// Told that the link opened this channel with the application of this AID selected.
+    pub(crate) fn was_opened_in(&mut self, aid: &[u8]) {
+        self.home = Some(Home::Aid(aid.to_vec()));
+    }
+
+    /// Selects the application that the link had selected again, after files of the MF.
+    pub(crate) fn go_back_into(&mut self, aid: &[u8]) -> Result<(), CardError> {
+        if self.select_application()?.is_err() {
+            self.was_opened_in(aid);
+            self.come_home()?;
+        }
+        Ok(())
+    }
+
     /// Selects the application of this channel once more, for its parameters or to be back in its DF.
     pub(crate) fn select_application(&mut self) -> Result<Result<Fcp, Refusal>, CardError> {
         self.select(0x00, &[0x7F, 0xFF])
@@ -225,7 +239,6 @@ impl<'c, 'l> Session<'c, 'l> {
         match self.home.clone() {
             Some(Home::Aid(aid)) => drop(self.select(0x04, &aid)?),
             Some(Home::Df(path)) => drop(self.below_mf(&path)?),
-            // The link selected it: there is nothing to come back by.
             None => {}
         }
         self.strayed = false;

@@ -14,25 +14,32 @@ const MAX_APPLICATIONS: usize = 16;
 /// An open channel, to be closed by [`Card::close_channel`].
 pub(crate) struct Way {
     pub(crate) channel: Channel,
-    /// Path of the application's DF without the MF, where the link has selected the application on this channel.
-    pub(crate) selected: Option<Vec<u8>>,
+    /// The application, where the link has selected it on this channel.
+    pub(crate) selected: Option<Selected>,
+}
+
+/// An application that a link has selected.
+pub(crate) struct Selected {
+    pub(crate) aid: Vec<u8>,
+    /// Path of its DF without the MF.
+    pub(crate) df: Vec<u8>,
 }
 
 /// Opens it. The inner error says why there is no way, where link and card work.
 pub(crate) fn open(card: &mut Card<'_>) -> Result<Result<Way, CardError>, CardError> {
-    let opened = |handle, df: Vec<u8>| {
-        let df = if df.is_empty() { USUAL_DF.to_be_bytes().to_vec() } else { df };
-        Ok(Ok(Way { channel: Channel::Opened(handle), selected: Some(df) }))
+    let opened = |handle, aid: &[u8], df: &[u8]| {
+        let df = if df.is_empty() { USUAL_DF.to_be_bytes().to_vec() } else { df.to_vec() };
+        Ok(Ok(Way { channel: Channel::Opened(handle), selected: Some(Selected { aid: aid.to_vec(), df }) }))
     };
     let refused = match card.open_application(&AID)? {
-        Opening::Opened(handle) => return opened(handle, Vec::new()),
+        Opening::Opened(handle) => return opened(handle, &AID, &[]),
         Opening::NotOffered => None,
         Opening::Refused { status, detail } => Some((status, detail)),
     };
     let listed = if refused.is_some() { applications(card)? } else { Vec::new() };
     for application in listed.iter().filter(|one| one.is_pkcs15() && one.aid != AID) {
         if let Opening::Opened(handle) = card.open_application(&application.aid)? {
-            return opened(handle, application.df.clone());
+            return opened(handle, &application.aid, &application.df);
         }
     }
     let channel = match card.open_channel() {

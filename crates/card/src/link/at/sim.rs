@@ -90,24 +90,28 @@ impl<P: Port> AtLink<P> {
         Ok(Some(format!("the modem is not registered in a network yet ({said})")))
     }
 
-    /// The records of EF(DIR).
+    /// The records of EF(DIR), all of them or none: a list that is not whole proves nothing.
     pub(super) fn dir(&mut self) -> Result<Vec<Vec<u8>>, LinkError> {
         let mut records = Vec::new();
         let mut length = None;
         for number in 1..=MAX_RECORDS {
-            let Some(record) = self.read_record(number, &mut length)? else { break };
-            records.push(record);
+            match self.read_record(number, &mut length)? {
+                Some((record, status)) if status.is_ok() => records.push(record),
+                Some((_, status)) if status.says_absent() => break,
+                Some(_) | None => return Ok(Vec::new()),
+            }
         }
         Ok(records)
     }
 
-    /// One record of EF(DIR), counted from 1. `length` is that of a record, once it is known.
-    fn read_record(&mut self, number: u8, length: &mut Option<u8>) -> Result<Option<Vec<u8>>, LinkError> {
+    /// One record of EF(DIR), counted from 1, and the status of the card. `length` is that of a record, once it is known.
+    fn read_record(&mut self, number: u8, length: &mut Option<u8>) -> Result<Option<(Vec<u8>, StatusWord)>, LinkError> {
         let read = |length: u8| format!("AT+CRSM=178,12032,{number},4,{length}");
         let mut answer = self.read_file(&read(length.unwrap_or(0)))?;
         if length.is_none() {
             let right = match &answer {
-                Some((_, StatusWord::OK)) => return Ok(answer.map(|(content, _)| content)),
+                Some((content, StatusWord::OK)) if !content.is_empty() => return Ok(answer),
+                Some((_, status)) if status.says_absent() => return Ok(answer),
                 Some((_, status)) if status.sw1() == 0x6C => Some(status.sw2()),
                 Some(_) | None => {
                     let parameters = self.read_file(DIR_PARAMETERS)?;
@@ -118,7 +122,7 @@ impl<P: Port> AtLink<P> {
             *length = Some(right);
             answer = self.read_file(&read(right))?;
         }
-        Ok(answer.and_then(|(content, status)| status.is_ok().then_some(content)))
+        Ok(answer.filter(|(content, status)| !(status.is_ok() && content.is_empty())))
     }
 
     /// Has the modem read a file, and gives what it read and the status of the card; none where it refuses.
