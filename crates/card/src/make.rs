@@ -36,7 +36,7 @@ const FIRST_OTHER: u16 = 0x6435;
 const MAX_OTHERS: usize = 8;
 /// What data objects call the PIN.
 const AUTH_ID: u8 = 0x01;
-/// P2 of VERIFY.
+/// P2 of VERIFY for the PIN that a card usually has. In a modem it is the modem's, which verifies it when it starts.
 const PIN: u8 = 0x01;
 /// Full AID of our USIM.
 const USIM_AID: [u8; 16] =
@@ -61,6 +61,8 @@ pub struct CardPlan {
     pub listing: Listing,
     /// The PIN that protects the object; none for an object that everybody may read.
     pub pin: Option<Secret>,
+    /// The reference of that PIN, P2 of VERIFY: 01 to 08, or 81 to 88 for one of the application.
+    pub pin_reference: u8,
     /// The key by which its administrator (0A) may write it later; none for a card that nobody can write.
     pub adm: Option<AdmKey>,
     /// How often the PIN may be wrong.
@@ -84,6 +86,7 @@ impl CardPlan {
             others: Vec::new(),
             listing: Listing::Opaque,
             pin: None,
+            pin_reference: PIN,
             adm: None,
             tries: 3,
             protocol: Protocol::T1,
@@ -178,7 +181,7 @@ pub fn make(plan: &CardPlan) -> Result<CardImage, MakeError> {
     let records = dir.iter().flat_map(|application| padded(application.encode(), DIR_RECORD)).collect();
     let about = dir.iter().map(Application::to_string).collect::<Vec<_>>().join("; ");
     let parts = CardParts {
-        pins: plan.pin.iter().map(|value| Pin::new(PIN, value.clone(), plan.tries)).collect(),
+        pins: plan.pin.iter().map(|value| Pin::new(plan.pin_reference, value.clone(), plan.tries)).collect(),
         adm: plan.adm.as_ref().map(|key| image::AdmKey::new(Secret::new(key.expose().to_vec()))),
         files: vec![
             CardFile { sfi: Some(30), record_length: Some(38), ..file(0x2F00, "EF(DIR)", &about, records) },
@@ -257,11 +260,15 @@ fn pkcs15_application(plan: &CardPlan, content: Option<&[u8]>) -> CardApplicatio
         directory(DODF, "EF(DODF)", &about_objects(&objects), dodf),
     ];
     if private {
-        let pin =
-            PinObject { label: Some("PIN".to_owned()), auth_id: vec![AUTH_ID], reference: PIN, needs_padding: true };
-        files.push(directory(AODF, "EF(AODF)", "PIN 01", pin.encode()));
+        let pin = PinObject {
+            label: Some("PIN".to_owned()),
+            auth_id: vec![AUTH_ID],
+            reference: plan.pin_reference,
+            needs_padding: true,
+        };
+        files.push(directory(AODF, "EF(AODF)", &format!("PIN {:02X}", plan.pin_reference), pin.encode()));
     }
-    let read = if private { Access::Pin(Byte(PIN)) } else { Access::Always };
+    let read = if private { Access::Pin(Byte(plan.pin_reference)) } else { Access::Always };
     files.extend(objects.iter().map(|(id, object)| {
         let (name, about) = match *id {
             MESSAGE => ("EF(DM_Bootstrap)".to_owned(), "the Bootstrap Message".to_owned()),

@@ -65,12 +65,12 @@ impl Card {
     fn image(self) -> CardImage {
         let plan = CardPlan::new("8901012345678901234".parse().unwrap(), MESSAGE.as_bytes());
         let pin = self.private.then(|| Secret::from("1234"));
-        let plan = CardPlan { protocol: self.protocol, listing: self.listing, pin, ..plan };
+        let plan = CardPlan { protocol: self.protocol, listing: self.listing, pin, pin_reference: PIN, ..plan };
         let mut parts = make(&plan).unwrap().into_parts();
         if !self.channels {
             parts.channels = Channels { count: 0, refusal: ChannelRefusal::NoChannel };
         }
-        with_pin(CardParts { quirks: self.quirk.into_iter().collect(), ..parts })
+        CardParts { quirks: self.quirk.into_iter().collect(), ..parts }.try_into().unwrap()
     }
 
     /// What a correct reader says of it without a fault; none where it reads the message.
@@ -80,25 +80,6 @@ impl Card {
         }
         self.quirk.and_then(|quirk| quirk.hinders(self.private, by == By::Itself))
     }
-}
-
-/// The same card with its PIN under another reference.
-fn with_pin(mut parts: CardParts) -> CardImage {
-    use omadm_card::image::{Access, Byte};
-    for pin in &mut parts.pins {
-        pin.reference = Byte(PIN);
-    }
-    for file in parts.applications.iter_mut().flat_map(|application| &mut application.files) {
-        if file.read == Access::Pin(Byte(1)) {
-            file.read = Access::Pin(Byte(PIN));
-        }
-        if file.name == "EF(AODF)"
-            && let Some(place) = file.content.0.windows(3).position(|bytes| bytes == [0x80, 0x01, 0x01])
-        {
-            file.content.0[place + 2] = PIN;
-        }
-    }
-    parts.try_into().unwrap()
 }
 
 /// What came of a reading.

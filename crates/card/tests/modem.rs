@@ -213,23 +213,29 @@ fn blocks_become_smaller_once_and_stay_so() {
 
 #[test]
 fn another_pin_than_the_modems_opens_a_private_object_and_the_modems_own_is_left_alone() {
-    let private = make(&CardPlan { pin: Some(Secret::from("1234")), ..plan() }).unwrap();
+    let private = |pin_reference| {
+        let pin = Some(Secret::from("1234"));
+        VirtualUicc::new(&make(&CardPlan { pin, pin_reference, ..plan() }).unwrap())
+    };
     let pin = Secret::from("1234");
     let request = ReadRequest { pin: Some(&pin), ..ReadRequest::default() };
     for quirks in [&[][..], &[ModemQuirk::NoCcho]] {
-        let modem = RefCell::new(VirtualModem::new(VirtualUicc::new(&private), quirks));
+        // The user entered the modem's own PIN when it started, so its object is open.
+        let modem = RefCell::new(VirtualModem::new(private(0x01), quirks));
+        let reading = read_from(&modem, &request);
+        assert_eq!(reading.message.as_deref(), Ok(MESSAGE.as_bytes()), "{quirks:?}");
+        assert!(reading.behind_pin);
+        check_channel_0(&modem, "private");
+        // It waits for the PIN: that is the modem's matter.
+        let pending = [quirks, &[ModemQuirk::PinPending]].concat();
+        let modem = RefCell::new(VirtualModem::new(private(0x01), &pending));
         let reading = read_from(&modem, &request);
         assert_eq!(kind(&reading), CardErrorKind::PinNeeded);
         assert_eq!(reading.message.unwrap_err().place, Place::Pin(1));
         assert_eq!(modem.borrow().card().unwrap().tries_left(1), Some(3));
         check_channel_0(&modem, "private");
-    }
-    // The same card, with a PIN of the application.
-    let text = private.to_json().replace("\"pin\": \"01\"", "\"pin\": \"81\"");
-    let text = text.replace("\"reference\": \"01\"", "\"reference\": \"81\"");
-    let other = omadm_card::CardImage::from_json(text.as_bytes()).unwrap();
-    for quirks in [&[][..], &[ModemQuirk::NoCcho]] {
-        let modem = RefCell::new(VirtualModem::new(VirtualUicc::new(&other), quirks));
+        // A PIN of the application is ours to send.
+        let modem = RefCell::new(VirtualModem::new(private(0x81), quirks));
         let reading = read_from(&modem, &request);
         assert_eq!(reading.message.as_deref(), Ok(MESSAGE.as_bytes()), "{quirks:?}");
         assert!(reading.behind_pin);

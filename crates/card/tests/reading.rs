@@ -541,3 +541,15 @@ fn trouble_at_select_is_no_proof_that_the_card_has_no_object() {
         assert_eq!(error.proves_absence(), proof, "{error}");
     }
 }
+
+#[test]
+fn a_private_object_that_is_open_all_the_same_is_read_without_a_pin() {
+    let mut parts = make(&private()).unwrap().into_parts();
+    let message = parts.applications[0].files.iter_mut().find(|file| file.id == FileId(0x6434)).unwrap();
+    message.read = Access::Always;
+    let mut card = VirtualUicc::new(&parts.try_into().unwrap());
+    let reading = read_with(&mut card, None, &[]);
+    assert_eq!(reading.message.unwrap(), MESSAGE.as_bytes());
+    assert!(reading.behind_pin, "the directory says so");
+    assert_eq!(card.tries_left(1), Some(3));
+}

@@ -285,9 +285,11 @@ fn read_objects(
             refused: &mut reading.refused_pin,
             accepted: &mut reading.accepted_pin,
         };
-        match lock.open(session, fcp.as_ref()).and_then(|()| read_object(session, pkcs15, object)) {
-            Ok(Ok(content)) => seen.found.push(Found { number, behind_pin: true, content }),
-            Ok(Err((refusal, _))) => seen.note(number, unreadable(place, refusal))?,
+        let opened = lock.open(session, fcp.as_ref());
+        match opened.and_then(|closed| Ok((closed, read_object(session, pkcs15, object)?))) {
+            Ok((_, Ok(content))) => seen.found.push(Found { number, behind_pin: true, content }),
+            Ok((Some(needed), Err((Refusal(StatusWord::NOT_ALLOWED), _)))) => seen.note(number, needed)?,
+            Ok((_, Err((refusal, _)))) => seen.note(number, unreadable(place, refusal))?,
             Err(error) => {
                 if let Err(gone) = seen.note(number, error) {
                     reading.behind_pin = true;
@@ -327,6 +329,20 @@ fn take_raw(seen: Yield, reading: &mut CardReading) -> Result<Vec<u8>, CardError
     }))
 }
 
+/// What was passed over, each thing once and a few of them: a card may be damaged in a thousand places.
+fn told(errors: impl Iterator<Item = CardError>) -> Vec<PassedOver> {
+    let mut once: Vec<CardError> = Vec::new();
+    for error in errors {
+        if once.len() == MAX_OBJECTS {
+            break;
+        }
+        if !once.contains(&error) {
+            once.push(error);
+        }
+    }
+    once.into_iter().map(PassedOver::from).collect()
+}
+
 /// One message of all objects that hold one. Without any the reason that says most.
 fn take_messages(objects: &[DataObject], seen: Yield, reading: &mut CardReading) -> Result<Vec<u8>, CardError> {
     let place = |number: usize| Place::Message(objects.get(number).map_or(0, |object| object.path.file_id()));
@@ -348,10 +364,10 @@ fn take_messages(objects: &[DataObject], seen: Yield, reading: &mut CardReading)
             let sentence = "no directory lists an OMA DM bootstrap object";
             CardError::new(CardErrorKind::NoDmObject, Place::Odf, sentence)
         });
-        reading.passed_over = others.map(PassedOver::from).collect();
+        reading.passed_over = told(others.filter(|other| *other != error));
         return Err(error);
     };
-    reading.passed_over = others.map(PassedOver::from).collect();
+    reading.passed_over = told(others);
     reading.behind_pin = messages
         .iter()
         .all(|found| found.behind_pin || (!rest.is_empty() && secrets::in_message(&found.content).is_empty()));

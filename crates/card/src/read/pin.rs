@@ -58,7 +58,14 @@ pub(super) struct Lock<'a> {
 
 impl Lock<'_> {
     /// Verifies the PIN, if the card wants one. `file` are the parameters of the object's file, where known.
-    pub(super) fn open(&mut self, session: &mut Session<'_, '_>, file: Option<&Fcp>) -> Result<(), CardError> {
+    ///
+    /// Where no PIN can be sent the object may be open all the same, since somebody else verified it: then the reason for
+    /// which none was sent comes back, for the case that reading is refused.
+    pub(super) fn open(
+        &mut self,
+        session: &mut Session<'_, '_>,
+        file: Option<&Fcp>,
+    ) -> Result<Option<CardError>, CardError> {
         let Some(reference) = self.reference(session, file)? else {
             return Err(CardError::new(
                 CardErrorKind::PinNeeded,
@@ -70,12 +77,12 @@ impl Lock<'_> {
         let needed = |detail: &str| CardError::new(CardErrorKind::PinNeeded, place, detail);
         let refusal = |detail: &str| CardError::new(CardErrorKind::PinRefused, place, detail);
         if !session.card().is_exclusive() && matches!(reference, 0x01 | 0x11) {
-            return Err(needed("this PIN belongs to the modem, which alone may verify it"));
+            return Ok(Some(needed("this PIN belongs to the modem, which alone may verify it; have the modem do so")));
         }
         // An empty VERIFY asks for the state and spends no try.
         let state = session.send(&Command::case1(VERIFY, 0, reference))?.status;
         if state.is_ok() {
-            return Ok(());
+            return Ok(None);
         }
         let left = match (state, state.tries()) {
             (StatusWord::BLOCKED, _) | (_, Some(0)) => {
@@ -96,7 +103,9 @@ impl Lock<'_> {
             return Err(needed("one PIN is sent in one reading, and it was sent already; it opens no other object"));
         }
         let Some(pin) = self.request.pin else {
-            return Err(needed("the object is behind this PIN; put it into a file and name it as pin_file in [card]"));
+            let sentence = "the object is behind this PIN, and none is given: name a file with it (pin_file in [card], or \
+                            --pin-file)";
+            return Ok(Some(needed(sentence)));
         };
         if !(4..=8).contains(&pin.expose().len()) || !pin.expose().iter().all(u8::is_ascii_digit) {
             return Err(needed("the configured PIN has not 4 to 8 digits"));
@@ -120,10 +129,11 @@ impl Lock<'_> {
             .inspect_err(|_| *self.refused = Some(RefusedPin { unanswered: Some(left), ..memory.clone() }))?;
         if answer.is_ok() {
             *self.accepted = earlier.cloned();
-            return Ok(());
+            return Ok(None);
         }
         *self.refused = Some(memory);
         Err(refusal(&match answer.tries() {
+            Some(1) => "the card refused the PIN, one try is left; correct the PIN".to_owned(),
             Some(tries) => format!("the card refused the PIN, {tries} tries are left; correct the PIN"),
             None => format!("the card refused the PIN ({answer}); correct the PIN"),
         }))

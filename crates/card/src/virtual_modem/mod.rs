@@ -83,6 +83,9 @@ impl Cme {
     }
 }
 
+/// References of the PINs that a modem verifies itself: PIN 1 and the universal PIN.
+const OWN_PINS: [u8; 2] = [0x01, 0x11];
+
 /// What a command gives: lines, then OK; or an error.
 type Answer = Result<Vec<String>, Cme>;
 
@@ -90,7 +93,7 @@ impl VirtualModem {
     /// A modem with this card in its slot.
     pub fn new(card: VirtualUicc, quirks: &[ModemQuirk]) -> Self {
         let card = (!quirks.contains(&ModemQuirk::NoSim)).then_some(card);
-        Self {
+        let mut modem = Self {
             card,
             quirks: quirks.to_vec(),
             begun: Vec::new(),
@@ -102,6 +105,17 @@ impl VirtualModem {
             registration_asked: 0,
             unsolicited: 0,
             delay: Duration::ZERO,
+        };
+        modem.enter_pin();
+        modem
+    }
+
+    /// The modem's user has entered the PINs of the card that are the modem's own.
+    fn enter_pin(&mut self) {
+        if !self.has(ModemQuirk::PinPending)
+            && let Some(card) = &mut self.card
+        {
+            OWN_PINS.into_iter().for_each(|reference| card.unlock(reference));
         }
     }
 
@@ -109,6 +123,7 @@ impl VirtualModem {
     pub fn set_card(&mut self, card: Option<VirtualUicc>) {
         self.card = card;
         self.opened.clear();
+        self.enter_pin();
     }
 
     /// The card in the slot.
@@ -150,6 +165,7 @@ impl VirtualModem {
             Reaction::Silence => Err(Cme::SimFailure),
             Reaction::WasReset => {
                 self.opened.clear();
+                self.enter_pin();
                 Err(Cme::SimBusy)
             }
             Reaction::Gone => {

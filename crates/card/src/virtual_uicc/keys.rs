@@ -62,6 +62,12 @@ impl Keys {
         }
     }
 
+    /// Verifies a PIN without its value, as if who holds the card had entered it.
+    pub(super) fn unlock(&mut self, reference: u8) {
+        let pins = self.pins.iter_mut().filter(|state| state.pin.reference.0 == reference && state.pin.tries_left > 0);
+        pins.for_each(|state| state.verified = true);
+    }
+
     /// How many tries a PIN or the key of the administrator has left.
     pub(super) fn tries_left(&self, reference: u8) -> Option<u8> {
         let adm = self.adm.as_ref().filter(|state| state.adm.reference.0 == reference);

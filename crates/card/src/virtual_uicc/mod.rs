@@ -92,6 +92,11 @@ impl VirtualUicc {
         self.keys.reset();
     }
 
+    /// Verifies a PIN without its value, as a modem does whose user entered it. A blocked one stays so.
+    pub fn unlock(&mut self, reference: u8) {
+        self.keys.unlock(reference);
+    }
+
     /// How many commands it answered since it was inserted.
     pub fn commands(&self) -> u32 {
         self.commands

@@ -49,6 +49,10 @@ pub(crate) struct NewCard {
     /// Put the message behind the PIN in this file: 4 to 8 digits
     #[arg(long, value_name = "FILE")]
     pub(crate) pin: Option<PathBuf>,
+    /// Which PIN that is: 01, which a modem verifies itself when it starts, to 08, or 81 to 88 for one that the client
+    /// sends in a modem too
+    #[arg(long, value_name = "HEX", default_value = "01", value_parser = pin_reference)]
+    pub(crate) pin_ref: u8,
     /// The card's ICCID: 10 to 20 digits
     #[arg(long, value_name = "DIGITS", default_value = "8988000000000000016")]
     pub(crate) iccid: String,
@@ -151,6 +155,11 @@ fn reference(text: &str) -> Result<u8, String> {
         .ok_or_else(|| "two hexadecimal digits are expected".to_owned())
 }
 
+fn pin_reference(text: &str) -> Result<u8, String> {
+    let is_pin = |reference: &u8| matches!(reference, 0x01..=0x08 | 0x81..=0x88);
+    reference(text).ok().filter(is_pin).ok_or_else(|| "01 to 08 or 81 to 88 is expected".to_owned())
+}
+
 /// How a script writes a card.
 #[derive(Debug, Args)]
 pub(crate) struct Scripting {
@@ -233,6 +242,10 @@ pub(crate) struct BatchCards {
     /// Make up a PIN for each card and list them in this file, mode 0600
     #[arg(long, value_name = "FILE")]
     pub(crate) make_pins: Option<PathBuf>,
+    /// Which PIN of each card that is: 01, which a modem verifies itself when it starts, to 08, or 81 to 88 for one that
+    /// the client sends in a modem too
+    #[arg(long, value_name = "HEX", default_value = "01", value_parser = pin_reference)]
+    pub(crate) pin_ref: u8,
     /// How each card's directory tells of the message
     #[arg(long, value_enum, default_value_t = Form::Opaque)]
     pub(crate) form: Form,

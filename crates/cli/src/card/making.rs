@@ -32,6 +32,7 @@ pub(super) fn plan(card: &NewCard, reach: &Reach) -> Result<CardPlan, Failure> {
         others: objects(&card.objects)?,
         listing: listing(card.form),
         pin: source::pin(card.pin.as_deref())?,
+        pin_reference: card.pin_ref,
         file_size: card.file_size.map(usize::from),
         allow_public_secret: card.allow_public_secret,
         ..CardPlan::new(iccid, b"")

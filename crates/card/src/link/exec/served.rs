@@ -32,8 +32,12 @@ pub struct Served {
 struct No(&'static str, &'static str, Option<StatusWord>);
 
 impl Served {
-    /// Puts a card behind lines. One that is not exclusive keeps its basic channel to itself, as a modem does.
-    pub fn new(card: VirtualUicc, exclusive: bool) -> Self {
+    /// Puts a card behind lines. One that is not exclusive keeps its basic channel to itself, and has verified
+    /// PIN 01, as a modem does.
+    pub fn new(mut card: VirtualUicc, exclusive: bool) -> Self {
+        if !exclusive {
+            card.unlock(0x01);
+        }
         Self { card, exclusive, strayed: 0 }
     }
 

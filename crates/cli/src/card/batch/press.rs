@@ -128,6 +128,7 @@ impl Press<'_> {
             others: self.others.clone(),
             listing: making::listing(self.args.form),
             pin: pin.cloned(),
+            pin_reference: self.args.pin_ref,
             adm: row.adm.clone(),
             file_size: self.args.file_size.map(usize::from),
             allow_public_secret: self.args.allow_public_secret,
