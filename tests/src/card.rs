@@ -27,9 +27,23 @@ impl CardReader {
         Self::start("--modem", card, port)
     }
 
+    /// The same as [`CardReader::with_pcscd`], with more options of `omadm card run`.
+    pub fn with_pcscd_and(card: &Path, socket: &Path, more: &[String]) -> Self {
+        Self::start_with("--pcscd", card, socket, more)
+    }
+
+    /// The same as [`CardReader::in_modem`], with more options of `omadm card run`.
+    pub fn in_modem_and(card: &Path, port: &Path, more: &[String]) -> Self {
+        Self::start_with("--modem", card, port, more)
+    }
+
     fn start(place: &str, card: &Path, socket: &Path) -> Self {
+        Self::start_with(place, card, socket, &[])
+    }
+
+    fn start_with(place: &str, card: &Path, socket: &Path, more: &[String]) -> Self {
         let mut command = omadm();
-        command.args(["card", "run", "--json"]).arg(card).arg(place).arg(socket);
+        command.args(["card", "run", "--json"]).arg(card).arg(place).arg(socket).args(more);
         let process = Process::start(&mut command, &socket.with_extension("log"));
         process.line(15);
         until("the socket is there", 5, || socket.exists().then_some(()));

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use omadm_card::apdu::Protocol;
-use omadm_card::image::{Byte, CardFile, FileId};
+use omadm_card::image::{Access, Byte, CardFile, FileId};
 use omadm_card::make::{CardPlan, Content, Listing, MakeError, make};
 use omadm_card::{
     CardErrorKind, CardImage, CardReading, Link, LinkError, Place, ReadRequest, RefusedPin, VirtualUicc, read,
