@@ -93,8 +93,8 @@ enum Told {
     Refused { dev_id: DevId, problem: String },
 }
 
-/// `POST /api/v1/factory/messages`: messages of one profile, each with a credential of its own. They are bound by the
-/// import of the manifest, else to the first device that uses them.
+/// `POST /api/v1/factory/messages`: messages of one profile, each with a credential of its own. It is bound by the
+/// import of the manifest, else by its first use, and never to another device than it was made for.
 pub(super) async fn issue(State(admin): State<Admin>, Input(body): Input<OrderBody>) -> Result<Json<Value>, Refusal> {
     let app = &admin.app;
     at_most(body.devices.len())?;
@@ -204,6 +204,9 @@ async fn found(app: &App, line: &ImportedDevice) -> Result<Result<Option<i64>, S
     let Some(credential) = credential.filter(|credential| credential.source == Method::Factory) else {
         return Ok(Err("its credential was not made here for a factory, or is no longer valid".to_owned()));
     };
+    if let Some(other) = credential.made_for.filter(|made_for| *made_for != line.dev_id) {
+        return Ok(Err(format!("its credential was made for {other}")));
+    }
     if credential.profile != line.profile {
         return Ok(Err(format!("its credential was made with the profile {}", credential.profile)));
     }
