@@ -177,7 +177,39 @@ fn the_word_of_a_device_ca_is_withdrawn_for_one_device() {
 }
 
 #[test]
-fn a_profile_that_cannot_be_read_is_left_out_and_shown_with_its_problem() {
+fn devices_of_a_profile_that_cannot_be_read_get_no_other_one() {
+    let fleet = Fleet::start();
+    fleet.bootstrapped(IMEI);
+    let own = json!({"name": "own", "match": {"dev_id": [OTHER]}, "message": [kit::account("own")]});
+    fleet.add_profile(&own).expect(201);
+    fleet.add_device(OTHER);
+    fleet.change(
+        r#"update profile set content = '{"name": "own", "match": {"dev_id": ["IMEI:493005100592801"]}, "later": 1}'
+        where name = 'own'"#,
+    );
+    // What runs now had read it before; any change has it read anew.
+    fleet.add_profile(&profile()).expect(200);
+    let ask = |dev_id: &str| fleet.bootstrap("", Some(&basic(&user(dev_id), SECRET)));
+    let answer = ask(OTHER);
+    let public = answer.problem(503);
+    assert!(answer.header("retry-after").is_some_and(|seconds| seconds.parse::<u64>().unwrap() > 0));
+    assert!(!public.contains("own"), "{public}");
+    let record = &fleet.why(OTHER)[0];
+    assert_eq!(record["code"], "profile-unreadable");
+    assert!(record["detail"].as_str().unwrap().contains("profile own is for it"), "{record}");
+    ask(IMEI).expect(200);
+    let facts = json!({"dev_id": OTHER});
+    let shown = fleet.api("POST", "/preview", &facts).expect(200).json();
+    assert!(shown["message"].is_null() && shown["why"].as_str().unwrap().contains("cannot be read"), "{shown}");
+    let mut rival = own.clone();
+    rival["name"] = "rival".into();
+    assert!(fleet.add_profile(&rival).problem(409).contains("profile own is for the DevID"));
+    fleet.add_profile(&own).expect(200);
+    ask(OTHER).expect(200);
+}
+
+#[test]
+fn a_profile_that_does_not_even_say_whose_it_is_is_left_out_and_shown_with_its_problem() {
     let mut fleet = Fleet::start();
     fleet.bootstrapped(IMEI);
     let own = json!({"name": "own", "match": {"dev_id": [OTHER]}, "message": [kit::account("own")]});

@@ -17,7 +17,7 @@ use super::views::CredentialView;
 use crate::bootstrap::new_credential;
 use crate::bootstrap::rendering::{Form, card_limit};
 use crate::problem::Refusal;
-use crate::profile::Scheme;
+use crate::profile::{Scheme, readable};
 
 /// The longest label, in bytes.
 const LABEL: usize = 128;
@@ -49,8 +49,7 @@ enum Carrier {
 pub(super) async fn issue(State(admin): State<Admin>, Input(body): Input<MessageBody>) -> Result<Response, Refusal> {
     let app = &admin.app;
     let profiles = app.profiles.all(app.store.as_ref()).await?;
-    let profile = profiles
-        .iter()
+    let profile = readable(&profiles)
         .find(|profile| profile.name == body.profile)
         .ok_or_else(|| Refusal::not_found("there is no profile of this name"))?;
     let label = body.label.or(body.iccid.map(|iccid| iccid.to_string())).unwrap_or_default();

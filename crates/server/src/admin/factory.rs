@@ -22,7 +22,7 @@ use crate::bootstrap::rendering::Form;
 use crate::bootstrap::{filling, new_credential};
 use crate::clock;
 use crate::problem::Refusal;
-use crate::profile::{Profile, Scheme};
+use crate::profile::{Profile, Scheme, readable};
 use crate::random;
 use crate::store::{CredentialScheme, FactoryDevice, FactoryOrder, Imported, NewDevice, StoreError};
 
@@ -225,7 +225,7 @@ fn at_most(devices: usize) -> Result<(), Refusal> {
 
 async fn named(app: &App, name: &str) -> Result<Option<Arc<Profile>>, StoreError> {
     let profiles = app.profiles.all(app.store.as_ref()).await?;
-    Ok(profiles.iter().find(|profile| profile.name == name).cloned())
+    Ok(readable(&profiles).find(|profile| profile.name == name).cloned())
 }
 
 fn new_device(app: &App, dev_id: &DevId) -> Result<NewDevice, Refusal> {
