@@ -178,6 +178,24 @@ fn a_run_may_make_what_the_devices_enrol_by() {
 }
 
 #[test]
+fn nothing_is_issued_by_an_order_whose_answer_would_be_too_large() {
+    let fleet = Fleet::start();
+    let mut large = profile();
+    let ballast = json!({"ClientURI": "urn:x:mo:x:1.0//", "MOData": {"X": {"Ballast": "b".repeat(40_000)}}});
+    large["message"].as_array_mut().unwrap().push(ballast);
+    fleet.add_profile(&large).expect(201);
+    let devices = |count: u32| (0..count).map(|number| format!("IMEI:{number}")).collect::<Vec<_>>();
+    let order = |count: u32| {
+        let body = json!({"profile": "meters", "run": "run1", "devices": devices(count), "enrol": true});
+        fleet.api("POST", "/factory/messages", &body)
+    };
+    assert!(order(500).problem(400).contains("name fewer"));
+    assert_eq!(fleet.api("GET", "/messages", &Value::Null).json()["messages"], json!([]));
+    assert_eq!(fleet.api("GET", "/devices", &Value::Null).json(), json!([]));
+    assert!(order(350).expect(200).body.len() < 16 << 20);
+}
+
+#[test]
 fn requests_are_bounded_and_named_in_their_errors() {
     let fleet = fleet_giving("basic");
     let many: Vec<String> = (0..501).map(|number| format!("IMEI:{number}")).collect();

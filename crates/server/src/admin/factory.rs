@@ -18,7 +18,7 @@ use super::Admin;
 use super::input::Json as Input;
 use crate::app::App;
 use crate::auth::{credential_place, enrolment_place};
-use crate::bootstrap::rendering::Form;
+use crate::bootstrap::rendering::{Filling, Form};
 use crate::bootstrap::{filling, new_credential};
 use crate::clock;
 use crate::problem::Refusal;
@@ -30,6 +30,8 @@ use crate::store::{CredentialScheme, FactoryDevice, FactoryOrder, Imported, NewD
 const DEVICES: usize = 500;
 /// How many bytes of messages one answer holds at most.
 const ANSWER: usize = 16 << 20;
+/// By how many bytes the messages of one profile differ at most: in their credentials, all of one scheme.
+const DIFFERENCE: usize = 1024;
 /// The longest name of a run, in bytes.
 const RUN: usize = 64;
 
@@ -115,12 +117,20 @@ pub(super) async fn issue(State(admin): State<Admin>, Input(body): Input<OrderBo
         tokio::task::yield_now().await;
         let (scheme, label) = (profile.credentials, dev_id.to_string());
         let (values, credential) = new_credential(app, &profile, scheme, None, Method::Factory, label)?;
+        if fresh.is_empty() {
+            // Whatever cannot be answered is found before anything is issued, by the first one: they hardly differ.
+            let message = render(&profile, &values)?;
+            if (message.len() + DIFFERENCE).saturating_mul(body.devices.len()) > ANSWER {
+                let detail = format!("devices: so many messages have more than {ANSWER} bytes; name fewer");
+                return Err(Refusal::bad(detail));
+            }
+        }
         fresh.push((values.credential, credential.as_ref().map(|row| (row.scheme, row.user.clone()))));
         let enrolment = if body.enrol { Some(new_device(app, dev_id)?) } else { None };
         orders.push(FactoryOrder { run: body.run.clone(), dev_id: dev_id.clone(), credential, enrolment });
     }
     let issued = app.store.issue_in_factory(orders).await?;
-    let (mut given, mut size) = (Vec::with_capacity(issued.len()), 0);
+    let mut given = Vec::with_capacity(issued.len());
     for ((dev_id, fresh), issue) in body.devices.into_iter().zip(fresh).zip(issued) {
         let issue = match issue {
             Ok(issue) => issue,
@@ -138,15 +148,9 @@ pub(super) async fn issue(State(admin): State<Admin>, Input(body): Input<OrderBo
             ((_, _), _) => None,
         };
         let (credential, mark) = credential.unzip();
-        let values = crate::bootstrap::rendering::Filling { credential, ..filling(app) };
-        let bytes = Form::BootstrapMessage
-            .render(&profile.template, &values)
-            .map_err(|error| Refusal::new(http::StatusCode::CONFLICT, "conflict", error.to_string()))?;
-        size += bytes.len();
-        if size > ANSWER {
-            return Err(Refusal::bad(format!("devices: so many messages have more than {ANSWER} bytes; name fewer")));
-        }
-        let message = serde_json::from_slice(&bytes).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        let values = Filling { credential, ..filling(app) };
+        let message = serde_json::from_slice(&render(&profile, &values)?)
+            .map_err(|error| StoreError::Corrupt(error.to_string()))?;
         let enrolment = match issue.enrolment {
             None => None,
             Some((user, sealed)) => {
@@ -214,6 +218,12 @@ async fn found(app: &App, line: &ImportedDevice) -> Result<Result<Option<i64>, S
         return Ok(Err("its credential is another one than that in its bundle".to_owned()));
     }
     Ok(Ok(Some(credential.id)))
+}
+
+fn render(profile: &Profile, values: &Filling) -> Result<Vec<u8>, Refusal> {
+    Form::BootstrapMessage
+        .render(&profile.template, values)
+        .map_err(|error| Refusal::new(http::StatusCode::CONFLICT, "conflict", error.to_string()))
 }
 
 fn at_most(devices: usize) -> Result<(), Refusal> {
