@@ -137,8 +137,11 @@ fn preview(admin: &Admin, args: &Preview) -> Result<(), Failure> {
     }
     let why = text_of(&preview, "why");
     let Some(message) = preview.get("message").filter(|message| !message.is_null()) else {
-        return Err(Failure::new(Exit::Nothing, format!("{} gets nothing: {why}", args.dev_id))
-            .advise("add a profile for it, or a default one: omadm profile add FILE"));
+        let advice = match text_of(&preview, "profile") {
+            none if none.is_empty() => "add a profile for it, or a default one: omadm profile add FILE".to_owned(),
+            name => format!("store the profile {name} anew (omadm profile add FILE), or remove it"),
+        };
+        return Err(Failure::new(Exit::Nothing, format!("{} gets nothing: {why}", args.dev_id)).advise(advice));
     };
     let name = Output::stdout().paint(Style::Bold, text_of(&preview, "profile"));
     output::say(format!("Profile {name}: {why}. Its message, with made-up credentials:"))?;

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use omadm_core::bootstrap::message::{BootstrapMessage, Limit};
-use omadm_core::factory::bundle::FactoryBundle;
+use omadm_core::factory::bundle::{FactoryBundle, MAX_FILE};
 use omadm_core::factory::manifest::ManifestLine;
 use omadm_tls::cms;
 use serde_json::{Value, json};
@@ -97,14 +97,15 @@ impl Factory {
         FactoryBundle::parse(&content).unwrap()
     }
 
+    fn messages_url(&self) -> (String, String) {
+        let (url, token) = (self.read("data/admin-url"), self.read("data/admin-token"));
+        (format!("{}/api/v1/messages", url.trim()), format!("Bearer {}", token.trim()))
+    }
+
     /// The users of all credentials that the server made for factories.
     fn issued(&self) -> Vec<String> {
-        let url = self.read("data/admin-url");
-        let token = self.read("data/admin-token");
-        let mut answer = ureq::get(format!("{}/api/v1/messages", url.trim()))
-            .header("Authorization", format!("Bearer {}", token.trim()))
-            .call()
-            .unwrap();
+        let (url, token) = self.messages_url();
+        let mut answer = ureq::get(url).header("Authorization", token).call().unwrap();
         let answer: Value = serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
         let messages = answer["messages"].as_array().unwrap();
         messages.iter().map(|one| one["user"].as_str().unwrap().to_owned()).collect()
@@ -153,7 +154,7 @@ fn each_device_gets_a_bundle_of_its_own_and_the_manifest_tells_of_it() {
     for line in &manifest {
         let bundle = factory.bundle(line);
         assert_eq!((&bundle.dev_id, &bundle.enrolment), (&line.dev_id, &None));
-        let message = BootstrapMessage::parse(&bundle.message, Limit::Elsewhere).unwrap();
+        let message = BootstrapMessage::parse(bundle.message.expose(), Limit::Elsewhere).unwrap();
         let credential = message.accounts()[0].0.trsp.as_ref().unwrap();
         let mark = line.credential.as_ref().unwrap();
         assert_eq!(credential.data(), format!("basic:{}", mark.user).as_bytes());
@@ -251,6 +252,42 @@ fn bad_rows_and_duplicates_are_listed_and_the_others_made() {
     let (code, made) = factory.json(MAKE);
     assert_eq!((code, &made["made"], &made["made_before"], &made["rejects"]), (0, &json!(1), &json!(2), &Value::Null));
     assert!(!factory.path("run/rejects.csv").exists());
+}
+
+#[test]
+fn a_bundle_that_its_device_would_not_read_is_not_made() {
+    let factory = Factory::start();
+    factory.list(0..2);
+    // So large that the message is good and the bundle, with its signature, is not.
+    let store = |ballast: usize| {
+        let mut profile: Value = serde_json::from_str(&factory.read("profile.json")).unwrap();
+        let ballast = json!({"ClientURI": "urn:x:mo:x:1.0//", "MOData": {"X": {"Ballast": "b".repeat(ballast)}}});
+        profile["message"].as_array_mut().unwrap().push(ballast);
+        factory.write("large.json", &profile.to_string());
+        factory.done(&["profile", "add", "large.json"]);
+    };
+    store(0);
+    let (url, token) = factory.messages_url();
+    let order = json!({"profile": "meters", "for": "factory"}).to_string();
+    let mut answer =
+        ureq::post(url).header("Authorization", token).header("Content-Type", "application/json").send(order).unwrap();
+    let length = answer.body_mut().read_to_vec().unwrap().len();
+    let issued = factory.issued();
+    store(MAX_FILE - 100 - length);
+    let (code, made) = factory.json(&[MAKE, ENCRYPTED].concat());
+    assert_eq!((code, &made["made"], &made["refused"]), (1, &json!(0), &json!(2)));
+    let rejects = factory.read("run/rejects.csv");
+    assert!(rejects.contains("and a device reads 1048576 at most"), "{rejects}");
+    assert_eq!(factory.issued(), issued, "no credential is left that is in no bundle");
+    assert_eq!(fs::read_dir(factory.path("run/bundles")).unwrap().count(), 0);
+    // A little smaller, and each is made and read.
+    store(MAX_FILE - 10_000 - length);
+    let (code, made) = factory.json(&[MAKE, ENCRYPTED].concat());
+    assert_eq!((code, &made["made"]), (0, &json!(2)));
+    for line in factory.manifest() {
+        assert!(fs::metadata(factory.path("run").join(&line.file)).unwrap().len() as usize <= MAX_FILE);
+        factory.bundle(&line);
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ use omadm_core::bootstrap::sequence::{
 };
 use omadm_core::ids::{DevId, SrvId};
 use omadm_core::reason::{Attempt, Reason};
+use omadm_core::secret::Secret;
 use omadm_core::web::{DEV_ID_HEADER, Url, media, retry_after};
 use omadm_tls::{Anchors, ClientIdentity};
 use std::io;
@@ -140,7 +141,7 @@ impl Client {
         Ok(self.saw(look).sim_facts())
     }
 
-    fn read_factory(&self) -> Result<Option<Vec<u8>>, (Reason, String)> {
+    fn read_factory(&self) -> Result<Option<Secret>, (Reason, String)> {
         let Some(config) = &self.config.factory else { return Ok(None) };
         let read = factory::read(&*self.world, config, &self.config.device.dev_id)?;
         Ok(read.map(|read| read.message))

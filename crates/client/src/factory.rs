@@ -7,13 +7,14 @@ use crate::world::World;
 use omadm_core::factory::bundle::{Enrolment, FactoryBundle};
 use omadm_core::ids::DevId;
 use omadm_core::reason::Reason;
+use omadm_core::secret::Secret;
 use omadm_tls::cms::{self, CmsError};
 use std::io;
 
 /// What the factory gave.
 pub(crate) struct Factory {
     /// The Bootstrap Message.
-    pub(crate) message: Vec<u8>,
+    pub(crate) message: Secret,
     /// What the device proves itself by to its DM Bootstrap Server.
     pub(crate) enrolment: Option<Enrolment>,
 }
@@ -25,14 +26,15 @@ pub(crate) fn read(
     config: &FactoryConfig,
     dev_id: &DevId,
 ) -> Result<Option<Factory>, (Reason, String)> {
-    let bytes = match world.read_file(&config.file, FILE_READ) {
-        Ok(bytes) => bytes,
+    // Not encrypted it holds what the message does.
+    let file = match world.read_file(&config.file, FILE_READ) {
+        Ok(bytes) => Secret::new(bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err((Reason::Storage, format!("cannot be read: {error}"))),
     };
-    if !cms::is_cms(&bytes) {
+    if !cms::is_cms(file.expose()) {
         return match &config.signer {
-            None => Ok(Some(Factory { message: bytes, enrolment: None })),
+            None => Ok(Some(Factory { message: file, enrolment: None })),
             Some(_) => Err((
                 Reason::InvalidMessage,
                 "nobody signed it, and only a signed bundle counts (factory.signer)".into(),
@@ -51,7 +53,7 @@ pub(crate) fn read(
         None => None,
         Some(path) => Some(world.read_secret(path).map_err(|error| unusable("key", &error))?),
     };
-    let content = cms::open(&bytes, signer.as_deref(), key.as_ref().map(|key| key.expose()));
+    let content = cms::open(file.expose(), signer.as_deref(), key.as_ref().map(|key| key.expose()));
     let content = content.map_err(|error| (reason(&error), error.to_string()))?;
     let bundle = FactoryBundle::parse(&content).map_err(|error| (error.reason(), error.to_string()))?;
     if bundle.dev_id != *dev_id {

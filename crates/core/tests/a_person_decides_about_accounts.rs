@@ -12,6 +12,7 @@ use omadm_core::bootstrap::sequence::{
 };
 use omadm_core::ids::SrvId;
 use omadm_core::reason::{Method, Outcome, Reason};
+use omadm_core::secret::Secret;
 use omadm_core::time::Timestamp;
 use omadm_core::web::media;
 
@@ -78,7 +79,7 @@ fn run(book: &AccountBook, offers: &Offers, later: u64) -> Run {
                 passed_over: Vec::new(),
                 partial: false,
             }),
-            Step::ReadFactory => Event::Factory(Ok(offers.factory.clone())),
+            Step::ReadFactory => Event::Factory(Ok(offers.factory.clone().map(Secret::new))),
             Step::AwaitSim { .. } => Event::Sim(SimFacts::default()),
             Step::Ask { .. } => Event::Answer(Ok(ServerAnswer {
                 status: if offers.server.is_some() { 200 } else { 404 },

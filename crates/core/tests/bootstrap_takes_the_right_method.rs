@@ -10,6 +10,7 @@ use omadm_core::bootstrap::sequence::{
     SimPolicy, Step,
 };
 use omadm_core::reason::{Method, Outcome, Reason};
+use omadm_core::secret::Secret;
 use omadm_core::time::Timestamp;
 use omadm_core::web::media;
 
@@ -78,11 +79,11 @@ enum Factory {
 impl Factory {
     const ALL: [Self; 3] = [Self::Good, Self::None, Self::Damaged];
 
-    fn read(self) -> Result<Option<Vec<u8>>, (Reason, String)> {
+    fn read(self) -> Result<Option<Secret>, (Reason, String)> {
         match self {
-            Self::Good => Ok(Some(message("from-factory"))),
+            Self::Good => Ok(Some(Secret::new(message("from-factory")))),
             Self::None => Ok(None),
-            Self::Damaged => Ok(Some(damaged())),
+            Self::Damaged => Ok(Some(Secret::new(damaged()))),
         }
     }
 

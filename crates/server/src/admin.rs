@@ -13,7 +13,7 @@ mod views;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use http::StatusCode;
 use std::sync::Arc;
 
@@ -45,6 +45,7 @@ pub(crate) fn router(app: Arc<App>, token: &str, secure: bool) -> Router {
         .route("/devices/{dev_id}/jobs", get(jobs::list).post(jobs::add))
         .route("/devices/{dev_id}/jobs/{id}", get(jobs::show))
         .route("/messages", get(credentials::list).post(credentials::issue))
+        .route("/messages/{user}", delete(credentials::withdraw))
         .route("/factory/messages", post(factory::issue))
         .route("/factory/devices", post(factory::import))
         .route("/requests", get(devices::requests))

@@ -27,6 +27,9 @@ pub(crate) use decision::{Decision, decide};
 pub(crate) use facts::{Facts, Identity};
 use rendering::{Filling, Form};
 
+/// When a device may ask again whose profile cannot be read, in seconds: a person has to mend that.
+const UNREADABLE_RETRY: u64 = 300;
+
 /// Answers a bootstrap request.
 pub(crate) async fn answer(app: &App, case: &mut Case, request: &Parts) -> Result<Answered, Refusal> {
     let accept = crate::body::accept(&request.headers);
@@ -46,6 +49,10 @@ pub(crate) async fn answer(app: &App, case: &mut Case, request: &Parts) -> Resul
         Decision::Forbidden { why } => {
             Err(Refusal::new(StatusCode::FORBIDDEN, "other-device", "these credentials are another device's")
                 .because(why))
+        }
+        Decision::Unreadable { why } => {
+            let detail = "the server cannot serve this device at present; see Retry-After";
+            Err(Refusal::not_now(UNREADABLE_RETRY, "profile-unreadable", detail).because(why))
         }
         Decision::Blocked { since } => Err(Refusal::blocked(since)),
     }

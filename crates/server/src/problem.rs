@@ -63,6 +63,13 @@ impl Refusal {
         refusal.because(why)
     }
 
+    /// 503, with `Retry-After` in seconds.
+    pub(crate) fn not_now(seconds: u64, code: &'static str, detail: &str) -> Self {
+        let mut refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
+        refusal.headers.push((RETRY_AFTER, HeaderValue::from(seconds)));
+        refusal
+    }
+
     /// Adds what only the operator is to know.
     pub(crate) fn because(mut self, why: impl Into<String>) -> Self {
         self.why = Some(why.into());

@@ -1,6 +1,7 @@
 //! Profiles: when one matches, to whom it is released, and the template of its message.
 
 mod format;
+mod listed;
 mod matching;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -8,20 +9,22 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::store::{Store, StoreError};
 
 pub(crate) use format::{Match, Profile, Release, Scheme};
+pub(crate) use listed::{Listed, readable};
 pub(crate) use matching::{Matched, overlap, select};
 
 /// All profiles by name.
-pub(crate) type List = Arc<[Arc<Profile>]>;
+pub(crate) type List = Arc<[Listed]>;
 
-/// All profiles that can be read, read again when one of them changed, by whichever node. One that cannot, such as one of
-/// another version, is left out and keeps no device from the others.
+/// All profiles whose devices are known, read again when one of them changed, by whichever node. One that cannot be read,
+/// such as one of another version, keeps its devices from the others as long as it says which they are; else it is left
+/// out and keeps no device from the others.
 #[derive(Default)]
 pub(crate) struct Profiles {
     cache: RwLock<Option<(i64, List)>>,
 }
 
 impl Profiles {
-    /// All profiles that can be read, by name.
+    /// All profiles that say for which devices they are, by name.
     pub(crate) async fn all(&self, store: &dyn Store) -> Result<List, StoreError> {
         let version = store.profiles_version().await?;
         let cached = self.cache.read().unwrap_or_else(PoisonError::into_inner).clone();
@@ -30,17 +33,7 @@ impl Profiles {
         {
             return Ok(profiles);
         }
-        let rows = store.profiles().await?;
-        let profiles = rows
-            .iter()
-            .filter_map(|row| match Profile::parse(row.content.as_bytes()) {
-                Ok(profile) => Some(Arc::new(profile)),
-                Err(error) => {
-                    tracing::error!("the profile {} is left out, since it cannot be read: {error}", row.name);
-                    None
-                }
-            })
-            .collect::<List>();
+        let profiles = store.profiles().await?.iter().filter_map(Listed::read).collect::<List>();
         *self.cache.write().unwrap_or_else(PoisonError::into_inner) = Some((version, Arc::clone(&profiles)));
         Ok(profiles)
     }

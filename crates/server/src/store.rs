@@ -63,8 +63,8 @@ pub(crate) trait Store: Send + Sync + 'static {
     fn add_device(&self, device: NewDevice) -> Answer<'_, Device>;
     /// A device by its DevID.
     fn device<'a>(&'a self, dev_id: &'a DevId) -> Answer<'a, Option<Device>>;
-    /// Removes a device with its credentials, jobs, sessions and requests, and remembers that it was removed; false if there
-    /// is none.
+    /// Removes a device with its credentials, jobs, sessions and requests, those that factory runs made for it included, and
+    /// remembers that it was removed; false if there is nothing of it.
     fn remove_device<'a>(&'a self, dev_id: &'a DevId, at: Timestamp) -> Answer<'a, bool>;
     /// When the device of this DevID was last removed.
     fn removed_at<'a>(&'a self, dev_id: &'a DevId) -> Answer<'a, Option<Timestamp>>;
@@ -88,9 +88,11 @@ pub(crate) trait Store: Send + Sync + 'static {
     fn credential<'a>(&'a self, user: &'a str) -> Answer<'a, Option<Credential>>;
     /// Credentials for cards and factory files, newest first.
     fn loose_credentials(&self, limit: u32) -> Answer<'_, Vec<Credential>>;
+    /// Withdraws the credential of this user, whosever it is; false if it is none of a card or factory file.
+    fn withdraw<'a>(&'a self, user: &'a str) -> Answer<'a, bool>;
     /// Binds a credential to the device of this DevID, which is added if need be. Gives the device that it is bound
     /// to, which is another one if that came first.
-    fn bind(&self, credential: i64, new: NewDevice) -> Answer<'_, Device>;
+    fn bind(&self, credential: i64, new: NewDevice) -> Answer<'_, Binding>;
 
     /// The credentials of a device, newest first.
     fn credentials_of(&self, device: i64, limit: u32) -> Answer<'_, Vec<Credential>>;

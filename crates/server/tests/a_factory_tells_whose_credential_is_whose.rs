@@ -123,10 +123,44 @@ fn a_line_that_cannot_be_right_is_refused_and_the_others_are_not() {
     }
     assert_eq!(told[5]["outcome"], "added");
     assert_eq!(fleet.api("GET", &format!("/devices/{}", user(OTHER)), &Value::Null).status, 404);
-    // A card's credential is no factory's, and one that somebody used is not taken away.
-    device(&fleet, "IMEI:9", &given[1]).become_managed();
-    let told = import(&fleet, &[line(&given[1])]);
-    assert_eq!(told[0]["problem"], "its credential belongs to IMEI:9 already");
+}
+
+#[test]
+fn lines_that_are_swapped_strand_nobody() {
+    let fleet = fleet_giving("basic");
+    let given = order(&fleet, json!({}));
+    let lines: Vec<Value> = given.iter().map(line).collect();
+    let mut swapped = lines.clone();
+    swapped[0]["dev_id"] = lines[1]["dev_id"].clone();
+    swapped[1]["dev_id"] = lines[0]["dev_id"].clone();
+    let told = import(&fleet, &swapped);
+    for (told, made_for) in told.iter().zip([IMEI, OTHER]) {
+        assert_eq!(told["problem"], format!("its credential was made for {made_for}"));
+    }
+    let listed = fleet.api("GET", "/messages", &Value::Null).json();
+    assert!(listed["messages"].as_array().unwrap().iter().all(|one| one["dev_id"].is_null()), "{listed}");
+    assert_eq!(fleet.api("GET", "/devices", &Value::Null).expect(200).json(), json!([]));
+    assert!(import(&fleet, &lines).iter().all(|one| one["outcome"] == "added"));
+    device(&fleet, IMEI, &given[0]).become_managed();
+}
+
+#[test]
+fn a_bundle_serves_no_other_device_before_its_import_either() {
+    for scheme in ["basic", "psk", "x509"] {
+        let fleet = fleet_giving(scheme);
+        let given = order(&fleet, json!({}));
+        device(&fleet, "IMEI:1", &given[0]).first(CLIENT_INITIATED).problem(403);
+        assert_eq!(fleet.api("GET", "/devices/IMEI%3A1", &Value::Null).status, 404);
+        let expected = format!("the credential of factory file {IMEI} was made for {IMEI}, but IMEI:1 used it");
+        assert_eq!(
+            (&fleet.why("IMEI:1")[0]["detail"], &fleet.why("IMEI:1")[0]["code"]),
+            (&json!(expected), &json!("other-device"))
+        );
+        fleet.add_device(IMEI);
+        device(&fleet, "IMEI:1", &given[0]).first(CLIENT_INITIATED).problem(403);
+        assert!(fleet.why(IMEI).iter().any(|record| record["detail"] == expected), "{:?}", fleet.why(IMEI));
+        device(&fleet, IMEI, &given[0]).become_managed();
+    }
 }
 
 #[test]
@@ -141,6 +175,24 @@ fn a_run_may_make_what_the_devices_enrol_by() {
     fleet.bootstrap("", Some(&authorization)).expect(200);
     fleet.bootstrap("", Some(&basic(&user(OTHER), SECRET))).expect(200);
     assert!(!fleet.shown(IMEI).to_string().contains(enrolment["secret"].as_str().unwrap()));
+}
+
+#[test]
+fn nothing_is_issued_by_an_order_whose_answer_would_be_too_large() {
+    let fleet = Fleet::start();
+    let mut large = profile();
+    let ballast = json!({"ClientURI": "urn:x:mo:x:1.0//", "MOData": {"X": {"Ballast": "b".repeat(40_000)}}});
+    large["message"].as_array_mut().unwrap().push(ballast);
+    fleet.add_profile(&large).expect(201);
+    let devices = |count: u32| (0..count).map(|number| format!("IMEI:{number}")).collect::<Vec<_>>();
+    let order = |count: u32| {
+        let body = json!({"profile": "meters", "run": "run1", "devices": devices(count), "enrol": true});
+        fleet.api("POST", "/factory/messages", &body)
+    };
+    assert!(order(500).problem(400).contains("name fewer"));
+    assert_eq!(fleet.api("GET", "/messages", &Value::Null).json()["messages"], json!([]));
+    assert_eq!(fleet.api("GET", "/devices", &Value::Null).json(), json!([]));
+    assert!(order(350).expect(200).body.len() < 16 << 20);
 }
 
 #[test]

@@ -87,6 +87,63 @@ fn a_blocked_device_gets_403_once_it_proved_who_it_is() {
 }
 
 #[test]
+fn a_factory_credential_ends_with_its_device_before_its_first_use() {
+    let fleet = Fleet::start();
+    fleet.add_profile(&profile()).expect(201);
+    let order = json!({"profile": "meters", "run": "run1", "devices": [IMEI, OTHER]});
+    let given = fleet.api("POST", "/factory/messages", &order).expect(200).json();
+    let device = |place: usize, dev_id: &str| {
+        Device::of_message(&fleet, dev_id, given["devices"][place]["message"].to_string().as_bytes())
+    };
+    fleet.add_device(IMEI);
+    // One is known and has not come, the other one is not known at all.
+    for (place, dev_id) in [(0, IMEI), (1, OTHER)] {
+        fleet.api("DELETE", &path(dev_id), &Value::Null).expect(204);
+        device(place, dev_id).first(CLIENT_INITIATED).problem(401);
+        fleet.api("GET", &path(dev_id), &Value::Null).problem(404);
+        assert!(why(&fleet, dev_id)["removed_at"].is_string());
+        fleet.api("DELETE", &path(dev_id), &Value::Null).problem(404);
+    }
+}
+
+#[test]
+fn the_credential_of_a_card_or_file_is_withdrawn_alone() {
+    let fleet = Fleet::start();
+    fleet.add_profile(&profile()).expect(201);
+    let message = || fleet.api("POST", "/messages", &json!({"profile": "meters", "for": "card"})).expect(200).body;
+    let withdraw = |user: &str| fleet.api("DELETE", &format!("/messages/{user}"), &Value::Null);
+    let newest = || {
+        let listed = fleet.api("GET", "/messages?limit=1", &Value::Null).expect(200).json();
+        listed["messages"][0]["user"].as_str().unwrap().to_owned()
+    };
+    let mut unused = Device::of_message(&fleet, IMEI, &message());
+    withdraw(&newest()).expect(204);
+    unused.first(CLIENT_INITIATED).problem(401);
+    let mut used = Device::of_message(&fleet, IMEI, &message());
+    used.first(CLIENT_INITIATED).expect(200);
+    let user = newest();
+    withdraw(&user).expect(204);
+    used.further(&json!([])).problem(401);
+    withdraw(&user).problem(404);
+    assert_eq!(fleet.shown(IMEI)["dev_id"], IMEI, "the device stays");
+}
+
+#[test]
+fn a_blocked_device_binds_nothing_by_a_request_that_is_refused() {
+    let fleet = Fleet::start();
+    fleet.add_profile(&profile()).expect(201);
+    fleet.add_device(IMEI);
+    let card = json!({"profile": "meters", "for": "card"});
+    let on_card = fleet.api("POST", "/messages", &card).expect(200).body;
+    set_blocked(&fleet, "POST");
+    Device::of_message(&fleet, IMEI, &on_card).first(CLIENT_INITIATED).problem(403);
+    assert_eq!(why(&fleet, IMEI)["requests"][0]["code"], "blocked");
+    let shown = fleet.shown(IMEI);
+    assert_eq!((&shown["state"], &shown["source"], &shown["credentials"]), (&json!("known"), &Value::Null, &json!([])));
+    Device::of_message(&fleet, OTHER, &on_card).first(CLIENT_INITIATED).expect(200);
+}
+
+#[test]
 fn a_block_outlives_a_restart_and_another_way_in() {
     let mut fleet = Fleet::start();
     fleet.bootstrapped(IMEI);
@@ -120,7 +177,39 @@ fn the_word_of_a_device_ca_is_withdrawn_for_one_device() {
 }
 
 #[test]
-fn a_profile_that_cannot_be_read_is_left_out_and_shown_with_its_problem() {
+fn devices_of_a_profile_that_cannot_be_read_get_no_other_one() {
+    let fleet = Fleet::start();
+    fleet.bootstrapped(IMEI);
+    let own = json!({"name": "own", "match": {"dev_id": [OTHER]}, "message": [kit::account("own")]});
+    fleet.add_profile(&own).expect(201);
+    fleet.add_device(OTHER);
+    fleet.change(
+        r#"update profile set content = '{"name": "own", "match": {"dev_id": ["IMEI:493005100592801"]}, "later": 1}'
+        where name = 'own'"#,
+    );
+    // What runs now had read it before; any change has it read anew.
+    fleet.add_profile(&profile()).expect(200);
+    let ask = |dev_id: &str| fleet.bootstrap("", Some(&basic(&user(dev_id), SECRET)));
+    let answer = ask(OTHER);
+    let public = answer.problem(503);
+    assert!(answer.header("retry-after").is_some_and(|seconds| seconds.parse::<u64>().unwrap() > 0));
+    assert!(!public.contains("own"), "{public}");
+    let record = &fleet.why(OTHER)[0];
+    assert_eq!(record["code"], "profile-unreadable");
+    assert!(record["detail"].as_str().unwrap().contains("profile own is for it"), "{record}");
+    ask(IMEI).expect(200);
+    let facts = json!({"dev_id": OTHER});
+    let shown = fleet.api("POST", "/preview", &facts).expect(200).json();
+    assert!(shown["message"].is_null() && shown["why"].as_str().unwrap().contains("cannot be read"), "{shown}");
+    let mut rival = own.clone();
+    rival["name"] = "rival".into();
+    assert!(fleet.add_profile(&rival).problem(409).contains("profile own is for the DevID"));
+    fleet.add_profile(&own).expect(200);
+    ask(OTHER).expect(200);
+}
+
+#[test]
+fn a_profile_that_does_not_even_say_whose_it_is_is_left_out_and_shown_with_its_problem() {
     let mut fleet = Fleet::start();
     fleet.bootstrapped(IMEI);
     let own = json!({"name": "own", "match": {"dev_id": [OTHER]}, "message": [kit::account("own")]});

@@ -77,6 +77,11 @@ impl Admin {
         Ok(self.call(Method::POST, "/messages", body.to_string().into_bytes())?.body)
     }
 
+    /// Withdraws the credential of this user, which was made for a card or factory file.
+    pub(crate) fn withdraw(&self, user: &str) -> Result<(), Failure> {
+        self.call(Method::DELETE, &format!("/messages/{}", segment(user)), Vec::new()).map(|_| ())
+    }
+
     /// Has messages of this profile made for the devices of a factory run, which is given the same whenever it asks.
     pub(crate) fn factory_messages<T: DeserializeOwned>(
         &self,

@@ -1,6 +1,6 @@
 //! `omadm factory make`.
 
-use omadm_core::factory::bundle::{Enrolment, FactoryBundle};
+use omadm_core::factory::bundle::{Enrolment, FactoryBundle, MAX_FILE};
 use omadm_core::factory::manifest::{CredentialMark, ManifestLine};
 use omadm_core::ids::DevId;
 use omadm_core::secret::Secret;
@@ -125,9 +125,14 @@ impl Run<'_> {
         }
         let mut made = Vec::with_capacity(waiting.len());
         for ((line, _, text), given) in waiting.iter().zip(answer.devices) {
-            match self.bundle(given)? {
-                Ok(bundle) => made.push(bundle),
-                Err(why) => self.rejects.add(*line, &why, text)?,
+            let user = given.credential.as_ref().map(|mark| mark.user.clone());
+            match (self.bundle(given)?, user) {
+                (Ok(bundle), _) => made.push(bundle),
+                (Err(why), user) => {
+                    // No credential is to be valid that is in no bundle.
+                    user.map_or(Ok(()), |user| self.admin.withdraw(&user))?;
+                    self.rejects.add(*line, &why, text)?;
+                }
             }
         }
         if let Some(largest) = made.iter().map(|(_, bundle)| bundle.len()).max() {
@@ -155,6 +160,10 @@ impl Run<'_> {
         };
         let sealed = self.sealer.seal(&content);
         let sealed = sealed.map_err(|error| Failure::failed(format!("a bundle cannot be signed: {error}")))?;
+        if sealed.len() > MAX_FILE {
+            let size = sealed.len();
+            return Ok(Err(format!("its bundle has {size} bytes, and a device reads {MAX_FILE} at most")));
+        }
         let line = ManifestLine {
             file: Folder::file_of(&given.dev_id),
             dev_id: given.dev_id,

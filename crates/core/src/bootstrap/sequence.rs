@@ -24,6 +24,7 @@ use crate::bootstrap::message::{BootstrapMessage, Limit};
 use crate::bootstrap::request::BootstrapQuery;
 use crate::ids::{DevId, Iccid, Mcc, Mnc, SrvId};
 use crate::reason::{Attempt, Method, Outcome, Reason, sentence};
+use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::web::Url;
 
@@ -113,7 +114,7 @@ pub enum Event {
     /// The card was read, or why not.
     Card(CardReport),
     /// The message in the factory file; `None` where there is no file; a reason and a sentence where it gives none.
-    Factory(Result<Option<Vec<u8>>, (Reason, String)>),
+    Factory(Result<Option<Secret>, (Reason, String)>),
     /// The SIM as it is after waiting.
     Sim(SimFacts),
     /// The server's answer; or `timeout`, `connect`, `tls` or `clock`, or `invalid-message` for one that is too large, and a
@@ -318,12 +319,12 @@ impl Sequence {
         self.after_factory(now)
     }
 
-    fn factory_was_read(&mut self, read: Result<Option<Vec<u8>>, (Reason, String)>, now: Now) -> Step {
+    fn factory_was_read(&mut self, read: Result<Option<Secret>, (Reason, String)>, now: Now) -> Step {
         let file = self.config.factory.clone().unwrap_or_default();
         let step = match read {
-            Ok(Some(bytes)) => {
+            Ok(Some(message)) => {
                 let source = Source { method: Method::Factory, origin: file };
-                self.offer(&bytes, Limit::Elsewhere, source, false, now)
+                self.offer(message.expose(), Limit::Elsewhere, source, false, now)
             }
             Ok(None) => {
                 let sentence = format!("there is no file {file}");

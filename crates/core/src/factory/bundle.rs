@@ -23,13 +23,17 @@ const MAX_USER: usize = 255;
 /// The longest secret, in bytes.
 const MAX_SECRET: usize = 1024;
 
+/// The largest file that a device reads, in bytes, with the signature and what else is around the bundle: 1 MiB
+/// (Profile P-2).
+pub const MAX_FILE: usize = 1 << 20;
+
 /// A bundle. Its message was not looked into where the bundle was read: that is the bootstrap sequence's.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FactoryBundle {
     /// The device that it is for.
     pub dev_id: DevId,
-    /// The Bootstrap Message, as JSON.
-    pub message: Vec<u8>,
+    /// The Bootstrap Message, as JSON: it may hold passwords and keys.
+    pub message: Secret,
     /// What the device proves itself by to its DM Bootstrap Server.
     pub enrolment: Option<Enrolment>,
 }
@@ -77,7 +81,7 @@ impl FactoryBundle {
         if enrolment.as_ref().is_some_and(|enrolment| !enrolment.is_good()) {
             return Err(BundleError::Member("enrolment"));
         }
-        Ok(Self { dev_id, message: message.to_vec(), enrolment })
+        Ok(Self { dev_id, message: Secret::new(message.to_vec()), enrolment })
     }
 
     /// Reads a bundle of at most 1 MiB (Profile P-2).
@@ -93,10 +97,13 @@ impl FactoryBundle {
         }
         let dev_id = text(&members, "dev_id").and_then(|text| text.parse().ok());
         let message = members.remove("message").ok_or(BundleError::Member("message"))?;
+        // Room for all of it: what a vector grows out of is not wiped.
+        let mut text = Vec::with_capacity(bytes.len());
+        // As bytes and not as text: the device writes JSON so already, and stays small.
+        serde_json::to_writer(&mut text, &message).map_err(|_| BundleError::Member("message"))?;
         Ok(Self {
             dev_id: dev_id.ok_or(BundleError::Member("dev_id"))?,
-            // As bytes and not as text: the device writes JSON so already, and stays small.
-            message: serde_json::to_vec(&message).map_err(|_| BundleError::Member("message"))?,
+            message: Secret::new(text),
             enrolment: members.get("enrolment").map(Enrolment::read).transpose()?,
         })
     }
@@ -109,7 +116,7 @@ impl FactoryBundle {
         let mut members = Map::new();
         members.insert("format".to_owned(), FORMAT.into());
         members.insert("dev_id".to_owned(), self.dev_id.as_str().into());
-        members.insert("message".to_owned(), json::parse(&self.message, Limit::Elsewhere.bytes())?);
+        members.insert("message".to_owned(), json::parse(self.message.expose(), Limit::Elsewhere.bytes())?);
         if let Some(Enrolment { user, secret }) = &self.enrolment {
             let secret = str::from_utf8(secret.expose()).map_err(|_| BundleError::Member("enrolment"))?;
             members.insert("enrolment".to_owned(), serde_json::json!({"user": user, "secret": secret}));
@@ -159,9 +166,25 @@ mod tests {
             let bundle = bundle(enrolment).unwrap();
             let bytes = bundle.to_bytes().unwrap();
             assert_eq!(FactoryBundle::parse(&bytes).unwrap(), bundle);
-            assert!(!format!("{bundle:?}").contains("hush"));
         }
-        assert_eq!(bundle(None).unwrap().message, MESSAGE.as_bytes());
+        assert_eq!(bundle(None).unwrap().message.expose(), MESSAGE.as_bytes());
+    }
+
+    #[test]
+    fn debug_shows_neither_message_nor_secret_as_text_or_bytes() {
+        let whole = bundle(enrolment("user", "hush hush")).unwrap();
+        let read = FactoryBundle::parse(&whole.to_bytes().unwrap()).unwrap();
+        for bundle in [whole, read] {
+            let shown = format!("{bundle:?}");
+            assert!(shown.contains("IMEI:1") && shown.contains("user"), "{shown}");
+            for hidden in ["DMAcc", "dm.example", "hush"] {
+                let bytes = format!("{:?}", hidden.as_bytes());
+                let hexadecimal: String = hidden.bytes().map(|byte| format!("{byte:02x}")).collect();
+                for form in [hidden, bytes.trim_matches(['[', ']']), &hexadecimal] {
+                    assert!(!shown.contains(form), "{form}: {shown}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::response::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
@@ -17,7 +17,7 @@ use super::views::CredentialView;
 use crate::bootstrap::new_credential;
 use crate::bootstrap::rendering::{Form, card_limit};
 use crate::problem::Refusal;
-use crate::profile::Scheme;
+use crate::profile::{Scheme, readable};
 
 /// The longest label, in bytes.
 const LABEL: usize = 128;
@@ -49,8 +49,7 @@ enum Carrier {
 pub(super) async fn issue(State(admin): State<Admin>, Input(body): Input<MessageBody>) -> Result<Response, Refusal> {
     let app = &admin.app;
     let profiles = app.profiles.all(app.store.as_ref()).await?;
-    let profile = profiles
-        .iter()
+    let profile = readable(&profiles)
         .find(|profile| profile.name == body.profile)
         .ok_or_else(|| Refusal::not_found("there is no profile of this name"))?;
     let label = body.label.or(body.iccid.map(|iccid| iccid.to_string())).unwrap_or_default();
@@ -84,6 +83,14 @@ pub(super) async fn issue(State(admin): State<Admin>, Input(body): Input<Message
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(form.media_type()));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+/// `DELETE /api/v1/messages/{user}`: a credential of a card or factory file is worth nothing from now on.
+pub(super) async fn withdraw(State(admin): State<Admin>, Path(user): Path<String>) -> Result<StatusCode, Refusal> {
+    if admin.app.store.withdraw(&user).await? {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    Err(Refusal::not_found("no card or factory file has a credential of this user"))
 }
 
 /// `GET /api/v1/messages`: the credentials of cards and factory files, and whom they are bound to.

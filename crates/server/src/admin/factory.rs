@@ -18,11 +18,11 @@ use super::Admin;
 use super::input::Json as Input;
 use crate::app::App;
 use crate::auth::{credential_place, enrolment_place};
-use crate::bootstrap::rendering::Form;
+use crate::bootstrap::rendering::{Filling, Form};
 use crate::bootstrap::{filling, new_credential};
 use crate::clock;
 use crate::problem::Refusal;
-use crate::profile::{Profile, Scheme};
+use crate::profile::{Profile, Scheme, readable};
 use crate::random;
 use crate::store::{CredentialScheme, FactoryDevice, FactoryOrder, Imported, NewDevice, StoreError};
 
@@ -30,6 +30,8 @@ use crate::store::{CredentialScheme, FactoryDevice, FactoryOrder, Imported, NewD
 const DEVICES: usize = 500;
 /// How many bytes of messages one answer holds at most.
 const ANSWER: usize = 16 << 20;
+/// By how many bytes the messages of one profile differ at most: in their credentials, all of one scheme.
+const DIFFERENCE: usize = 1024;
 /// The longest name of a run, in bytes.
 const RUN: usize = 64;
 
@@ -93,8 +95,8 @@ enum Told {
     Refused { dev_id: DevId, problem: String },
 }
 
-/// `POST /api/v1/factory/messages`: messages of one profile, each with a credential of its own. They are bound by the
-/// import of the manifest, else to the first device that uses them.
+/// `POST /api/v1/factory/messages`: messages of one profile, each with a credential of its own. It is bound by the
+/// import of the manifest, else by its first use, and never to another device than it was made for.
 pub(super) async fn issue(State(admin): State<Admin>, Input(body): Input<OrderBody>) -> Result<Json<Value>, Refusal> {
     let app = &admin.app;
     at_most(body.devices.len())?;
@@ -115,12 +117,20 @@ pub(super) async fn issue(State(admin): State<Admin>, Input(body): Input<OrderBo
         tokio::task::yield_now().await;
         let (scheme, label) = (profile.credentials, dev_id.to_string());
         let (values, credential) = new_credential(app, &profile, scheme, None, Method::Factory, label)?;
+        if fresh.is_empty() {
+            // Whatever cannot be answered is found before anything is issued, by the first one: they hardly differ.
+            let message = render(&profile, &values)?;
+            if (message.len() + DIFFERENCE).saturating_mul(body.devices.len()) > ANSWER {
+                let detail = format!("devices: so many messages have more than {ANSWER} bytes; name fewer");
+                return Err(Refusal::bad(detail));
+            }
+        }
         fresh.push((values.credential, credential.as_ref().map(|row| (row.scheme, row.user.clone()))));
         let enrolment = if body.enrol { Some(new_device(app, dev_id)?) } else { None };
         orders.push(FactoryOrder { run: body.run.clone(), dev_id: dev_id.clone(), credential, enrolment });
     }
     let issued = app.store.issue_in_factory(orders).await?;
-    let (mut given, mut size) = (Vec::with_capacity(issued.len()), 0);
+    let mut given = Vec::with_capacity(issued.len());
     for ((dev_id, fresh), issue) in body.devices.into_iter().zip(fresh).zip(issued) {
         let issue = match issue {
             Ok(issue) => issue,
@@ -138,15 +148,9 @@ pub(super) async fn issue(State(admin): State<Admin>, Input(body): Input<OrderBo
             ((_, _), _) => None,
         };
         let (credential, mark) = credential.unzip();
-        let values = crate::bootstrap::rendering::Filling { credential, ..filling(app) };
-        let bytes = Form::BootstrapMessage
-            .render(&profile.template, &values)
-            .map_err(|error| Refusal::new(http::StatusCode::CONFLICT, "conflict", error.to_string()))?;
-        size += bytes.len();
-        if size > ANSWER {
-            return Err(Refusal::bad(format!("devices: so many messages have more than {ANSWER} bytes; name fewer")));
-        }
-        let message = serde_json::from_slice(&bytes).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        let values = Filling { credential, ..filling(app) };
+        let message = serde_json::from_slice(&render(&profile, &values)?)
+            .map_err(|error| StoreError::Corrupt(error.to_string()))?;
         let enrolment = match issue.enrolment {
             None => None,
             Some((user, sealed)) => {
@@ -204,6 +208,9 @@ async fn found(app: &App, line: &ImportedDevice) -> Result<Result<Option<i64>, S
     let Some(credential) = credential.filter(|credential| credential.source == Method::Factory) else {
         return Ok(Err("its credential was not made here for a factory, or is no longer valid".to_owned()));
     };
+    if let Some(other) = credential.made_for.filter(|made_for| *made_for != line.dev_id) {
+        return Ok(Err(format!("its credential was made for {other}")));
+    }
     if credential.profile != line.profile {
         return Ok(Err(format!("its credential was made with the profile {}", credential.profile)));
     }
@@ -211,6 +218,12 @@ async fn found(app: &App, line: &ImportedDevice) -> Result<Result<Option<i64>, S
         return Ok(Err("its credential is another one than that in its bundle".to_owned()));
     }
     Ok(Ok(Some(credential.id)))
+}
+
+fn render(profile: &Profile, values: &Filling) -> Result<Vec<u8>, Refusal> {
+    Form::BootstrapMessage
+        .render(&profile.template, values)
+        .map_err(|error| Refusal::new(http::StatusCode::CONFLICT, "conflict", error.to_string()))
 }
 
 fn at_most(devices: usize) -> Result<(), Refusal> {
@@ -222,7 +235,7 @@ fn at_most(devices: usize) -> Result<(), Refusal> {
 
 async fn named(app: &App, name: &str) -> Result<Option<Arc<Profile>>, StoreError> {
     let profiles = app.profiles.all(app.store.as_ref()).await?;
-    Ok(profiles.iter().find(|profile| profile.name == name).cloned())
+    Ok(readable(&profiles).find(|profile| profile.name == name).cloned())
 }
 
 fn new_device(app: &App, dev_id: &DevId) -> Result<NewDevice, Refusal> {

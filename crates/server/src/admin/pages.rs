@@ -13,6 +13,7 @@ use super::input::{DevicePath, Page};
 use super::views::{CredentialView, DeviceView};
 use crate::body;
 use crate::problem::Refusal;
+use crate::profile::readable;
 use crate::store::{DeviceState, Recorded};
 
 /// How many requests and credentials the overview shows.
@@ -70,8 +71,7 @@ pub(super) async fn overview(State(admin): State<Admin>, page: Page) -> Result<R
     let full = devices.len() == limit as usize;
     let next = devices.last().filter(|_| full).map(|device| encoded(&device.dev_id));
     let profiles = app.profiles.all(app.store.as_ref()).await?;
-    let profiles = profiles
-        .iter()
+    let profiles = readable(&profiles)
         .map(|profile| ProfileLine {
             name: profile.name.clone(),
             matches: matches(&profile.matches),

@@ -9,7 +9,6 @@ use omadm_core::ids::{DevId, Mcc, Mnc};
 use omadm_core::web::media;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
 
 use super::Admin;
 use super::input::{Bytes, Json as Input};
@@ -17,7 +16,7 @@ use crate::bootstrap::filling;
 use crate::bootstrap::rendering::{Form, sample_credential};
 use crate::clock;
 use crate::problem::Refusal;
-use crate::profile::{Matched, Profile, overlap, select};
+use crate::profile::{Listed, Matched, Profile, overlap, readable, select};
 use crate::store::{ProfileRow, StoreError};
 
 /// Facts to try out.
@@ -46,9 +45,9 @@ pub(super) async fn add(State(admin): State<Admin>, Bytes(bytes): Bytes) -> Resu
     let profile = Profile::parse(&bytes).map_err(|error| Refusal::bad(error.to_string()))?;
     let name = profile.name.clone();
     let others = admin.app.profiles.all(admin.app.store.as_ref()).await?;
-    for other in others.iter().filter(|other| other.name != name) {
-        if let Some(shared) = overlap(&profile, other) {
-            let detail = format!("match: profile {} is for {shared} already", other.name);
+    for other in others.iter().filter(|other| other.name() != name) {
+        if let Some(shared) = overlap(&profile.matches, other.matches()) {
+            let detail = format!("match: profile {} is for {shared} already", other.name());
             return Err(Refusal::new(StatusCode::CONFLICT, "conflict", detail));
         }
     }
@@ -69,9 +68,13 @@ pub(super) async fn remove(State(admin): State<Admin>, Path(name): Path<String>)
 pub(super) async fn choose(State(admin): State<Admin>, Input(facts): Input<Facts>) -> Result<Json<Value>, Refusal> {
     let profiles = admin.app.profiles.all(admin.app.store.as_ref()).await?;
     match facts.chosen(&profiles) {
-        Some((profile, matched)) => {
+        Some((Listed::Readable(profile), matched)) => {
             let why = format!("a device with these facts gets it, since {matched}");
             shown(&admin, profile, &why)
+        }
+        Some((Listed::Unreadable { name, .. }, matched)) => {
+            let why = format!("profile {name} is for this device, since {matched}, and cannot be read");
+            Ok(Json(json!({ "profile": name, "why": why, "message": null })))
         }
         None => Ok(Json(json!({ "profile": null, "why": "no profile is for this device", "message": null }))),
     }
@@ -84,13 +87,18 @@ pub(super) async fn preview(
     Input(facts): Input<Facts>,
 ) -> Result<Json<Value>, Refusal> {
     let profiles = admin.app.profiles.all(admin.app.store.as_ref()).await?;
-    let profile = profiles.iter().find(|profile| profile.name == name).ok_or_else(none)?;
+    let profile = readable(&profiles).find(|profile| profile.name == name).ok_or_else(none)?;
     let why = match facts.chosen(&profiles) {
-        Some((chosen, matched)) if chosen.name == name => {
+        Some((chosen, matched)) if chosen.name() == name => {
             format!("a device with these facts gets it, since {matched}")
         }
-        Some((chosen, matched)) => {
+        Some((Listed::Readable(chosen), matched)) => {
             format!("a device with these facts gets profile {} instead, since there {matched}", chosen.name)
+        }
+        Some((Listed::Unreadable { name, .. }, matched)) => {
+            format!(
+                "a device with these facts gets 503: profile {name} is for it, since there {matched}, and cannot be read"
+            )
         }
         None => "a device with these facts gets nothing: no profile matches".to_owned(),
     };
@@ -98,7 +106,7 @@ pub(super) async fn preview(
 }
 
 impl Facts {
-    fn chosen<'a>(&self, profiles: &'a [Arc<Profile>]) -> Option<(&'a Arc<Profile>, Matched)> {
+    fn chosen<'a>(&self, profiles: &'a [Listed]) -> Option<(&'a Listed, Matched)> {
         select(profiles, self.dev_id.as_ref(), self.mcc.as_ref(), self.mnc.as_ref())
     }
 }

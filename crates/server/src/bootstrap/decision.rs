@@ -4,7 +4,7 @@ use omadm_core::time::Timestamp;
 use std::sync::Arc;
 
 use super::facts::{Facts, Identity};
-use crate::profile::{Matched, Profile, Release, Scheme, select};
+use crate::profile::{Listed, Matched, Profile, Release, Scheme, select};
 use crate::store::Device;
 
 /// What a bootstrap request gets.
@@ -18,20 +18,27 @@ pub(crate) enum Decision {
     Challenge { code: &'static str, why: String },
     /// The credentials are good, but not for this DevID (403).
     Forbidden { why: String },
+    /// The profile that is for this device cannot be read (503).
+    Unreadable { why: String },
     /// The device is blocked (403).
     Blocked { since: Timestamp },
 }
 
 /// Decides. The query alone never releases anything that holds a secret (spec 2.4).
-pub(crate) fn decide(facts: &Facts, profiles: &[Arc<Profile>], anonymous: bool) -> Decision {
+pub(crate) fn decide(facts: &Facts, profiles: &[Listed], anonymous: bool) -> Decision {
     let query = &facts.query;
     match &facts.identity {
         Identity::Unproven { why } => Decision::Challenge { code: "wrong-credentials", why: (*why).to_owned() },
         Identity::Nobody => {
             let chosen = select(profiles, query.dev_id.as_ref(), query.mcc.as_ref(), query.mnc.as_ref());
-            match chosen.filter(|(profile, _)| anonymous && profile.release == Release::Anyone) {
-                Some((profile, matched)) => release(profile, &matched, "released to anyone"),
-                None => Decision::Challenge { code: "no-credentials", why: "it shows no credentials".to_owned() },
+            match chosen.filter(|_| anonymous) {
+                Some((Listed::Readable(profile), matched)) if profile.release == Release::Anyone => {
+                    release(profile, &matched, "released to anyone")
+                }
+                Some((Listed::Unreadable { name, .. }, matched)) => unreadable(name, &matched),
+                Some((Listed::Readable(_), _)) | None => {
+                    Decision::Challenge { code: "no-credentials", why: "it shows no credentials".to_owned() }
+                }
             }
         }
         Identity::Enrolled(Device { blocked_at: Some(since), .. }) => Decision::Blocked { since: *since },
@@ -42,11 +49,20 @@ pub(crate) fn decide(facts: &Facts, profiles: &[Arc<Profile>], anonymous: bool) 
             }
             // The DevID that counts is the proven one.
             match select(profiles, Some(&device.dev_id), query.mcc.as_ref(), query.mnc.as_ref()) {
-                Some((profile, matched)) => release(profile, &matched, "released to a device that proved who it is"),
+                Some((Listed::Readable(profile), matched)) => {
+                    release(profile, &matched, "released to a device that proved who it is")
+                }
+                // Another one might demand less of it.
+                Some((Listed::Unreadable { name, .. }, matched)) => unreadable(name, &matched),
                 None => Decision::Nothing { why: "no profile is for this device".to_owned() },
             }
         }
     }
+}
+
+fn unreadable(name: &str, matched: &Matched) -> Decision {
+    let why = format!("profile {name} is for it, since {matched}, and cannot be read; `omadm profile list` says why");
+    Decision::Unreadable { why }
 }
 
 fn release(profile: &Arc<Profile>, matched: &Matched, to: &str) -> Decision {
@@ -65,22 +81,28 @@ fn release(profile: &Arc<Profile>, matched: &Matched, to: &str) -> Decision {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::DeviceState;
+    use crate::store::{DeviceState, ProfileRow};
     use omadm_core::bootstrap::request::BootstrapQuery;
     use serde_json::json;
 
-    fn profile(name: &str, matches: serde_json::Value, anyone: bool) -> Arc<Profile> {
+    fn profile(name: &str, matches: serde_json::Value, anyone: bool) -> Listed {
         let (release, credentials) = if anyone { ("anyone", "none") } else { ("known", "basic") };
         let text = json!({"name": name, "match": matches, "release": release, "credentials": credentials, "message":
             [{"ClientURI": "urn:oma:mo:oma-dm-dmacc:1.2//", "MOData": {"DMAcc": {"SrvID": "acme", "Name": "Acme",
             "Perm": {"1": {"MOID": "urn:oma:mo:oma-dm-devinfo:1.2"}}}}}]});
-        Arc::new(Profile::parse(text.to_string().as_bytes()).unwrap())
+        Listed::Readable(Arc::new(Profile::parse(text.to_string().as_bytes()).unwrap()))
     }
 
-    fn profiles() -> Vec<Arc<Profile>> {
+    fn profiles() -> Vec<Listed> {
         vec![
             profile("tac", json!({"dev_id_prefix": ["IMEI:4930"]}), false),
             profile("open", json!({"network": [{"mcc": "001", "mnc": "01"}]}), true),
+            Listed::read(&ProfileRow {
+                name: "later".into(),
+                content: json!({"match": {"dev_id_prefix": ["IMEI:7"]}, "of_a_later_version": 1}).to_string(),
+                changed_at: Timestamp(0),
+            })
+            .unwrap(),
         ]
     }
 
@@ -120,6 +142,7 @@ mod tests {
             Decision::Challenge { .. } => "challenge".into(),
             Decision::Forbidden { .. } => "forbidden".into(),
             Decision::Blocked { .. } => "blocked".into(),
+            Decision::Unreadable { .. } => "unreadable".into(),
         }
     }
 
@@ -133,6 +156,10 @@ mod tests {
             (enrolled("IMEI:5000"), query(None, true), false, "open None"),
             (enrolled("IMEI:5000"), query(None, false), false, "nothing"),
             (blocked("IMEI:4930"), query(Some("IMEI:4930"), true), true, "blocked"),
+            (enrolled("IMEI:7"), query(None, true), true, "unreadable"),
+            (blocked("IMEI:7"), query(None, true), true, "blocked"),
+            (Identity::Nobody, query(Some("IMEI:7"), true), true, "unreadable"),
+            (Identity::Nobody, query(Some("IMEI:7"), true), false, "challenge"),
             (Identity::Nobody, query(None, true), true, "open None"),
             (Identity::Nobody, query(Some("IMEI:5000"), true), true, "open None"),
             (Identity::Nobody, query(None, true), false, "challenge"),

@@ -12,7 +12,7 @@ use crate::body::header;
 use crate::clock;
 use crate::device_port::Case;
 use crate::problem::Refusal;
-use crate::store::{Credential, Device, NewDevice};
+use crate::store::{Binding, Credential, Device, NewDevice};
 
 /// A device that proved who it is.
 pub(crate) struct Sender {
@@ -26,7 +26,7 @@ pub(crate) struct Sender {
 }
 
 /// Proves who sends this request. The first device that uses the credential of a card or factory file is the one that
-/// it is bound to.
+/// it is bound to, unless a factory run made it for another one or the device is blocked.
 pub(crate) async fn prove(app: &App, case: &mut Case, headers: &HeaderMap) -> Result<Sender, Refusal> {
     let dev_id: DevId = header(headers, DEV_ID_HEADER)?
         .ok_or_else(|| Refusal::bad(format!("the header {DEV_ID_HEADER} is missing")))?
@@ -54,15 +54,13 @@ pub(crate) async fn prove(app: &App, case: &mut Case, headers: &HeaderMap) -> Re
     };
     let device = match (device, &credential) {
         (Some(device), _) => device,
-        (None, Some(credential)) => bind(app, credential, &dev_id).await?,
+        (None, Some(credential)) => bind(app, case, credential, &dev_id).await?,
         (None, None) => return Err(challenge("wrong-credentials", "the device of this user is gone")),
     };
     case.belongs_to(app, device.id)?;
     if device.dev_id != dev_id {
-        let why = stolen(credential.as_ref(), &device, &dev_id);
-        return Err(
-            Refusal::new(StatusCode::FORBIDDEN, "other-device", "these credentials are another device's").because(why)
-        );
+        let what = told(credential.as_ref());
+        return Err(another_devices(format!("{what} belongs to {}, but {dev_id} used it", device.dev_id)));
     }
     if let Some(since) = device.blocked_at {
         return Err(Refusal::blocked(since));
@@ -74,7 +72,7 @@ pub(crate) async fn prove(app: &App, case: &mut Case, headers: &HeaderMap) -> Re
     Ok(Sender { device, identity, credential, account })
 }
 
-async fn bind(app: &App, credential: &Credential, dev_id: &DevId) -> Result<Device, Refusal> {
+async fn bind(app: &App, case: &mut Case, credential: &Credential, dev_id: &DevId) -> Result<Device, Refusal> {
     let new = NewDevice {
         dev_id: dev_id.clone(),
         user: default_user(dev_id),
@@ -83,17 +81,36 @@ async fn bind(app: &App, credential: &Credential, dev_id: &DevId) -> Result<Devi
         key_digest: None,
         at: clock::now(),
     };
-    let device = app.store.bind(credential.id, new).await?;
-    tracing::info!(source = credential.source.as_str(), "a credential is bound to the first device that uses it");
-    Ok(device)
+    match app.store.bind(credential.id, new).await? {
+        Binding::To(device) => {
+            tracing::info!(
+                source = credential.source.as_str(),
+                "a credential is bound to the first device that uses it"
+            );
+            Ok(device)
+        }
+        Binding::MadeFor(other) => {
+            // Whoever asks why about that device is told.
+            if let Some(device) = app.store.device(&other).await? {
+                case.belongs_to(app, device.id)?;
+            }
+            let what = told(Some(credential));
+            Err(another_devices(format!("{what} was made for {other}, but {dev_id} used it")))
+        }
+        Binding::Blocked(since) => Err(Refusal::blocked(since)),
+    }
 }
 
-fn stolen(credential: Option<&Credential>, device: &Device, dev_id: &DevId) -> String {
-    let what = match credential.map(|credential| (credential.source, credential.label.as_str())) {
+fn another_devices(why: String) -> Refusal {
+    Refusal::new(StatusCode::FORBIDDEN, "other-device", "these credentials are another device's").because(why)
+}
+
+/// A credential as people know it.
+fn told(credential: Option<&Credential>) -> String {
+    match credential.map(|credential| (credential.source, credential.label.as_str())) {
         Some((Method::Smartcard, label)) => format!("the credential of card {label}"),
         Some((Method::Factory, label)) => format!("the credential of factory file {label}"),
         Some((Method::BootstrapServer, _)) => "the credential from the bootstrap server".to_owned(),
         None => "what it enrols by".to_owned(),
-    };
-    format!("{what} belongs to {}, but {dev_id} used it", device.dev_id)
+    }
 }

@@ -100,6 +100,28 @@ struct Written {
     message: Value,
 }
 
+impl Match {
+    /// For which devices a profile is that cannot be read: what can be understood of that; `None` if nothing can. What is
+    /// not known is passed over, so that a device is rather kept from another profile than given it.
+    pub(crate) fn of_unreadable(bytes: &[u8]) -> Option<Self> {
+        let written = json::parse(bytes, MAX_PROFILE).ok()?;
+        let written = written.get("match")?;
+        let list = |name: &str| written.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let dev_ids = |name| list(name).iter().filter_map(Value::as_str).filter_map(|text| text.parse::<DevId>().ok());
+        let network = |one: &Value| {
+            let (mcc, mnc) = (one.get("mcc")?.as_str()?, one.get("mnc")?.as_str()?);
+            Some(Network { mcc: mcc.parse().ok()?, mnc: mnc.parse().ok()? })
+        };
+        let matches = Self {
+            dev_id: dev_ids("dev_id").collect(),
+            dev_id_prefix: dev_ids("dev_id_prefix").map(|prefix| prefix.to_string()).collect(),
+            network: list("network").iter().filter_map(network).collect(),
+            default: written.get("default") == Some(&Value::Bool(true)),
+        };
+        (matches != Self::default()).then_some(matches)
+    }
+}
+
 impl Profile {
     /// Reads a profile, and tries its message out with sample values.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, ProfileError> {

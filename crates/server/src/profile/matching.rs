@@ -2,9 +2,9 @@
 
 use omadm_core::ids::{DevId, Mcc, Mnc};
 use std::fmt;
-use std::sync::Arc;
 
-use super::format::Profile;
+use super::format::Match;
+use super::listed::Listed;
 
 /// By what a profile matched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,18 +28,18 @@ impl fmt::Display for Matched {
 
 /// The profile for a device, and why.
 pub(crate) fn select<'a>(
-    profiles: &'a [Arc<Profile>],
+    profiles: &'a [Listed],
     dev_id: Option<&DevId>,
     mcc: Option<&Mcc>,
     mnc: Option<&Mnc>,
-) -> Option<(&'a Arc<Profile>, Matched)> {
+) -> Option<(&'a Listed, Matched)> {
     if let Some(dev_id) = dev_id {
-        if let Some(profile) = profiles.iter().find(|profile| profile.matches.dev_id.contains(dev_id)) {
+        if let Some(profile) = profiles.iter().find(|profile| profile.matches().dev_id.contains(dev_id)) {
             return Some((profile, Matched::DevId));
         }
         let longest = profiles
             .iter()
-            .flat_map(|profile| profile.matches.dev_id_prefix.iter().map(move |prefix| (profile, prefix)))
+            .flat_map(|profile| profile.matches().dev_id_prefix.iter().map(move |prefix| (profile, prefix)))
             .filter(|(_, prefix)| dev_id.as_str().starts_with(prefix.as_str()))
             .max_by_key(|(_, prefix)| prefix.len());
         if let Some((profile, prefix)) = longest {
@@ -47,19 +47,18 @@ pub(crate) fn select<'a>(
         }
     }
     if let (Some(mcc), Some(mnc)) = (mcc, mnc) {
-        let of_network = |profile: &&Arc<Profile>| {
-            profile.matches.network.iter().any(|network| network.mcc == *mcc && network.mnc == *mnc)
+        let of_network = |profile: &&Listed| {
+            profile.matches().network.iter().any(|network| network.mcc == *mcc && network.mnc == *mnc)
         };
         if let Some(profile) = profiles.iter().find(of_network) {
             return Some((profile, Matched::Network(mcc.clone(), mnc.clone())));
         }
     }
-    profiles.iter().find(|profile| profile.matches.default).map(|profile| (profile, Matched::Default))
+    profiles.iter().find(|profile| profile.matches().default).map(|profile| (profile, Matched::Default))
 }
 
 /// What two profiles both match by, so that it would be chance which one a device gets.
-pub(crate) fn overlap(one: &Profile, other: &Profile) -> Option<String> {
-    let (one, other) = (&one.matches, &other.matches);
+pub(crate) fn overlap(one: &Match, other: &Match) -> Option<String> {
     if let Some(dev_id) = one.dev_id.iter().find(|dev_id| other.dev_id.contains(dev_id)) {
         return Some(format!("the DevID {dev_id}"));
     }
@@ -74,14 +73,16 @@ pub(crate) fn overlap(one: &Profile, other: &Profile) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::format::Profile;
     use super::*;
     use serde_json::json;
+    use std::sync::Arc;
 
-    fn profile(name: &str, matches: serde_json::Value) -> Arc<Profile> {
+    fn profile(name: &str, matches: serde_json::Value) -> Listed {
         let message = json!([{"ClientURI": "urn:oma:mo:oma-dm-dmacc:1.2//", "MOData": {"DMAcc": {
             "SrvID": "acme", "Name": "Acme", "Perm": {"1": {"MOID": "urn:oma:mo:oma-dm-devinfo:1.2"}}}}}]);
         let text = json!({"name": name, "match": matches, "message": message}).to_string();
-        Arc::new(Profile::parse(text.as_bytes()).unwrap())
+        Listed::Readable(Arc::new(Profile::parse(text.as_bytes()).unwrap()))
     }
 
     #[test]
@@ -96,7 +97,7 @@ mod tests {
         let chosen = |dev_id: Option<&str>, mcc: Option<&str>, mnc: Option<&str>| {
             let dev_id = dev_id.map(|text| text.parse().unwrap());
             let (mcc, mnc) = (mcc.map(|text| text.parse().unwrap()), mnc.map(|text| text.parse().unwrap()));
-            select(&profiles, dev_id.as_ref(), mcc.as_ref(), mnc.as_ref()).unwrap().0.name.clone()
+            select(&profiles, dev_id.as_ref(), mcc.as_ref(), mnc.as_ref()).unwrap().0.name().to_owned()
         };
         let home = (Some("001"), Some("01"));
         assert_eq!(chosen(Some("IMEI:493005100592800"), home.0, home.1), "exact");
@@ -113,9 +114,9 @@ mod tests {
     fn what_two_profiles_share_is_named() {
         let one = profile("one", json!({"dev_id_prefix": ["IMEI:4930"], "default": true}));
         let other = profile("other", json!({"dev_id_prefix": ["IMEI:49300"], "default": true}));
-        assert_eq!(overlap(&one, &other).unwrap(), "every other device (default)");
+        assert_eq!(overlap(one.matches(), other.matches()).unwrap(), "every other device (default)");
         let other = profile("other", json!({"dev_id_prefix": ["IMEI:4930"]}));
-        assert_eq!(overlap(&one, &other).unwrap(), "the DevID prefix IMEI:4930");
-        assert_eq!(overlap(&one, &profile("other", json!({"dev_id": ["IMEI:4930"]}))), None);
+        assert_eq!(overlap(one.matches(), other.matches()).unwrap(), "the DevID prefix IMEI:4930");
+        assert_eq!(overlap(one.matches(), profile("other", json!({"dev_id": ["IMEI:4930"]})).matches()), None);
     }
 }

@@ -289,9 +289,9 @@ pub(crate) async fn a_loose_credential_is_bound_once(store: &dyn Store) {
     store.give_out(new_credential("card", None, Method::Smartcard)).await.unwrap();
     let credential = store.credential("card").await.unwrap().unwrap();
     assert!(credential.device.is_none());
-    let first = store.bind(credential.id, NewDevice { enrolment: None, ..new_device(1) }).await.unwrap();
+    let first = bound(store, credential.id, NewDevice { enrolment: None, ..new_device(1) }).await;
     assert_eq!((first.state, first.source), (DeviceState::Bootstrapped, Some(Method::Smartcard)));
-    assert_eq!(store.bind(credential.id, new_device(2)).await.unwrap().dev_id, dev_id(1));
+    assert_eq!(bound(store, credential.id, new_device(2)).await.dev_id, dev_id(1));
     assert_eq!(store.device(&dev_id(2)).await.unwrap(), None);
     assert_eq!(store.enrolled("user1").await.unwrap(), None);
     let loose = store.loose_credentials(10).await.unwrap();
@@ -302,6 +302,14 @@ pub(crate) async fn a_loose_credential_is_bound_once(store: &dyn Store) {
     let file = store.credential("file").await.unwrap().unwrap();
     store.bind(file.id, NewDevice { enrolment: None, user: "x".into(), ..new_device(3) }).await.unwrap();
     assert!(store.enrolled("user3").await.unwrap().is_some());
+}
+
+/// The device that a credential is bound to.
+async fn bound(store: &dyn Store, credential: i64, new: NewDevice) -> Device {
+    match store.bind(credential, new).await.unwrap() {
+        Binding::To(device) => device,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn order(run: &str, number: u32, user: &str, enrolment: bool) -> FactoryOrder {
@@ -385,7 +393,7 @@ pub(crate) async fn an_import_binds_in_advance_and_a_second_one_changes_nothing(
     let device = store.device(&dev_id(1)).await.unwrap().unwrap();
     assert_eq!((device.state, device.source), (DeviceState::Known, Some(Method::Factory)));
     assert_eq!(store.credentials_of(device.id, 9).await.unwrap()[0].user, "one");
-    assert_eq!(store.bind(one, new_device(7)).await.unwrap().dev_id, dev_id(1), "nobody else's any more");
+    assert_eq!(bound(store, one, new_device(7)).await.dev_id, dev_id(1), "nobody else's any more");
     assert!(store.enrolled("user2").await.unwrap().is_some(), "it enrols as before");
     let again = store.import(all()).await.unwrap();
     assert!([0, 1, 3].iter().all(|place| again[*place] == Ok(Imported::Unchanged)), "{again:?}");
@@ -394,6 +402,58 @@ pub(crate) async fn an_import_binds_in_advance_and_a_second_one_changes_nothing(
     let session = NewSession { credential: Some(one), ..new_session(device.id, 1, Vec::new()) };
     assert!(store.open_session(session).await.unwrap());
     assert_eq!(store.device(&dev_id(1)).await.unwrap().unwrap().state, DeviceState::Bootstrapped);
+}
+
+pub(crate) async fn what_a_run_made_for_a_device_is_no_other_ones(store: &dyn Store) {
+    let both = vec![order("run", 1, "one", false), order("run", 2, "two", false)];
+    assert!(store.issue_in_factory(both).await.unwrap().iter().all(Result::is_ok));
+    let one = store.credential("one").await.unwrap().unwrap();
+    assert_eq!(one.made_for, Some(dev_id(1)));
+    let two = store.credential("two").await.unwrap().unwrap().id;
+    let wanted = |number: u32, credential: i64| FactoryDevice {
+        device: NewDevice { enrolment: None, ..new_device(number) },
+        credential: Some(credential),
+    };
+    for told in store.import(vec![wanted(1, two), wanted(2, one.id)]).await.unwrap() {
+        assert!(told.unwrap_err().starts_with("its credential was made for IMEI:00"));
+    }
+    assert_eq!(store.bind(one.id, new_device(2)).await.unwrap(), Binding::MadeFor(dev_id(1)));
+    assert!(store.devices(None, 9).await.unwrap().is_empty(), "nothing is bound, and nobody known");
+    let told = store.import(vec![wanted(1, one.id), wanted(2, two)]).await.unwrap();
+    assert_eq!(told, [Ok(Imported::Added), Ok(Imported::Added)]);
+}
+
+pub(crate) async fn a_blocked_device_binds_nothing(store: &dyn Store) {
+    store.add_device(new_device(1)).await.unwrap();
+    store.block_device(&dev_id(1), Some(NOW)).await.unwrap();
+    store.give_out(new_credential("card", None, Method::Smartcard)).await.unwrap();
+    let before = store.device(&dev_id(1)).await.unwrap();
+    let card = store.credential("card").await.unwrap().unwrap().id;
+    assert_eq!(store.bind(card, new_device(1)).await.unwrap(), Binding::Blocked(NOW));
+    assert_eq!(store.device(&dev_id(1)).await.unwrap(), before);
+    assert_eq!(bound(store, card, new_device(2)).await.dev_id, dev_id(2), "it is still anybody's");
+}
+
+pub(crate) async fn removing_a_device_ends_what_runs_made_for_it(store: &dyn Store) {
+    let valid = async |user: &str| store.credential(user).await.unwrap().is_some();
+    for (run, number, user) in [("a", 1, "a1"), ("b", 1, "b1"), ("a", 2, "a2")] {
+        issue(store, order(run, number, user, false)).await.unwrap();
+    }
+    store.give_out(new_credential("card", None, Method::Smartcard)).await.unwrap();
+    assert!(store.remove_device(&dev_id(1), NOW).await.unwrap(), "it is not known, and something was made for it");
+    assert_eq!(store.removed_at(&dev_id(1)).await.unwrap(), Some(NOW));
+    assert_eq!(
+        (valid("a1").await, valid("b1").await, valid("a2").await, valid("card").await),
+        (false, false, true, true)
+    );
+    assert!(!store.remove_device(&dev_id(1), NOW).await.unwrap());
+    assert!(!store.remove_device(&dev_id(3), NOW).await.unwrap());
+    let device = store.add_device(new_device(2)).await.unwrap();
+    store.give_out(new_credential("given", Some(device.id), Method::BootstrapServer)).await.unwrap();
+    assert!(store.withdraw("card").await.unwrap() && !store.withdraw("card").await.unwrap());
+    assert!(!store.withdraw("given").await.unwrap(), "none of a card or file");
+    assert!(store.remove_device(&dev_id(2), NOW).await.unwrap());
+    assert_eq!((valid("a2").await, valid("card").await), (false, false));
 }
 
 pub(crate) async fn a_session_goes_on_from_its_last_version_only(store: &dyn Store) {

@@ -146,7 +146,7 @@ pub(crate) struct NewCredential {
     pub(crate) user: String,
     /// The sealed password or pre-shared key; nothing with a certificate, whose key the device alone keeps.
     pub(crate) secret: Vec<u8>,
-    /// Whom it is for; absent for a card or factory file, until the first device uses it.
+    /// Whom it is for; absent for a card or factory file, until a device uses it or a manifest is imported.
     pub(crate) device: Option<i64>,
     pub(crate) source: Method,
     /// The card or file that it is made for, for people.
@@ -165,11 +165,24 @@ pub(crate) struct Credential {
     pub(crate) secret: Vec<u8>,
     pub(crate) device: Option<Device>,
     pub(crate) source: Method,
+    /// The device that a factory run made it for: no other one may have it.
+    pub(crate) made_for: Option<DevId>,
     pub(crate) label: String,
     pub(crate) profile: String,
     pub(crate) srv_id: String,
     pub(crate) made_at: Timestamp,
     pub(crate) used_at: Option<Timestamp>,
+}
+
+/// What came of the first use of a credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Binding {
+    /// It is this device's, since now or before.
+    To(Device),
+    /// Nothing changed: a factory run made it for this device, and another one used it.
+    MadeFor(DevId),
+    /// Nothing changed: the device that used it is blocked since then.
+    Blocked(Timestamp),
 }
 
 /// What a factory run wants for a device.

@@ -1,12 +1,13 @@
 //! Credentials that were given out, and which of them are valid.
 
+use omadm_core::ids::DevId;
 use omadm_core::reason::Method;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::devices::{by_dev_id, by_id, method};
 use super::{Sqlite, conflict, seconds, time, time_or_none};
-use crate::store::{Credential, CredentialScheme, Device, NewDevice, StoreError};
+use crate::store::{Binding, Credential, CredentialScheme, NewDevice, StoreError};
 
 impl Sqlite {
     pub(super) async fn credential_by_user(&self, user: &str) -> Result<Option<Credential>, StoreError> {
@@ -44,16 +45,23 @@ impl Sqlite {
         Ok(found)
     }
 
-    pub(super) async fn bind_credential(&self, id: i64, new: NewDevice) -> Result<Device, StoreError> {
+    pub(super) async fn bind_credential(&self, id: i64, new: NewDevice) -> Result<Binding, StoreError> {
         let gone = || StoreError::Conflict("the credential is no longer valid".into());
         let mut tx = self.begin().await?;
-        let row = sqlx::query("select device_id, source, srv_id from credential where id = ?")
+        let row = sqlx::query("select device_id, source, srv_id, issue from credential where id = ?")
             .bind(id)
             .fetch_optional(&mut *tx)
             .await?
             .ok_or_else(gone)?;
         if let Some(bound) = row.try_get::<Option<i64>, _>("device_id")? {
-            return by_id(&mut tx, bound).await?.ok_or_else(gone);
+            return by_id(&mut tx, bound).await?.map(Binding::To).ok_or_else(gone);
+        }
+        if let Some(other) = made_for(&row)?.filter(|made_for| *made_for != new.dev_id) {
+            return Ok(Binding::MadeFor(other));
+        }
+        let known = by_dev_id(&mut tx, new.dev_id.as_str()).await?;
+        if let Some(since) = known.and_then(|known| known.blocked_at) {
+            return Ok(Binding::Blocked(since));
         }
         sqlx::query(
             "insert into device (dev_id, user, enrolment, state, added_at) values (?, ?, ?, 'known', ?)
@@ -76,8 +84,15 @@ impl Sqlite {
         let device = by_id(&mut tx, device.id).await?.ok_or_else(gone)?;
         tx.commit().await?;
         self.enrolled.forget(device.id);
-        Ok(device)
+        Ok(Binding::To(device))
     }
+}
+
+/// The device that a factory run made a credential for, from its row.
+pub(super) fn made_for(row: &SqliteRow) -> Result<Option<DevId>, StoreError> {
+    let issue: Option<String> = row.try_get("issue")?;
+    let dev_id = issue.as_deref().and_then(|issue| issue.split_once('/')).map(|(_, dev_id)| dev_id.parse());
+    dev_id.transpose().map_err(|error| StoreError::Corrupt(format!("{error}")))
 }
 
 /// The credential was used in a session: the one used before it is no longer valid (spec 2.4, Profile P-4).
@@ -146,6 +161,7 @@ async fn credential(connection: &mut SqliteConnection, row: &SqliteRow) -> Resul
         secret: row.try_get("secret")?,
         device,
         source: method(row.try_get("source")?)?,
+        made_for: made_for(row)?,
         label: row.try_get("label")?,
         profile: row.try_get("profile")?,
         srv_id: row.try_get("srv_id")?,

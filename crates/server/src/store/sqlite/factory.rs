@@ -3,6 +3,7 @@
 use omadm_core::reason::Method;
 use sqlx::{Row, SqliteConnection};
 
+use super::credentials::made_for;
 use super::devices::{by_dev_id, by_id};
 use super::{Sqlite, seconds};
 use crate::store::{
@@ -181,10 +182,13 @@ async fn import(connection: &mut SqliteConnection, wanted: FactoryDevice, change
     let known = by_dev_id(connection, new.dev_id.as_str()).await?;
     let mut to_bind = None;
     if let Some(id) = credential {
-        let row = sqlx::query("select device_id, srv_id from credential where id = ?").bind(id);
+        let row = sqlx::query("select device_id, srv_id, issue from credential where id = ?").bind(id);
         let Some(row) = row.fetch_optional(&mut *connection).await? else {
             return Ok(Err("its credential is no longer valid".to_owned()));
         };
+        if let Some(other) = made_for(&row)?.filter(|made_for| *made_for != new.dev_id) {
+            return Ok(Err(format!("its credential was made for {other}")));
+        }
         match row.try_get::<Option<i64>, _>("device_id")? {
             None => to_bind = Some((id, row.try_get::<String, _>("srv_id")?)),
             Some(bound) if known.as_ref().is_some_and(|known| known.id == bound) => {}

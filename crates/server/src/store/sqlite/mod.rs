@@ -30,8 +30,8 @@ use batch::Batches;
 use enrolled::EnrolledDevices;
 
 use super::{
-    Answer, Credential, Device, DeviceState, Entry, FactoryDevice, FactoryIssue, FactoryOrder, Imported, Item, JobRow,
-    NewCredential, NewDevice, NewJob, NewSession, Preparation, ProfileRow, Recorded, SessionRow, Step, Store,
+    Answer, Binding, Credential, Device, DeviceState, Entry, FactoryDevice, FactoryIssue, FactoryOrder, Imported, Item,
+    JobRow, NewCredential, NewDevice, NewJob, NewSession, Preparation, ProfileRow, Recorded, SessionRow, Step, Store,
     StoreError, Upload,
 };
 use crate::config::Retention;
@@ -236,7 +236,10 @@ impl Store for Sqlite {
     fn loose_credentials(&self, limit: u32) -> Answer<'_, Vec<Credential>> {
         Box::pin(self.credentials_of_cards_and_files(limit))
     }
-    fn bind(&self, credential: i64, new: NewDevice) -> Answer<'_, Device> {
+    fn withdraw<'a>(&'a self, user: &'a str) -> Answer<'a, bool> {
+        Box::pin(self.withdraw_credential(user))
+    }
+    fn bind(&self, credential: i64, new: NewDevice) -> Answer<'_, Binding> {
         Box::pin(self.bind_credential(credential, new))
     }
     fn credentials_of(&self, device: i64, limit: u32) -> Answer<'_, Vec<Credential>> {
@@ -361,6 +364,9 @@ mod tests {
         a_factory_run_is_given_each_credential_once,
         a_factory_run_takes_no_way_to_enrol_away,
         an_import_binds_in_advance_and_a_second_one_changes_nothing,
+        what_a_run_made_for_a_device_is_no_other_ones,
+        a_blocked_device_binds_nothing,
+        removing_a_device_ends_what_runs_made_for_it,
         a_session_goes_on_from_its_last_version_only,
         a_cookie_may_take_the_place_of_another,
         an_agreement_counts_only_when_the_session_ends_well,
@@ -405,7 +411,9 @@ mod tests {
             let (left, right) = (format!("left{round}"), format!("right{round}"));
             let (first, second) =
                 tokio::join!(one.bind_credential(id, new(&left)), other.bind_credential(id, new(&right)));
-            let (first, second) = (first.unwrap(), second.unwrap());
+            let (Binding::To(first), Binding::To(second)) = (first.unwrap(), second.unwrap()) else {
+                panic!("refused")
+            };
             assert_eq!(first.dev_id, second.dev_id, "bound once");
 
             let job = NewJob {

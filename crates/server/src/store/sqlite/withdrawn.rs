@@ -1,4 +1,4 @@
-//! Devices that an operator removes or blocks.
+//! Devices that an operator removes or blocks, and credentials that are withdrawn.
 
 use omadm_core::ids::DevId;
 use omadm_core::time::Timestamp;
@@ -15,7 +15,17 @@ impl Sqlite {
             .bind(dev_id.as_str())
             .fetch_optional(&mut *tx)
             .await?;
-        let Some(id) = id else { return Ok(false) };
+        // What a factory run made for it, and it has not come with yet, would make it known again.
+        let loose = sqlx::query(
+            "delete from credential
+             where issue is not null and substr(issue, instr(issue, '/') + 1) = ? and device_id is null",
+        )
+        .bind(dev_id.as_str())
+        .execute(&mut *tx)
+        .await?;
+        if id.is_none() && loose.rows_affected() == 0 {
+            return Ok(false);
+        }
         sqlx::query(
             "insert into removal (dev_id, at) values (?, ?) on conflict (dev_id) do update set at = excluded.at",
         )
@@ -24,8 +34,18 @@ impl Sqlite {
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
-        self.enrolled.forget(id);
+        id.into_iter().for_each(|id| self.enrolled.forget(id));
         Ok(true)
+    }
+
+    pub(super) async fn withdraw_credential(&self, user: &str) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
+        let withdrawn = sqlx::query("delete from credential where user = ? and source <> 'bootstrap-server'")
+            .bind(user)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(withdrawn.rows_affected() > 0)
     }
 
     pub(super) async fn removal_of(&self, dev_id: &DevId) -> Result<Option<Timestamp>, StoreError> {
