@@ -125,7 +125,7 @@ fn what_was_stolen_from_a_bundle_serves_nobody_after_the_import() {
     let content = cms::open(&factory.bundle(FIRST), Some(&signer), Some(key.as_bytes())).expect("a bundle");
     let message = FactoryBundle::parse(&content).expect("a bundle").message;
     let mut thief = Device::new("IMEI:1", "[card]\nlink = \"off\"\n[factory]\nfile = \"$HOME/factory.json\"\n");
-    private_file(&thief.join("factory.json"), &message);
+    private_file(&thief.join("factory.json"), message.expose());
     let client = thief.run();
     let session = until("its session is refused", 20, || {
         thief.status().map(|status| status["accounts"][0]["session"].clone()).filter(serde_json::Value::is_object)
@@ -160,7 +160,7 @@ impl Factory {
         let (certificate, key) = (self.read("factory.pem"), self.read("factory.key"));
         let line = self.read("line.key");
         let content = cms::open(&self.bundle(dev_id), Some(&certificate), Some(line.as_bytes())).expect("a bundle");
-        let bundle = FactoryBundle { message: b"[]".to_vec(), ..FactoryBundle::parse(&content).expect("a bundle") };
+        let bundle = FactoryBundle { message: omadm_core::secret::Secret::from("[]"), ..FactoryBundle::parse(&content).expect("a bundle") };
         let signer = omadm_tls::ca::Identity { certificate, key: key.into() };
         let sealer = cms::Sealer::new(&signer, None).expect("a key");
         sealer.seal(&bundle.to_bytes().expect("JSON")).expect("a file")
