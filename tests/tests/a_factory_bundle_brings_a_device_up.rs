@@ -160,7 +160,10 @@ impl Factory {
         let (certificate, key) = (self.read("factory.pem"), self.read("factory.key"));
         let line = self.read("line.key");
         let content = cms::open(&self.bundle(dev_id), Some(&certificate), Some(line.as_bytes())).expect("a bundle");
-        let bundle = FactoryBundle { message: omadm_core::secret::Secret::from("[]"), ..FactoryBundle::parse(&content).expect("a bundle") };
+        let bundle = FactoryBundle {
+            message: omadm_core::secret::Secret::from("[]"),
+            ..FactoryBundle::parse(&content).expect("a bundle")
+        };
         let signer = omadm_tls::ca::Identity { certificate, key: key.into() };
         let sealer = cms::Sealer::new(&signer, None).expect("a key");
         sealer.seal(&bundle.to_bytes().expect("JSON")).expect("a file")

@@ -165,7 +165,6 @@ impl Ledger {
     fn close(&self) {
         let lines: Vec<String> =
             self.wrong.iter().map(|(kind, (count, row))| format!("{count} times {kind}, first {row}")).collect();
-        println!("{} rows", self.rows);
         assert!(lines.is_empty(), "of {} rows:\n{}", self.rows, lines.join("\n"));
     }
 }

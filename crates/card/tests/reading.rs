@@ -514,6 +514,45 @@ fn a_right_pin_whose_answer_was_lost_is_sent_again() {
 }
 
 #[test]
+fn an_answer_to_verify_that_says_nothing_about_the_pin_is_found_out_by_the_next_reading() {
+    let mut card = card(&private());
+    // A channel that the card knows nothing of, for one that was exchanged in between; nothing known; out of memory.
+    for status in [[0x68, 0x81], [0x63, 0x00], [0x65, 0x81]] {
+        let mut link = Changed(&mut card, |command: &[u8], answer| {
+            Ok(if command[1] == 0x20 && command.len() > 5 { status.to_vec() } else { answer })
+        });
+        let reading = read_with(&mut link, Some("1234"), &[]);
+        assert_eq!(kind(&reading), CardErrorKind::Io, "{status:02X?}");
+        let kept = vec![reading.refused_pin.unwrap()];
+        assert_eq!(kept[0].unanswered, Some(3), "{status:02X?}");
+        card.reset();
+        let right = read_with(&mut card, Some("1234"), &kept);
+        assert!(right.message.is_ok(), "{status:02X?}: the right PIN opens the card again");
+        assert_eq!(right.accepted_pin, Some(kept[0].clone()), "to be forgotten");
+        card.reset();
+    }
+    let mut wrong = Changed(&mut card, |command: &[u8], answer| {
+        Ok(if command[1] == 0x20 && command.len() > 5 { vec![0x63, 0x00] } else { answer })
+    });
+    let kept = vec![read_with(&mut wrong, Some("9999"), &[]).refused_pin.unwrap()];
+    card.reset();
+    let reading = read_with(&mut card, Some("9999"), &kept);
+    assert_eq!((kind(&reading), card.tries_left(1)), (CardErrorKind::PinRefused, Some(2)), "the counter tells");
+    assert_eq!(reading.refused_pin.unwrap().unanswered, None);
+    card.reset();
+
+    for status in [[0x69, 0x83], [0x69, 0x84], [0x63, 0xC2]] {
+        let mut link = Changed(&mut card, |command: &[u8], answer| {
+            Ok(if command[1] == 0x20 && command.len() > 5 { status.to_vec() } else { answer })
+        });
+        let reading = read_with(&mut link, Some("1234"), &[]);
+        assert_eq!(kind(&reading), CardErrorKind::PinRefused, "{status:02X?}");
+        assert_eq!(reading.refused_pin.unwrap().unanswered, None, "{status:02X?}");
+        card.reset();
+    }
+}
+
+#[test]
 fn after_a_refused_pin_the_reading_ends_at_once() {
     let mut card = card(&private());
     let after = Cell::new(None);

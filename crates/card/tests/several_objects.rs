@@ -137,7 +137,10 @@ fn of_several_objects_one_that_breaks_a_rule_is_left_out_and_told() {
     let image = card(&[&[open(0x6450, &wrong), open(0x6451, &message("a")), open(0x6452, &message("b"))]]);
     let reading = reading(&image, None);
     assert_eq!(accounts(&reading), ["a", "b"]);
-    assert_eq!(told(&reading), [(Place::Message(0x6450), Cause::Unread)]);
+    assert_eq!(told(&reading), [(Place::Message(0x6450), Cause::Unused)]);
+    assert!(!reading.is_partial(), "it was read whole: what else is gone from the card is gone");
+    let cut = card(&[&[open(0x6450, &wrong[..wrong.len() - 1]), open(0x6451, &message("a"))]]);
+    assert!(self::reading(&cut, None).is_partial());
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod dmacc;
 mod place;
 mod removal;
 
-pub use book::{AccountBook, Change, InstalledAccount, Judgement, Refusals, Source, SrvIdTaken, Standing};
+pub use book::{AccountBook, Change, InstalledAccount, Judgement, Offered, Refusals, Source, SrvIdTaken, Standing};
 pub use credential::{Credential, CredentialError};
 pub use dmacc::{Bootstrap, DmAccount, Notification, SecMode};
 pub use place::NodeError;

@@ -224,10 +224,88 @@ fn while_a_permission_stands_all_methods_are_asked_and_the_account_stays_in_use(
     assert_eq!(outcomes(&without), [Outcome::Failed, Outcome::Skipped, Outcome::Skipped]);
     book.allow(&srv_id("acme")).unwrap();
     let silent = run(&book, &Offers { factory: Some(message("acme")), ..Offers::default() }, 1);
-    assert_eq!(outcomes(&silent), [Outcome::Failed, Outcome::Unchanged, Outcome::None]);
+    assert_eq!(outcomes(&silent), [Outcome::Failed, Outcome::Skipped, Outcome::None], "only others are asked");
     assert_eq!((&silent.result, &silent.next, &silent.book), (&RunResult::Unchanged, &None, &book));
     let replaced = run(&book, &offers, 1);
     assert_eq!(replaced.book.account(&srv_id("acme")).unwrap().source.method, Method::BootstrapServer);
+}
+
+#[test]
+fn the_own_source_of_an_account_is_not_asked_for_another_to_replace_it() {
+    let mut book = book(&[(Method::BootstrapServer, "acme")]);
+    book.note_session(&srv_id("acme"), true, false, Judgement { now: at(1).time, stale_after: WEEK });
+    book.allow(&srv_id("acme")).unwrap();
+    let fresh = format!("[{}]", item("acme", "with fresh credentials", BASIC)).into_bytes();
+    let offers = Offers { server: Some(fresh), factory: Some(message("other")), ..Offers::default() };
+    for later in [2, 3] {
+        let run = run(&book, &offers, later);
+        assert_eq!(outcomes(&run), [Outcome::Failed, Outcome::Unchanged, Outcome::Skipped], "{:?}", run.attempts);
+        assert_eq!((&run.result, &run.book), (&RunResult::Unchanged, &book), "the proven account stays");
+    }
+}
+
+#[test]
+fn a_permission_brings_nothing_but_what_it_is_for() {
+    let both = || Some(format!("[{},{}]", item("acme", "a", BASIC), item("other", "b", BASIC)).into_bytes());
+    let mut book = run(&AccountBook::default(), &Offers { factory: both(), ..Offers::default() }, 0).book;
+    let third = BootstrapMessage::parse(&message("third"), Limit::Elsewhere).unwrap();
+    let by = Judgement { now: NOW.time, stale_after: WEEK };
+    match book.install(third.accounts(), &source(Method::BootstrapServer), by) {
+        Ok(Change::Installed(three)) => book = three,
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(names(&book), ["acme", "other", "third"]);
+    assert!(book.remove(&srv_id("acme")) && book.remove(&srv_id("other")));
+    book.allow(&srv_id("third")).unwrap();
+    let offers = Offers { factory: both(), ..Offers::default() };
+    let unchanged = run(&book, &offers, 1);
+    assert_eq!((names(&unchanged.book), outcomes(&unchanged)[1]), (vec!["third".to_owned()], Outcome::Unchanged));
+    let three = [item("acme", "a", BASIC), item("third", "c", BASIC), item("other", "b", BASIC)].join(",");
+    let run = run(&book, &Offers { factory: Some(format!("[{three}]").into_bytes()), ..Offers::default() }, 1);
+    assert_eq!(names(&run.book), ["third"], "what was removed does not come along");
+    assert_eq!(run.book.account(&srv_id("third")).unwrap().source.method, Method::Factory);
+    let RunResult::Bootstrapped { srv_ids, .. } = &run.result else { panic!("{:?}", run.result) };
+    assert_eq!(*srv_ids, [srv_id("third")]);
+}
+
+#[test]
+fn what_else_a_source_gave_stays_when_it_takes_one_over_and_a_taken_name_refuses_all() {
+    let of_factory = Offers { factory: Some(message("mine")), ..Offers::default() };
+    let mut book = run(&AccountBook::default(), &of_factory, 0).book;
+    let by = Judgement { now: at(1).time, stale_after: WEEK };
+    let message_of = |items: &[String]| format!("[{}]", items.join(",")).into_bytes();
+    let others = message_of(&[item("acme", "x", BASIC), item("taken", "x", BASIC)]);
+    let others = BootstrapMessage::parse(&others, Limit::Elsewhere).unwrap();
+    match book.install(others.accounts(), &source(Method::BootstrapServer), by) {
+        Ok(Change::Installed(more)) => book = more,
+        other => panic!("{other:?}"),
+    }
+    book.allow(&srv_id("acme")).unwrap();
+    let factory = |items: &[String]| Offers { factory: Some(message_of(items)), ..Offers::default() };
+    let renewed = [item("mine", "another name", BASIC), item("acme", "y", BASIC)];
+    let taken = run(&book, &factory(&[&renewed[..], &[item("taken", "y", BASIC)]].concat()), 2);
+    assert_eq!((taken.attempts[1].reason, &taken.book), (Some(Reason::SrvIdTaken), &book));
+    let run = run(&book, &factory(&renewed), 2);
+    let account = |name: &str| run.book.account(&srv_id(name)).unwrap();
+    assert_eq!(account("acme").source.method, Method::Factory);
+    assert_eq!(account("mine").account.name, "a name", "it was not asked for");
+    assert_eq!(account("taken").source.method, Method::BootstrapServer);
+}
+
+#[test]
+fn a_card_that_holds_only_what_was_removed_takes_back_what_else_it_gave_and_brings_nothing() {
+    let of = |names: &[&str]| {
+        let items: Vec<_> = names.iter().map(|name| item(name, "x", BASIC)).collect();
+        Offers { card: Some(format!("[{}]", items.join(",")).into_bytes()), ..Offers::default() }
+    };
+    let mut book = run(&book(&[(Method::Factory, "c")]), &of(&["a", "b"]), 1).book;
+    assert_eq!(names(&book), ["c", "a", "b"]);
+    book.remove(&srv_id("a"));
+    let taken_back = run(&book, &of(&["a"]), 2);
+    assert_eq!((names(&taken_back.book), &taken_back.result), (vec!["c".to_owned()], &RunResult::Unchanged));
+    assert!(taken_back.attempts[0].message.contains("stays so"), "{:?}", taken_back.attempts);
+    assert_eq!(run(&taken_back.book, &of(&["a"]), 3).book, taken_back.book, "once");
+    assert_eq!(names(&run(&taken_back.book, &of(&["a", "b"]), 3).book), ["c", "b"]);
 }
 
 #[test]
@@ -252,10 +330,10 @@ fn a_permission_outlives_turns_and_what_the_own_source_brings() {
     let account = both.account(&srv_id("acme")).unwrap();
     assert_eq!((account.source.method, account.may_be_replaced), (Method::Factory, true), "whoever's turn it is");
 
-    let mut own = book(&[(Method::Factory, "acme")]);
+    let mut own = book(&[(Method::Smartcard, "acme")]);
     own.allow(&srv_id("acme")).unwrap();
     let changed = format!("[{}]", item("acme", "another name", BASIC)).into_bytes();
-    let renewed = run(&own, &Offers { factory: Some(changed), ..Offers::default() }, 1).book;
+    let renewed = run(&own, &Offers { card: Some(changed), ..Offers::default() }, 1).book;
     let account = renewed.account(&srv_id("acme")).unwrap();
     assert_eq!((account.account.name.as_str(), account.may_be_replaced), ("another name", true));
 }

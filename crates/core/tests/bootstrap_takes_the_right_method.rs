@@ -3,8 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-use omadm_core::account::AccountBook;
+use omadm_core::account::{AccountBook, Judgement};
 use omadm_core::backoff::Now;
+use omadm_core::bootstrap::message::merge;
 use omadm_core::bootstrap::sequence::{
     Admitted, CardAllow, CardReport, Event, Run, RunResult, Sequence, SequenceConfig, ServerAnswer, SimFacts,
     SimPolicy, Step,
@@ -377,6 +378,37 @@ fn of_a_card_that_is_read_in_part_nothing_is_lost() {
     assert_eq!(names, ["from-card", "second", "third"]);
     let whole = play(config(), first.book, Card::Good.report(), Factory::Good, Server::Message);
     assert_eq!(whole.book.iter().count(), 1, "what is gone from the card goes");
+}
+
+#[test]
+fn of_a_card_whose_first_object_fails_no_account_is_replaced_by_one_that_stands_behind_it() {
+    let card = |messages: &[Vec<u8>], partial| {
+        let message = Ok(merge(messages).message.unwrap());
+        CardReport { message, partial, ..Card::Good.report() }
+    };
+    let named = |name: &str| {
+        let text = String::from_utf8(message("acme")).unwrap();
+        text.replace(r#""Name":"x""#, &format!(r#""Name":"{name}""#)).into_bytes()
+    };
+    let objects = [named("first"), named("behind it"), message("other")];
+    let whole = play(config(), AccountBook::default(), card(&objects, false), Factory::None, Server::Closed);
+    let in_part = card(&objects[1..], true);
+    let run = play(config(), whole.book.clone(), in_part.clone(), Factory::Good, Server::Message);
+    assert_eq!((run.result, &run.book), (RunResult::Unchanged, &whole.book));
+
+    let more = [&objects[1..], &[message("new")]].concat();
+    let run = play(config(), whole.book.clone(), card(&more, true), Factory::Good, Server::Message);
+    let srv_id = "acme".parse().unwrap();
+    assert_eq!(run.book.account(&srv_id).unwrap().account.name, "first");
+    assert_eq!(run.book.iter().count(), 3, "what is new is added");
+
+    let mut refused = whole.book;
+    for hours in [0, 12, 24] {
+        let by = Judgement { now: NOW.time.plus(hours * 3600), stale_after: config().stale_after };
+        refused.note_session(&srv_id, false, true, by);
+    }
+    let run = play(config(), refused, in_part, Factory::Good, Server::Message);
+    assert_eq!(run.book.account(&srv_id).unwrap().account.name, "behind it", "the first one is refused for good");
 }
 
 #[test]

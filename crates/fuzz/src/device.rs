@@ -49,7 +49,7 @@ impl Device {
         let source = Source { method: Method::Factory, origin: "/factory.json".to_owned() };
         let by = Judgement { now: Timestamp(1_000_000), stale_after: 3600 };
         let book = match AccountBook::default().install(message.accounts(), &source, by).expect("installed") {
-            Change::Installed(book) | Change::Resumed(book) => book,
+            Change::Installed(book) | Change::Resumed(book) | Change::Withdrawn(book) => book,
             Change::Unchanged | Change::Removed => AccountBook::default(),
         };
         let account = book.iter().next().expect("an account").clone();

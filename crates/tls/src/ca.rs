@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::client::certificates;
 use crate::error::ContextError;
+use crate::key;
 
 /// Seconds of a day.
 const DAY: u64 = 86_400;
@@ -44,8 +45,7 @@ impl Identity {
         for certificate in certificates(&self.certificate)? {
             chain.extend(certificate.to_der()?);
         }
-        let key =
-            PKey::private_key_from_pem(self.key.as_bytes()).map_err(|error| ContextError::Key(error.to_string()))?;
+        let key = key::from_pem(self.key.as_bytes())?;
         Ok((chain, Zeroizing::new(key.private_key_to_pkcs8()?)))
     }
 }
@@ -226,7 +226,7 @@ pub fn signed_by(pem: &str, ca: &str) -> Result<bool, ContextError> {
 fn signer(ca: &Identity) -> Result<(X509, PKey<Private>), ContextError> {
     let issuer =
         X509::from_pem(ca.certificate.as_bytes()).map_err(|error| ContextError::Certificate(error.to_string()))?;
-    let key = PKey::private_key_from_pem(ca.key.as_bytes()).map_err(|error| ContextError::Key(error.to_string()))?;
+    let key = key::from_pem(ca.key.as_bytes())?;
     if issuer.public_key()?.public_eq(&key) { Ok((issuer, key)) } else { Err(ContextError::Mismatch) }
 }
 

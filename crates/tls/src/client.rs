@@ -285,8 +285,27 @@ impl<S> std::fmt::Debug for TlsStream<S> {
     }
 }
 
+/// Whether the block of a certificate has header lines. They may say that it is encrypted, and OpenSSL would then ask for
+/// a pass phrase on the terminal.
+fn has_headers(pem: &str) -> bool {
+    let mut inside = false;
+    pem.lines().any(|line| {
+        if line.contains("-----BEGIN") {
+            inside = line.contains("CERTIFICATE");
+        } else if line.contains("-----END") {
+            inside = false;
+        }
+        inside && line.contains(':')
+    })
+}
+
 /// The certificates of a PEM text, at least one.
 pub(crate) fn certificates(pem: &str) -> Result<Vec<X509>, ContextError> {
+    if has_headers(pem) {
+        return Err(ContextError::Certificate(
+            "a block has header lines, as an encrypted one; write it without".to_owned(),
+        ));
+    }
     let found = X509::stack_from_pem(pem.as_bytes()).map_err(|error| ContextError::Certificate(error.to_string()))?;
     if found.is_empty() { Err(ContextError::NoCertificate) } else { Ok(found) }
 }

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use crate::ca::Identity;
 use crate::client::certificates;
 use crate::error::ContextError;
+use crate::key;
 
 /// The tag of an ASN.1 SEQUENCE, with which a CMS file begins.
 const SEQUENCE: u8 = 0x30;
@@ -56,8 +57,7 @@ impl Sealer {
     pub fn new(signer: &Identity, readers: Option<&str>) -> Result<Self, ContextError> {
         let certificate = X509::from_pem(signer.certificate.as_bytes())
             .map_err(|error| ContextError::Certificate(error.to_string()))?;
-        let key =
-            PKey::private_key_from_pem(signer.key.as_bytes()).map_err(|error| ContextError::Key(error.to_string()))?;
+        let key = key::from_pem(signer.key.as_bytes())?;
         if !certificate.public_key()?.public_eq(&key) {
             return Err(ContextError::Mismatch);
         }
@@ -134,8 +134,7 @@ pub fn open(bytes: &[u8], signers: Option<&str>, key: Option<&[u8]>) -> Result<Z
     if !is_cms(&content) {
         return Ok(content);
     }
-    let key = PKey::private_key_from_pem(key.ok_or(CmsError::NoKey)?)
-        .map_err(|error| ContextError::Key(error.to_string()))?;
+    let key = key::from_pem(key.ok_or(CmsError::NoKey)?)?;
     let encrypted = CmsContentInfo::from_der(&content).map_err(|error| CmsError::Malformed(why(&error)))?;
     // The signature was checked before, so this is no oracle for what somebody else encrypted.
     let content = encrypted.decrypt_without_cert_check(&key).map_err(|_| CmsError::OtherKey)?;

@@ -17,6 +17,11 @@ pub enum ContextError {
     /// A private key that cannot be read.
     #[error("the private key cannot be read: {0}; an unencrypted key in PEM is expected")]
     Key(String),
+    /// A private key behind a pass phrase, which there is nobody to ask for.
+    #[error(
+        "the private key is encrypted; decrypt it (`openssl pkey -in FILE` prints it) and protect the file instead"
+    )]
+    EncryptedKey,
     /// The private key is not that of the first certificate.
     #[error("the private key does not belong to the first certificate of the chain")]
     Mismatch,

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::client::certificates;
 use crate::error::ContextError;
+use crate::key;
 use crate::psk;
 
 /// A chain holds at most so many certificates, and so many bytes of DER.
@@ -57,7 +58,7 @@ impl ClientIdentity {
     /// # Errors
     /// As for [`ClientIdentity::x509`].
     pub fn from_pem(chain: &str, key: &str) -> Result<Self, ContextError> {
-        let key = PKey::private_key_from_pem(key.as_bytes()).map_err(|error| ContextError::Key(error.to_string()))?;
+        let key = key::from_pem(key.as_bytes())?;
         Self::certificate(certificates(chain)?, key)
     }
 

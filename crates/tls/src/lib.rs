@@ -10,6 +10,7 @@ mod client;
 pub mod cms;
 mod error;
 mod identity;
+mod key;
 #[cfg(feature = "server")]
 mod peer;
 pub mod psk;

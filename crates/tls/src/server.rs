@@ -2,7 +2,6 @@
 
 use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
-use openssl::pkey::PKey;
 use openssl::sha::{Sha256, sha256};
 use openssl::ssl::{Ssl, SslContext, SslMethod, SslOptions, SslRef, SslSessionCacheMode, SslVerifyMode};
 use std::pin::Pin;
@@ -14,6 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::client::certificates;
 use crate::error::{ContextError, TlsError};
+use crate::key;
 use crate::peer::{DeviceAuthorities, Peer, PeerCertificate};
 use crate::psk;
 use crate::resumable::{Remembered, Resumptions};
@@ -71,7 +71,7 @@ impl ServerContext {
     pub fn from_pem(chain: &str, key: &str, options: ServerOptions) -> Result<Self, ContextError> {
         let mut certificates = certificates(chain)?.into_iter();
         let leaf = certificates.next().ok_or(ContextError::NoCertificate)?;
-        let key = PKey::private_key_from_pem(key.as_bytes()).map_err(|error| ContextError::Key(error.to_string()))?;
+        let key = key::from_pem(key.as_bytes())?;
         if !leaf.public_key()?.public_eq(&key) {
             return Err(ContextError::Mismatch);
         }

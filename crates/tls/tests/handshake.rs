@@ -157,3 +157,23 @@ fn contexts_say_what_is_wrong_with_certificates_and_keys() {
         Err(ContextError::NoCertificate)
     ));
 }
+
+#[test]
+fn nobody_is_asked_for_a_pass_phrase_whatever_is_encrypted() {
+    let ca = authority();
+    let key = openssl::pkey::PKey::private_key_from_pem(ca.key.as_bytes()).unwrap();
+    let cipher = openssl::symm::Cipher::aes_256_cbc();
+    let encrypted = String::from_utf8(key.private_key_to_pem_pkcs8_passphrase(cipher, b"a phrase").unwrap()).unwrap();
+    let server = ServerContext::from_pem(&ca.certificate, &encrypted, plain_options());
+    assert!(matches!(server, Err(ContextError::EncryptedKey)));
+    let client = ClientIdentity::from_pem(&ca.certificate, &encrypted);
+    assert!(matches!(client, Err(ContextError::EncryptedKey)));
+    // A file may hold both.
+    let both = format!("a: b\n{}{encrypted}", ca.certificate);
+    assert!(ClientIdentity::from_pem(&both, &ca.key).is_ok());
+
+    let headers = "-----BEGIN CERTIFICATE-----\nProc-Type: 4,ENCRYPTED\n                   DEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\n";
+    let certificate = ca.certificate.replace("-----BEGIN CERTIFICATE-----\n", headers);
+    let error = ClientContext::new(&Anchors::Pem(certificate), &ClientIdentity::nobody()).err().unwrap().to_string();
+    assert!(error.contains("header lines"), "{error}");
+}

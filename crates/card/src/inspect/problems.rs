@@ -68,7 +68,8 @@ pub(super) fn find(seen: &Seen, reading: &CardReading) -> Vec<Problem> {
     }
     // What only comes to light beside other objects.
     for one in reading.passed_over.iter().filter(|one| one.cause == Cause::Unused) {
-        if !one.detail.contains("DM 1.x") {
+        let is_told = problems.0.iter().any(|problem| problem.problem == one.detail);
+        if !is_told && !one.detail.contains("DM 1.x") {
             problems.add(Severity::Note, &place_of(one.place), one.detail.clone(), "remove what is not used");
         }
     }

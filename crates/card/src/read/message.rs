@@ -382,8 +382,8 @@ fn take_messages(objects: &[DataObject], seen: Yield, reading: &mut CardReading)
         let place = place(messages.get(*number).map_or(0, |found| found.number));
         let cause = match why {
             LeftOut::Refused(MessageError::Malformed(_)) => Cause::Damaged,
-            LeftOut::Refused(_) => Cause::Unread,
-            LeftOut::SrvIdTwice(_) | LeftOut::NoRoom(_) => Cause::Unused,
+            // It was read whole, so that what it says no more is gone from the card.
+            LeftOut::Refused(_) | LeftOut::SrvIdTwice(_) | LeftOut::NoRoom(_) => Cause::Unused,
         };
         reading.passed_over.push(PassedOver { place, detail: why.to_string(), cause });
     }

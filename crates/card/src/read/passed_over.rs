@@ -20,9 +20,9 @@ pub struct PassedOver {
 pub enum Cause {
     /// It is damaged, or being written just now.
     Damaged,
-    /// It could not be read, or is refused: it may have held more.
+    /// It could not be read: it may have held more.
     Unread,
-    /// It was read, and there is nothing in it to be used.
+    /// It was read, and there is nothing in it to be used: of DM 1.x, refused since it breaks a rule, or named before.
     Unused,
 }
 

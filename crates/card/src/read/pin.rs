@@ -17,8 +17,8 @@ use crate::read::ReadRequest;
 use crate::read::message::{Pkcs15, directory};
 use crate::read::session::Session;
 
-/// A PIN that a card refused, or that was sent and not answered. It is kept durably; a refused one is never sent to that
-/// card again.
+/// A PIN that a card refused, or that was sent and not answered, or with something that says nothing about the PIN. It is
+/// kept durably; a refused one is never sent to that card again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedPin {
     /// The card.
@@ -27,7 +27,7 @@ pub struct RefusedPin {
     pub reference: u8,
     /// Tells this PIN from another one that a person sets later: a hash of it with the ICCID and the reference.
     pub fingerprint: String,
-    /// Where the answer to VERIFY was lost, how many tries there were before: if fewer are left later, it was refused.
+    /// Where the answer to VERIFY was lost or told nothing, how many tries there were before: if fewer are left later, it was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unanswered: Option<u8>,
 }
@@ -125,18 +125,26 @@ impl Lock<'_> {
             Some(_) | None => {}
         }
         // A card that is asked for its tries counts them down before it answers: a lost answer is found out next time.
-        let answer = verify(session, reference, pin)
-            .inspect_err(|_| *self.refused = Some(RefusedPin { unanswered: Some(left), ..memory.clone() }))?;
+        let unanswered = RefusedPin { unanswered: Some(left), ..memory.clone() };
+        let answer = verify(session, reference, pin).inspect_err(|_| *self.refused = Some(unanswered.clone()))?;
         if answer.is_ok() {
             *self.accepted = earlier.cloned();
             return Ok(None);
         }
+        let error = match (answer, answer.tries()) {
+            (_, Some(1)) => refusal("the card refused the PIN, one try is left; correct the PIN"),
+            (_, Some(tries)) => refusal(&format!("the card refused the PIN, {tries} tries are left; correct the PIN")),
+            (StatusWord::BLOCKED | StatusWord::UNUSABLE, None) => {
+                refusal(&format!("the card refused the PIN ({answer}); correct the PIN"))
+            }
+            // Nothing about the PIN: as after a lost answer, and perhaps from a card that was put in just now.
+            (_, None) => {
+                *self.refused = Some(unanswered);
+                return Err(CardError::status(place, "VERIFY", answer));
+            }
+        };
         *self.refused = Some(memory);
-        Err(refusal(&match answer.tries() {
-            Some(1) => "the card refused the PIN, one try is left; correct the PIN".to_owned(),
-            Some(tries) => format!("the card refused the PIN, {tries} tries are left; correct the PIN"),
-            None => format!("the card refused the PIN ({answer}); correct the PIN"),
-        }))
+        Err(error)
     }
 
     /// P2 of VERIFY: what the application names if it names one, else the access rule of the file, else the PIN object.

@@ -192,6 +192,9 @@ pub struct AccountBook {
 /// So many accounts wait beside the tree.
 const MAX_FALLBACKS: usize = 16;
 
+/// An account of a message, and the MIID that the message wishes for it.
+pub type Offered = (DmAccount, Option<Miid>);
+
 /// What a message would do to the book.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
@@ -199,6 +202,8 @@ pub enum Change {
     Unchanged,
     /// It holds only what a person removed, while another account can be relied on.
     Removed,
+    /// The same, and its source had given more before: this book is without it.
+    Withdrawn(AccountBook),
     /// It holds what is installed but was suspended: this book has it resumed.
     Resumed(AccountBook),
     /// The book after installing it.
@@ -342,12 +347,27 @@ impl AccountBook {
         changed
     }
 
-    /// What this source gave before and is not among these accounts, in the form that [`Self::install`] takes: of a card
-    /// of which a part could not be read, that part stays (spec 2.2).
-    pub fn others_of(&self, source: &Source, accounts: &[(DmAccount, Option<Miid>)]) -> Vec<(DmAccount, Option<Miid>)> {
+    /// What to [install](Self::install) where these accounts are only a part of what the source has: what it gave before
+    /// stays as it is (spec 2.2), and only new SrvIDs are added. An account that says something else now may stand behind
+    /// the one that counts and could not be read; it is taken where the present one is stale or refused for good.
+    pub fn in_part(&self, source: &Source, accounts: Vec<Offered>, by: Judgement) -> Vec<Offered> {
+        let stays = |one: &InstalledAccount| match one.standing(by) {
+            Standing::Usable | Standing::Suspended | Standing::Unusable => true,
+            Standing::Stale | Standing::Refused => false,
+        };
+        let is_kept = |account: &DmAccount| {
+            self.all().any(|one| one.source == *source && one.account.srv_id == account.srv_id && stays(one))
+        };
+        self.with_others_of(source, accounts.into_iter().filter(|(account, _)| !is_kept(account)).collect())
+    }
+
+    /// These accounts and what the source gave before beside them.
+    pub(super) fn with_others_of(&self, source: &Source, mut accounts: Vec<Offered>) -> Vec<Offered> {
         let named = |srv_id: &SrvId| accounts.iter().any(|(account, _)| account.srv_id == *srv_id);
         let others = self.all().filter(|one| one.source == *source && !named(&one.account.srv_id));
-        others.map(|one| (one.account.clone(), Some(one.miid.clone()))).collect()
+        let others: Vec<_> = others.map(|one| (one.account.clone(), Some(one.miid.clone()))).collect();
+        accounts.extend(others);
+        accounts
     }
 
     /// What installing these accounts from this source would give. Beside each account stands the MIID that the message
@@ -356,18 +376,13 @@ impl AccountBook {
     /// A SrvID that another source installed is refused (Profile P-3), unless that account cannot be relied on or a person
     /// allows it: then it becomes the fallback of the new one. What a person removed is left out, see [`Change::Removed`].
     /// Installing removes what the same source had installed before and is no longer named, and every suspended account.
-    pub fn install(
-        &self,
-        accounts: &[(DmAccount, Option<Miid>)],
-        source: &Source,
-        by: Judgement,
-    ) -> Result<Change, SrvIdTaken> {
+    pub fn install(&self, accounts: &[Offered], source: &Source, by: Judgement) -> Result<Change, SrvIdTaken> {
         let accounts = self.without_removed(accounts, source, by);
-        if accounts.is_empty() {
-            return Ok(Change::Removed);
-        }
         let same_source = |installed: &&InstalledAccount| installed.source == *source;
         let before: Vec<_> = self.all().filter(same_source).collect();
+        if accounts.is_empty() {
+            return Ok(if before.is_empty() { Change::Removed } else { Change::Withdrawn(self.without(source)) });
+        }
         let same_content = before.len() == accounts.len()
             && accounts.iter().all(|(account, _)| before.iter().any(|installed| installed.account == *account));
         if same_content && before.iter().all(|installed| !installed.suspended) {
@@ -380,15 +395,7 @@ impl AccountBook {
             }
             return Ok(Change::Resumed(book));
         }
-        for (account, _) in &accounts {
-            if let Some(other) = self.account(&account.srv_id)
-                && other.source != *source
-                && !other.may_be_replaced
-                && other.standing(by) == Standing::Usable
-            {
-                return Err(SrvIdTaken { srv_id: account.srv_id.clone(), source_of: other.source.clone() });
-            }
-        }
+        self.refuse_taken(accounts.iter().map(|(account, _)| account), source, by)?;
         let mut book = self.clone();
         let named = |srv_id: &SrvId| accounts.iter().any(|(account, _)| account.srv_id == *srv_id);
         let (replaced, kept) = book.accounts.into_iter().partition(|one| named(&one.account.srv_id));
@@ -426,6 +433,31 @@ impl AccountBook {
         book.settle_removals(source);
         book.drop_fallbacks_of_nobody();
         Ok(Change::Installed(book))
+    }
+
+    /// A SrvID that another source installed is taken, unless that account cannot be relied on or a person allows it.
+    pub(super) fn refuse_taken<'a>(
+        &self,
+        mut accounts: impl Iterator<Item = &'a DmAccount>,
+        source: &Source,
+        by: Judgement,
+    ) -> Result<(), SrvIdTaken> {
+        let is_taken = |other: &&InstalledAccount| {
+            other.source != *source && !other.may_be_replaced && other.standing(by) == Standing::Usable
+        };
+        match accounts.find_map(|account| self.account(&account.srv_id).filter(is_taken)) {
+            None => Ok(()),
+            Some(other) => Err(SrvIdTaken { srv_id: other.account.srv_id.clone(), source_of: other.source.clone() }),
+        }
+    }
+
+    /// This book without what came from the source.
+    fn without(&self, source: &Source) -> Self {
+        let mut book = self.clone();
+        book.accounts.retain(|one| one.source != *source);
+        book.fallbacks.retain(|one| one.source != *source);
+        book.drop_fallbacks_of_nobody();
+        book
     }
 
     /// Brings the DMAcc instances of the tree in line with the accounts: one for each, with what a server may read and no

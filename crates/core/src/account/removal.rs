@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{AccountBook, DmAccount, InstalledAccount, Judgement, Source, Standing};
-use crate::ids::{Miid, SrvId};
+use super::{AccountBook, DmAccount, InstalledAccount, Judgement, Offered, Source, SrvIdTaken, Standing};
+use crate::ids::SrvId;
 use crate::reason::Method;
 
 /// So many removals are remembered, the newest ones.
@@ -15,8 +15,9 @@ const MAX_REMOVED: usize = 16;
 const DIGEST: usize = 64;
 
 /// Accounts from cards that a person removed, oldest first: a card, which is read at each start, does not bring one back
-/// as long as it says the same and another account can be relied on. Factory file and server are asked only while none
-/// can be, and then everything counts.
+/// as long as it says the same about it and another account can be relied on. Factory file and server are asked while
+/// none can be, and then everything counts, or while a permission stands, and then only what it is for
+/// ([`AccountBook::awaited`]).
 ///
 /// Each is the SHA-256 of the card and of what it said, since a removed account's secrets are not kept, and behind it the
 /// SrvID. As text it needs no code of its own in the state file.
@@ -98,14 +99,30 @@ impl AccountBook {
         self.accounts.iter().any(|one| one.may_be_replaced)
     }
 
+    /// Whether another source than this one is waited for.
+    pub fn awaits_other_than(&self, source: &Source) -> bool {
+        self.accounts.iter().any(|one| one.may_be_replaced && one.source != *source)
+    }
+
+    /// Which of these accounts of a source are waited for; empty where none is. A source that was asked for them alone,
+    /// since another account can be relied on, brings nothing else. As everywhere, one SrvID that is taken refuses all.
+    pub fn awaited(&self, accounts: &[Offered], source: &Source, by: Judgement) -> Result<Vec<Offered>, SrvIdTaken> {
+        self.refuse_taken(accounts.iter().map(|(account, _)| account), source, by)?;
+        let is_awaited = |account: &DmAccount| {
+            self.account(&account.srv_id).is_some_and(|one| one.may_be_replaced && one.source != *source)
+        };
+        let awaited: Vec<_> = accounts.iter().filter(|(account, _)| is_awaited(account)).cloned().collect();
+        Ok(if awaited.is_empty() { awaited } else { self.with_others_of(source, awaited) })
+    }
+
     /// The accounts of a message without those that a person removed. While nothing else can be relied on, all of them: no
     /// device is to be stranded by a removal.
     pub(super) fn without_removed<'a>(
         &self,
-        accounts: &'a [(DmAccount, Option<Miid>)],
+        accounts: &'a [Offered],
         source: &Source,
         by: Judgement,
-    ) -> Vec<&'a (DmAccount, Option<Miid>)> {
+    ) -> Vec<&'a Offered> {
         let is_card = source.method == Method::Smartcard;
         let removed = |account: &DmAccount| is_card && self.removed.holds(source, account);
         let left: Vec<_> = accounts.iter().filter(|(account, _)| !removed(account)).collect();
@@ -113,8 +130,7 @@ impl AccountBook {
         let named = |one: &InstalledAccount| left.iter().any(|(account, _)| account.srv_id == one.account.srv_id);
         let stays =
             |one: &InstalledAccount| one.standing(by) == Standing::Usable && (from_elsewhere(one) || named(one));
-        let is_other_content = left.is_empty() && !self.all().all(from_elsewhere);
-        if self.all().any(stays) && !is_other_content { left } else { accounts.iter().collect() }
+        if self.all().any(stays) { left } else { accounts.iter().collect() }
     }
 
     /// After accounts were installed from this source: what was removed of them before is settled.

@@ -8,8 +8,8 @@
 //!     \___________\______________________\__ Install -> Done
 //! ```
 //!
-//! A method that is not configured is passed over, and so are factory and server while an account is usable and none is
-//! to be taken over by another source. Whatever happens, [`Run::next`] says when something is tried again, unless the
+//! A method that is not configured is passed over, and so are factory and server while an account is usable, except for
+//! what a person lets another source take over: then those are asked that it did not come from, for it alone. Whatever happens, [`Run::next`] says when something is tried again, unless the
 //! device is managed.
 
 mod answer;
@@ -101,7 +101,7 @@ pub enum Step {
     Install {
         /// The accounts from now on.
         book: Box<AccountBook>,
-        /// The message; its other MOs belong into the tree. Absent where accounts are only resumed.
+        /// The message; its other MOs belong into the tree. Absent where accounts are only resumed, or go.
         message: Option<Box<BootstrapMessage>>,
     },
     /// The run is over.
@@ -215,7 +215,8 @@ struct Pending {
     book: Box<AccountBook>,
     source: Source,
     srv_ids: Vec<SrvId>,
-    resumed: bool,
+    /// Whether accounts are new, and not only resumed or gone.
+    brings: bool,
 }
 
 /// How soon to ask again.
@@ -226,6 +227,9 @@ pub(crate) enum Retry {
     /// By exponential backoff, a Retry-After first.
     Backoff { retry_after: Option<u64> },
 }
+
+/// Why a source is not asked for what another one may bring.
+const NOT_FROM_ITSELF: &str = "what another source may replace came from here";
 
 impl Sequence {
     /// Begins a run.
@@ -311,11 +315,16 @@ impl Sequence {
             self.skip(Method::BootstrapServer, Reason::NotNeeded, sentence, now);
             return self.done(now);
         }
-        if self.config.factory.is_some() {
-            self.awaiting = Awaiting::Factory;
-            return Step::ReadFactory;
+        match &self.config.factory {
+            None => self.skip(Method::Factory, Reason::NotConfigured, "no factory file is configured", now),
+            Some(file) if self.is_needless(&Source { method: Method::Factory, origin: file.clone() }, now) => {
+                self.skip(Method::Factory, Reason::NotNeeded, NOT_FROM_ITSELF, now);
+            }
+            Some(_) => {
+                self.awaiting = Awaiting::Factory;
+                return Step::ReadFactory;
+            }
         }
-        self.skip(Method::Factory, Reason::NotConfigured, "no factory file is configured", now);
         self.after_factory(now)
     }
 
@@ -343,6 +352,11 @@ impl Sequence {
     fn after_factory(&mut self, now: Now) -> Step {
         if self.config.server.is_none() {
             self.skip(Method::BootstrapServer, Reason::NotConfigured, "no DM Bootstrap Server is configured", now);
+            return self.done(now);
+        }
+        // It would be asked in vain, and its credentials are fresh each time.
+        if self.is_needless(&self.server_source(), now) {
+            self.skip(Method::BootstrapServer, Reason::NotNeeded, NOT_FROM_ITSELF, now);
             return self.done(now);
         }
         if self.config.card {
@@ -392,12 +406,21 @@ impl Sequence {
                 return self.done(now);
             }
         };
-        let origin = self.config.server.as_ref().map(|url| url.without_query().to_owned()).unwrap_or_default();
-        let source = Source { method: Method::BootstrapServer, origin };
-        match self.offer(&message, Limit::Elsewhere, source, false, now) {
+        match self.offer(&message, Limit::Elsewhere, self.server_source(), false, now) {
             Some(step) => step,
             None => self.done(now),
         }
+    }
+
+    fn server_source(&self) -> Source {
+        let origin = self.config.server.as_ref().map(|url| url.without_query().to_owned()).unwrap_or_default();
+        Source { method: Method::BootstrapServer, origin }
+    }
+
+    /// Whether this source cannot give what the run goes on for: an account can be relied on, and all that another source
+    /// may take over came from here.
+    fn is_needless(&self, source: &Source, now: Now) -> bool {
+        self.book.has_usable(self.judgement(now)) && !self.book.awaits_other_than(source)
     }
 
     /// Takes a method's bytes as far as they go: to a step, or to a recorded attempt and `None`. Where they are a part of
@@ -416,12 +439,22 @@ impl Sequence {
                 return None;
             }
         };
-        let mut srv_ids: Vec<_> = message.accounts().iter().map(|(account, _)| account.srv_id.clone()).collect();
-        let mut accounts = message.accounts().to_vec();
-        if partial {
-            accounts.extend(self.book.others_of(&source, &accounts));
+        let srv_ids: Vec<_> = message.accounts().iter().map(|(account, _)| account.srv_id.clone()).collect();
+        let by = self.judgement(now);
+        // The card is looked at in any case; the others, while an account can be relied on, for what is awaited alone.
+        let is_awaited_alone = method != Method::Smartcard && self.book.has_usable(by);
+        let accounts = match message.accounts().to_vec() {
+            accounts if partial => Ok(self.book.in_part(&source, accounts, by)),
+            accounts if is_awaited_alone => self.book.awaited(&accounts, &source, by),
+            accounts => Ok(accounts),
+        };
+        if accounts.as_ref().is_ok_and(Vec::is_empty) {
+            let sentence = format!("{} is not what a person lets another source bring", names(&srv_ids));
+            self.attempt(method, Outcome::Unchanged, None, sentence, now);
+            return None;
         }
-        let (book, message) = match self.book.install(&accounts, &source, self.judgement(now)) {
+        let change = accounts.and_then(|accounts| self.book.install(&accounts, &source, by));
+        let (book, srv_ids, message) = match change {
             Err(taken) => {
                 self.attempt(method, Outcome::Failed, Some(Reason::SrvIdTaken), taken.to_string(), now);
                 return None;
@@ -436,19 +469,26 @@ impl Sequence {
                 self.attempt(method, Outcome::Unchanged, None, sentence, now);
                 return None;
             }
-            Ok(Change::Resumed(book)) => (Box::new(book), None),
-            Ok(Change::Installed(book)) => (Box::new(book), Some(Box::new(message))),
+            Ok(Change::Withdrawn(book)) => {
+                let sentence =
+                    format!("{} was removed by a person, and stays so; what else came from here goes", names(&srv_ids));
+                self.attempt(method, Outcome::Unchanged, None, sentence, now);
+                (Box::new(book), Vec::new(), None)
+            }
+            Ok(Change::Resumed(book)) => {
+                let srv_ids = brought(&book, &source, srv_ids);
+                self.attempt(method, Outcome::Unchanged, None, format!("{} is in use again", names(&srv_ids)), now);
+                (Box::new(book), srv_ids, None)
+            }
+            Ok(Change::Installed(book)) => {
+                let srv_ids = brought(&book, &source, srv_ids);
+                let sentence = format!("{} installed from {}", names(&srv_ids), source.origin);
+                self.attempt(method, Outcome::Installed, None, sentence, now);
+                (Box::new(book), srv_ids, Some(Box::new(message)))
+            }
         };
-        // What a person removed is left out.
-        srv_ids.retain(|srv_id| book.account(srv_id).is_some_and(|one| one.source == source));
-        let resumed = message.is_none();
-        if resumed {
-            self.attempt(method, Outcome::Unchanged, None, format!("{} is in use again", names(&srv_ids)), now);
-        } else {
-            let sentence = format!("{} installed from {}", names(&srv_ids), source.origin);
-            self.attempt(method, Outcome::Installed, None, sentence, now);
-        }
-        self.awaiting = Awaiting::Installed(Box::new(Pending { book: book.clone(), source, srv_ids, resumed }));
+        let brings = message.is_some();
+        self.awaiting = Awaiting::Installed(Box::new(Pending { book: book.clone(), source, srv_ids, brings }));
         Some(Step::Install { book, message })
     }
 
@@ -464,7 +504,7 @@ impl Sequence {
             return self.after(method, now);
         }
         self.book = *pending.book;
-        if pending.resumed {
+        if !pending.brings {
             return self.after_card(now);
         }
         let mut srv_ids = match std::mem::replace(&mut self.result, RunResult::Nothing) {
@@ -538,6 +578,12 @@ impl Sequence {
         }
         self.attempts.push(Attempt { method, outcome, reason, message, at: now.time });
     }
+}
+
+/// Those of the servers whose account came from the source: what a person removed, for one, is left out.
+fn brought(book: &AccountBook, source: &Source, mut srv_ids: Vec<SrvId>) -> Vec<SrvId> {
+    srv_ids.retain(|srv_id| book.account(srv_id).is_some_and(|one| one.source == *source));
+    srv_ids
 }
 
 fn names(srv_ids: &[SrvId]) -> String {

@@ -6,6 +6,7 @@ use super::{BootstrapMessage, Limit, MessageError, client_uri};
 use crate::account::DMACC_MOID;
 use crate::ids::SrvId;
 use crate::json;
+use crate::mo::ddf;
 
 /// What became of several messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,8 +32,9 @@ pub enum LeftOut {
 }
 
 /// Merges messages in order of priority: all accounts and all other MOs of those that are valid, each at most as large as
-/// [`Limit::Card`] says, together as [`Limit::WholeCard`] says. The first account of a SrvID wins. A message that stands
-/// alone, or is the only valid one, comes out byte for byte.
+/// [`Limit::Card`] says, together as [`Limit::WholeCard`] says. The first account of a SrvID wins, and gets no right that a
+/// later message gives to the account which it left out. A message that stands alone, or is the only valid one, comes out
+/// byte for byte.
 pub fn merge(messages: &[Vec<u8>]) -> Merged {
     let mut merged = Merged { message: None, left_out: Vec::new() };
     let mut items: Vec<Value> = Vec::new();
@@ -45,21 +47,13 @@ pub fn merge(messages: &[Vec<u8>]) -> Merged {
                 continue;
             }
         };
-        let mut srv_ids = accounts.into_iter().map(|(account, _)| account.srv_id);
-        let mut added = Vec::new();
+        let (twice, mut added): (Vec<_>, Vec<_>) =
+            accounts.into_iter().map(|(account, _)| account.srv_id).partition(|srv_id| known.contains(srv_id));
+        // Accounts are left out with all that is for them: it would count for the earlier account of that name.
+        let kept = |item: Value| if twice.is_empty() { Some(item) } else { without(&twice, item) };
         let mut next = items.clone();
-        for item in items_of(bytes) {
-            let is_account = client_uri(&item).is_ok_and(|uri| uri.moid().as_str() == DMACC_MOID);
-            // Accounts and their items stand in the same order.
-            if let Some(srv_id) = is_account.then(|| srv_ids.next()).flatten() {
-                if known.contains(&srv_id) {
-                    merged.left_out.push((place, LeftOut::SrvIdTwice(srv_id)));
-                    continue;
-                }
-                added.push(srv_id);
-            }
-            next.push(item);
-        }
+        next.extend(items_of(bytes).into_iter().filter_map(kept));
+        merged.left_out.extend(twice.iter().map(|srv_id| (place, LeftOut::SrvIdTwice(srv_id.clone()))));
         let candidate = match merged.message {
             None => bytes.clone(),
             Some(_) if next.len() == items.len() => continue,
@@ -75,6 +69,30 @@ pub fn merge(messages: &[Vec<u8>]) -> Merged {
         }
     }
     merged
+}
+
+/// What is left of an item of a valid message without the accounts of these servers and what gives rights to them; none
+/// where it is for them alone.
+fn without(srv_ids: &[SrvId], mut item: Value) -> Option<Value> {
+    // What cannot be read is for nobody whom we know.
+    let is_for_them = |node: &Value| {
+        let srv_id = node.get("SrvID").and_then(Value::as_str).and_then(|text| text.parse().ok());
+        srv_id.is_none_or(|srv_id| srv_ids.contains(&srv_id))
+    };
+    let uri = client_uri(&item).ok()?;
+    let is_account = uri.moid().as_str() == DMACC_MOID;
+    if !is_account && uri.moid().as_str() != ddf::DACMO {
+        return Some(item);
+    }
+    let root = item.get_mut("MOData")?.as_object_mut()?.values_mut().next()?;
+    let is_left = if is_account {
+        !is_for_them(root)
+    } else {
+        let acl = root.get_mut("ACL")?.as_object_mut()?;
+        acl.retain(|_, entry| !is_for_them(entry));
+        !acl.is_empty()
+    };
+    is_left.then_some(item)
 }
 
 /// The items of a message that was parsed before.
@@ -113,6 +131,35 @@ mod tests {
         assert_eq!(names(&merged), ["a 1", "b 2", "c 4"]);
         let twice = |place, name: &str| (place, LeftOut::SrvIdTwice(name.parse().unwrap()));
         assert_eq!(merged.left_out, [twice(1, "b"), twice(2, "a")]);
+    }
+
+    #[test]
+    fn an_object_gives_no_rights_to_an_account_of_another_object() {
+        let rights = |srv_ids: &[&str]| {
+            let entries: Vec<_> =
+                srv_ids.iter().map(|one| format!(r#""{one}":{{"SrvID":"{one}","Rights":15}}"#)).collect();
+            format!(
+                r#"{{"ClientURI":"urn:oma:mo:oma-dm-dacmo:1.0//","MOData":{{"DACMO":{{"MOID":"urn:oma:mo:oma-dm-devinfo:1.2","MIID":"1","ACL":{{{}}}}}}}}}"#,
+                entries.join(",")
+            )
+        };
+        let given = |second: &[String]| {
+            let merged = merge(&[message(&[("a", "1")]), format!("[{}]", second.join(",")).into_bytes()]);
+            let message = BootstrapMessage::parse(merged.message.as_ref().unwrap(), Limit::WholeCard).unwrap();
+            let given: Vec<_> = message
+                .accounts()
+                .iter()
+                .map(|(account, _)| format!("{} {}", account.srv_id, serde_json::to_string(&account.given).unwrap()))
+                .collect();
+            (given, merged.left_out)
+        };
+        let twice = [(1, LeftOut::SrvIdTwice("a".parse().unwrap()))];
+        let nothing = (vec!["a []".to_owned()], twice.to_vec());
+        assert_eq!(given(&[rights(&["a"]), account("a", "2")]), nothing, "wherever it stands");
+        assert_eq!(given(&[account("a", "2"), rights(&["a"])]), nothing);
+        let own = r#"b ["15 urn:oma:mo:oma-dm-devinfo:1.2 1"]"#.to_owned();
+        let both = given(&[account("a", "2"), rights(&["a", "b"]), account("b", "3")]);
+        assert_eq!(both, (vec!["a []".to_owned(), own], twice.to_vec()), "an account of its own gets its rights");
     }
 
     #[test]
