@@ -136,6 +136,22 @@ fn a_secret_is_written_behind_the_pin_and_read_back_with_it() {
     assert_eq!(desk.read(&["card.json"]), "", "and not without it");
 }
 
+#[test]
+fn a_dry_run_shows_what_is_written_on_demand_only() {
+    let desk = Desk::new();
+    desk.outcome(&["create", "--empty", "--pin", "pin", "--adm-file", "adm", "-o", "card.json"]);
+    let dry = ["write", "card.json", "--message", "secret.json", "--behind-pin", "--dry-run"];
+    let written = omadm_card::hex::encode(&SECRET.as_bytes()[1..40]);
+    for form in [&[][..], &["--json"]] {
+        let told = |more: &[&str]| String::from_utf8(desk.omadm(&[&dry[..], form, more].concat()).stdout).unwrap();
+        let hidden = told(&[]);
+        assert!(!hidden.contains(&written) && hidden.contains("bytes hidden)"), "{hidden}");
+        assert!(!hidden.contains(&omadm_card::hex::encode(b"aHVzaGh1c2g=")), "{hidden}");
+        assert!(told(&["--show-data"]).contains(&written), "{form:?}");
+    }
+    assert_eq!(desk.outcome(&["write", "card.json", "--message", "open.json", "--show-data"]).0, 2, "not in earnest");
+}
+
 /// Sends each command of an APDU script to a card and looks at what it answers.
 fn replay(script: &str, card: &mut VirtualUicc) {
     for (number, line) in script.lines().enumerate().filter(|(_, line)| !line.starts_with('#')) {

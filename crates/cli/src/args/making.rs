@@ -116,9 +116,12 @@ pub(crate) struct WriteCard {
     /// Which administrator's key it is: the reference in VERIFY, in hexadecimal digits
     #[arg(long, value_name = "HEX", default_value = "0A", value_parser = reference)]
     pub(crate) adm_ref: u8,
-    /// Print every command and what it is for, and write nothing
+    /// Print every command and what it is for, and write nothing; the key and the bytes to be written are hidden
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Print the bytes to be written too, with the secrets in them
+    #[arg(long, requires = "dry_run")]
+    pub(crate) show_data: bool,
     /// How the card's directory tells of new objects
     #[arg(long, value_enum, default_value_t = Form::Opaque)]
     pub(crate) form: Form,

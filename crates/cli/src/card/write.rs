@@ -2,7 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 use omadm_card::make::NewObject;
-use omadm_card::personalise::{Plan, Survey, Wanted, carry_out, plan, survey};
+use omadm_card::personalise::{Plan, Step, Survey, Wanted, carry_out, plan, survey};
 use omadm_card::{Link, ReadRequest, VirtualUicc};
 use serde_json::json;
 use std::path::Path;
@@ -97,12 +97,13 @@ fn progress(steps: usize) -> ProgressBar {
 }
 
 fn show(args: &WriteCard, seen: &Survey, plan: &Plan) -> Result<(), Failure> {
+    let shown = |step: &Step| if args.show_data { step.shown_with_data() } else { step.shown() };
     if args.listing.json {
-        let steps: Vec<_> = plan.steps.iter().map(|step| json!({"apdu": step.shown(), "about": step.about})).collect();
+        let steps: Vec<_> = plan.steps.iter().map(|step| json!({"apdu": shown(step), "about": step.about})).collect();
         return output::json(&json!({"iccid": seen.iccid, "steps": steps, "notes": plan.notes}));
     }
     for step in &plan.steps {
-        output::say(format!("{}\n    {}", step.shown(), step.about))?;
+        output::say(format!("{}\n    {}", shown(step), step.about))?;
     }
     for note in &plan.notes {
         output::say(format!("note: {note}"))?;
