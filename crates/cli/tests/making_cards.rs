@@ -152,6 +152,44 @@ fn a_dry_run_shows_what_is_written_on_demand_only() {
     assert_eq!(desk.outcome(&["write", "card.json", "--message", "open.json", "--show-data"]).0, 2, "not in earnest");
 }
 
+#[test]
+fn a_pin_that_others_may_read_is_not_taken() {
+    let desk = Desk::new();
+    desk.outcome(&["create", "--message", "secret.json", "--pin", "pin", "-o", "card.json"]);
+    fs::set_permissions(desk.path("pin"), fs::Permissions::from_mode(0o640)).unwrap();
+    for arguments in [
+        &["create", "--message", "secret.json", "-o", "other.json", "--pin", "pin"][..],
+        &["script", "--message", "secret.json", "-o", "x", "--as", "apdu", "--pin", "pin"],
+        &["read", "card.json", "--pin-file", "pin"],
+        &["inspect", "card.json", "--pin-file", "pin"],
+        &["write", "card.json", "--message", "secret.json", "--pin-file", "pin"],
+    ] {
+        let (code, error) = desk.outcome(arguments);
+        assert!(code == 2 && error.contains("chmod 600 pin") && !error.contains("4711"), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn a_file_that_is_there_is_replaced_on_demand_only() {
+    let desk = Desk::new();
+    for command in [&["create"][..], &["script", "--as", "apdu"]] {
+        fs::write(desk.path("made"), "precious").unwrap();
+        let make = [command, &["--message", "open.json", "-o", "made"]].concat();
+        let (code, error) = desk.outcome(&make);
+        assert!(code == 2 && error.contains("made is there already") && error.contains("--force"), "{error}");
+        assert_eq!(fs::read(desk.path("made")).unwrap(), b"precious");
+        // It is looked at before a server is asked, which would spend a credential.
+        let (code, error) = desk.outcome(&[command, &["--profile", "none", "-o", "made"]].concat());
+        assert!(code == 2 && error.contains("made is there already"), "{error}");
+        fs::set_permissions(desk.path("made"), fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(desk.outcome(&[&make[..], &["--force"]].concat()).0, 0);
+        assert_ne!(fs::read(desk.path("made")).unwrap(), b"precious");
+        assert_eq!(fs::metadata(desk.path("made")).unwrap().permissions().mode() & 0o777, 0o600);
+        let left: Vec<_> = fs::read_dir(desk.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(!left.iter().any(|name| name.to_string_lossy().ends_with(".new")), "{left:?}");
+    }
+}
+
 /// Sends each command of an APDU script to a card and looks at what it answers.
 fn replay(script: &str, card: &mut VirtualUicc) {
     for (number, line) in script.lines().enumerate().filter(|(_, line)| !line.starts_with('#')) {
@@ -169,7 +207,7 @@ fn replay(script: &str, card: &mut VirtualUicc) {
 
 /// A card with the application, its key and nothing else in it, as a bureau gets it.
 fn blank(desk: &Desk, pin: &[&str]) -> VirtualUicc {
-    let create = [&["create", "--empty", "--adm-file", "adm", "-o", "blank.json"], pin].concat();
+    let create = [&["create", "--empty", "--adm-file", "adm", "--force", "-o", "blank.json"], pin].concat();
     assert_eq!(desk.outcome(&create).0, 0);
     let mut parts = CardImage::from_json(&fs::read(desk.path("blank.json")).unwrap()).unwrap().into_parts();
     parts.applications[0].files.clear();
@@ -183,7 +221,7 @@ fn an_apdu_script_makes_a_card_that_is_read() {
         for form in ["opaque", "oid", "both"] {
             let script = [
                 &["script", "--message", "secret.json", "--lwm2m", "lwm2m.bin", "--pin", "pin", "--form", form][..],
-                &["--as", "apdu", "--create-files", "-o", "card.apdu"],
+                &["--as", "apdu", "--create-files", "--force", "-o", "card.apdu"],
                 key,
             ];
             let (code, error) = desk.outcome(&script.concat());
@@ -199,7 +237,7 @@ fn an_apdu_script_makes_a_card_that_is_read() {
             assert_eq!(reading.message.unwrap(), SECRET.as_bytes(), "{form}");
             // Once the files are there, a script that creates none writes the next message into them.
             let next = ["script", "--message", "secret.json", "--lwm2m", "lwm2m.bin", "--pin", "pin", "--form", form];
-            desk.outcome(&[&next[..], &["--as", "apdu", "-o", "next.apdu"]].concat());
+            desk.outcome(&[&next[..], &["--as", "apdu", "--force", "-o", "next.apdu"]].concat());
             replay(&fs::read_to_string(desk.path("next.apdu")).unwrap(), &mut card);
         }
     }
@@ -229,6 +267,9 @@ fn a_batch_makes_a_card_for_each_row_and_lists_the_others() {
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((report["made"].as_u64(), report["refused"].as_u64()), (Some(4), Some(3)));
     assert!(String::from_utf8_lossy(&output.stderr).contains("rejects.csv"));
+    for folder in ["made", "made/cards"] {
+        assert_eq!(fs::metadata(desk.path(folder)).unwrap().permissions().mode() & 0o777, 0o700, "{folder}");
+    }
     let rejects = desk.rejects("made");
     assert_eq!(rejects[0], "line,reason,iccid,imsi,mnc_length,name");
     assert!(rejects[1].starts_with("5,iccid: ") && rejects[1].ends_with(",898800000000000000x,,,bad"), "{rejects:?}");

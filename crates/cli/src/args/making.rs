@@ -27,9 +27,12 @@ pub(crate) struct CreateCard {
     /// Let the card be written later by the ADM key in this file: 16 hexadecimal or 4 to 8 decimal digits, mode 0600
     #[arg(long, value_name = "FILE")]
     pub(crate) adm_file: Option<PathBuf>,
-    /// The card file to write
+    /// The card file to write, where there is no file yet
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,
+    /// Replace a file that is there
+    #[arg(long)]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) listing: Listing,
     #[command(flatten)]
@@ -46,7 +49,7 @@ pub(crate) struct NewCard {
     /// How the card's directory tells of the message
     #[arg(long, value_enum, default_value_t = Form::Opaque)]
     pub(crate) form: Form,
-    /// Put the message behind the PIN in this file: 4 to 8 digits
+    /// Put the message behind the PIN in this file: 4 to 8 digits, mode 0600
     #[arg(long, value_name = "FILE")]
     pub(crate) pin: Option<PathBuf>,
     /// The card's ICCID: 10 to 20 digits
@@ -193,9 +196,12 @@ pub(crate) struct ScriptCard {
     pub(crate) adm_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) scripting: Scripting,
-    /// The script to write
+    /// The script to write, where there is no file yet
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,
+    /// Replace a file that is there
+    #[arg(long)]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) listing: Listing,
     #[command(flatten)]

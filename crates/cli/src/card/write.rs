@@ -13,6 +13,7 @@ use crate::admin::Admin;
 use crate::args::WriteCard;
 use crate::failure::Failure;
 use crate::output;
+use crate::private;
 
 /// How long looking and writing may take, each: the memory of a card is slow.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -32,7 +33,7 @@ pub(super) fn write(args: &WriteCard) -> Result<(), Failure> {
 
 fn save(card: &VirtualUicc, path: &Path) -> Result<(), Failure> {
     let image = card.image().map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
-    making::replace_private(path, image.to_json().as_bytes())
+    private::write(path, image.to_json().as_bytes())
 }
 
 fn put(link: &mut dyn Link, args: &WriteCard) -> Result<(), Failure> {

@@ -11,15 +11,17 @@ use csv::ByteRecord;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use std::fs::{self, File};
+use std::fs::{DirBuilder, File};
 use std::io::BufWriter;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
 
 use super::making;
 use crate::admin::Admin;
 use crate::args::BatchCards;
 use crate::failure::Failure;
 use crate::output;
+use crate::private;
 use crate::signals::Ending;
 use manifest::{Head, Manifest};
 use pins::Pins;
@@ -50,7 +52,11 @@ pub(super) fn run(args: &BatchCards) -> Result<(), Failure> {
         return Err(Failure::usage("the CSV file has PINs already; leave its column pin or --make-pins away"));
     }
     let cards = args.out.join(CARDS);
-    fs::create_dir_all(&cards).map_err(|error| Failure::unwritable(&cards, &error))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&cards)
+        .map_err(|error| Failure::unwritable(&cards, &error))?;
 
     let others = making::objects(&args.objects)?;
     let (source, content) = source(args, &rows.columns)?;
@@ -197,7 +203,7 @@ struct Rejects {
 impl Rejects {
     fn new(path: PathBuf, columns: &[String]) -> Result<Self, Failure> {
         let failed = |error| Failure::unwritable(&path, &error);
-        let file = fresh(&path).map_err(failed)?;
+        let file = private::replace(&path).map_err(failed)?;
         let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(BufWriter::new(file));
         let added = ["line", "reason"];
         // A file of rejects may be corrected and be the input of the next batch.
@@ -223,12 +229,5 @@ impl Rejects {
             Some(error) => Err(failed(error.to_string())),
             None => self.writer.flush().map_err(|error| failed(error.to_string())),
         }
-    }
-}
-
-fn fresh(path: &Path) -> std::io::Result<File> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => making::create_private(path),
     }
 }

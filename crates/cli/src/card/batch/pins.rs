@@ -136,7 +136,7 @@ mod tests {
     fn a_file_of_something_else_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pins.csv");
-        crate::card::making::write_private(&path, b"name,number\nsomebody,1\n").unwrap();
+        crate::private::write(&path, b"name,number\nsomebody,1\n").unwrap();
         assert!(Pins::open(&path, |_| false).is_err());
         assert_eq!(std::fs::read(&path).unwrap(), b"name,number\nsomebody,1\n");
         std::fs::remove_file(&path).unwrap();
