@@ -343,6 +343,31 @@ fn a_batch_of_scripts_has_each_card_with_its_own_key() {
 }
 
 #[test]
+fn a_batch_goes_on_with_its_own_pins_only() {
+    let desk = Desk::new();
+    fs::write(desk.path("cards.csv"), csv(2)).unwrap();
+    let batch = ["batch", "cards.csv", "--message", "secret.json", "--out", "made", "--make-pins"];
+    assert_eq!(desk.outcome(&[&batch[..], &["pins.csv"]].concat()).0, 0);
+    fs::write(desk.path("cards.csv"), csv(4)).unwrap();
+    let before = desk.manifest("made");
+    // Another file, and one that is gone: neither has the PINs of the cards that are made.
+    let (code, error) = desk.outcome(&[&batch[..], &["other.csv"]].concat());
+    assert!(code == 2 && error.contains("another file of PINs") && !desk.path("other.csv").exists(), "{error}");
+    // A line is lost.
+    let whole = fs::read_to_string(desk.path("pins.csv")).unwrap();
+    let lines: Vec<&str> = whole.lines().collect();
+    assert!(lines[0].starts_with("iccid,pin,file_") && lines.len() == 3, "{whole}");
+    fs::write(desk.path("pins.csv"), format!("{}\n{}\n", lines[0], lines[2])).unwrap();
+    let (code, error) = desk.outcome(&[&batch[..], &["pins.csv"]].concat());
+    assert!(code == 2 && error.contains("lacks the PINs of 1 cards"), "{error}");
+    assert!(error.contains(lines[1].split(',').next().unwrap()), "{error}");
+    assert_eq!(desk.manifest("made"), before, "nothing was made");
+    fs::write(desk.path("pins.csv"), &whole).unwrap();
+    assert_eq!(desk.outcome(&[&batch[..], &["pins.csv"]].concat()).0, 0);
+    assert_eq!(desk.manifest("made").len(), 4);
+}
+
+#[test]
 fn a_batch_that_is_killed_goes_on_and_makes_each_card_once() {
     const COUNT: u64 = 2_000;
     let desk = Desk::new();
@@ -372,7 +397,8 @@ fn a_batch_that_is_killed_goes_on_and_makes_each_card_once() {
     let listed: BTreeSet<&str> = manifest.iter().map(|entry| entry["iccid"].as_str().unwrap()).collect();
     assert_eq!((manifest.len() as u64, listed.len() as u64), (COUNT, COUNT), "each of them, once");
     let pins = fs::read_to_string(desk.path("pins.csv")).unwrap();
-    let pins: BTreeMap<&str, &str> = pins.lines().skip(1).map(|line| line.split_once(',').unwrap()).collect();
+    let pins: BTreeMap<&str, &str> =
+        pins.lines().skip(1).map(|line| line.trim_end_matches(',').split_once(',').unwrap()).collect();
     let lines = fs::read_to_string(desk.path("pins.csv")).unwrap().lines().count() as u64;
     assert_eq!((pins.len() as u64, lines), (COUNT, COUNT + 1));
     for entry in &manifest {

@@ -60,12 +60,29 @@ pub(super) fn run(args: &BatchCards) -> Result<(), Failure> {
 
     let others = making::objects(&args.objects)?;
     let (source, content) = source(args, &rows.columns)?;
-    let head = Head::new(args.kind, args.profile.clone(), settings(args, &content, &others));
-    let mut manifest = Manifest::open(args.out.join("manifest.jsonl"), &head, |iccid| rows.is_done(iccid))?;
-    let mut pins = match &args.make_pins {
-        Some(path) => Some(Pins::open(path, |iccid| rows.was_done(iccid))?),
-        None => None,
+    let mut pins = args.make_pins.as_deref().map(Pins::open).transpose()?;
+    let id = pins.as_ref().and_then(|pins| pins.id.clone());
+    let head = Head::new(args.kind, args.profile.clone(), settings(args, &content, &others), id);
+    let mut made_before = Vec::new();
+    let manifest = Manifest::open(args.out.join("manifest.jsonl"), &head, |iccid| {
+        rows.is_done(iccid);
+        if pins.is_some() {
+            made_before.push(iccid.clone());
+        }
+    });
+    let mut manifest = match (manifest, pins.take()) {
+        (Ok(manifest), taken) => {
+            pins = taken;
+            manifest
+        }
+        (Err(failure), taken) => {
+            taken.into_iter().for_each(Pins::withdraw);
+            return Err(failure);
+        }
     };
+    if let Some(pins) = &mut pins {
+        pins.take_up(|iccid| rows.was_done(iccid), made_before)?;
+    }
     let mut rejects = Rejects::new(args.out.join("rejects.csv"), &rows.columns)?;
     let press = Press { args, source, others, columns: rows.columns.clone() };
     let bar = progress(size);
