@@ -187,6 +187,13 @@ fn kinds_of_cards_are_listed_and_unknown_ones_and_faults_refused() {
         let arguments = [&["run", "card.json", "--socket", "card.sock"], wrong].concat();
         assert_eq!(desk.code(&arguments), 2, "{wrong:?}");
     }
+    for place in
+        [&["--vpcd", "127.0.0.1:1"][..], &["--socket", "x"], &["--pcscd", "x"], &["--stdio"], &["--list-presets"]]
+    {
+        let output = desk.omadm(&[&["run", "card.json", "--modem-quirk", "no-csim"], place].concat());
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && error.contains("--modem too"), "{place:?}: {error}");
+    }
     assert_eq!(desk.code(&["run", "--socket", "card.sock"]), 2, "no card");
     assert_eq!(desk.code(&["run", "card.json"]), 2, "no place");
 }
