@@ -315,7 +315,11 @@ fn a_batch_that_is_wrong_as_a_whole_is_2() {
     ] {
         let (code, error) = desk.outcome(&[arguments, &["--out", "made"]].concat());
         assert!(code == 2 && error.contains(told), "{arguments:?}: {code} {error}");
+        assert!(!desk.path("made").exists(), "{arguments:?}");
     }
+    fs::write(desk.path("empty.csv"), csv(0)).unwrap();
+    let (code, error) = desk.outcome(&["batch", "empty.csv", "--message", "named.json", "--out", "empty"]);
+    assert!(code == 3 && error.contains("empty.csv has no rows"), "{code} {error}");
     // Without a PIN nobody's secret goes on a card: every row is refused, with the reason.
     assert_eq!(desk.outcome(&["batch", "cards.csv", "--message", "secret.json", "--out", "open"]).0, 1);
     assert!(desk.manifest("open").is_empty() && desk.rejects("open")[1].contains("PIN"), "{:?}", desk.rejects("open"));

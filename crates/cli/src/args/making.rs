@@ -108,7 +108,8 @@ pub(crate) struct WriteCard {
     /// The file with the Bootstrap Message
     #[arg(long, value_name = "FILE", required_unless_present_any = ["profile", "lwm2m", "object"], conflicts_with = "profile")]
     pub(crate) message: Option<PathBuf>,
-    /// Have the server issue a message of this profile, with credentials of its own
+    /// Have the server issue a message of this profile, with credentials of its own; not in a dry run, which would leave
+    /// them unused
     #[arg(long, value_name = "NAME", conflicts_with = "dry_run")]
     pub(crate) profile: Option<String>,
     #[command(flatten)]

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use super::making;
 use crate::admin::Admin;
 use crate::args::BatchCards;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::private;
 use crate::signals::Ending;
@@ -51,15 +51,14 @@ pub(super) fn run(args: &BatchCards) -> Result<(), Failure> {
     if args.make_pins.is_some() && rows.columns.iter().any(|column| column == "pin") {
         return Err(Failure::usage("the CSV file has PINs already; leave its column pin or --make-pins away"));
     }
+    let others = making::objects(&args.objects)?;
+    let (source, content) = source(args, &rows.columns)?;
     let cards = args.out.join(CARDS);
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(&cards)
         .map_err(|error| Failure::unwritable(&cards, &error))?;
-
-    let others = making::objects(&args.objects)?;
-    let (source, content) = source(args, &rows.columns)?;
     let mut pins = args.make_pins.as_deref().map(Pins::open).transpose()?;
     let id = pins.as_ref().and_then(|pins| pins.id.clone());
     let head = Head::new(args.kind, args.profile.clone(), settings(args, &content, &others), id);
@@ -204,6 +203,9 @@ fn report(args: &BatchCards, tally: Tally, rejects: &Rejects) -> Result<(), Fail
         output::say(format!("{}: {made} cards made{before}.", args.out.display()))?;
     }
     match refused {
+        0 if made == 0 && skipped == 0 => {
+            Err(Failure::new(Exit::Nothing, format!("{} has no rows", args.csv.display())))
+        }
         0 => Ok(()),
         _ => Err(Failure::failed(format!("{refused} rows were refused; {} says why", rejects.path.display()))
             .advise("correct them there and make a batch of that file into the same folder")),
