@@ -98,6 +98,7 @@ fn a_card_is_written_with_the_key_of_its_administrator() {
 
     let report = desk.json(&[&write[..], &["--json"]].concat());
     assert_eq!((&report["written"], &report["unchecked"]), (&Value::Bool(true), &Value::Array(vec![])));
+    assert!(report["apdus"].as_u64() > report["writing"].as_u64(), "looking counts too: {report}");
     assert_eq!(desk.read(&["card.json"]), OPEN);
     let mode = fs::metadata(desk.path("card.json")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
