@@ -496,3 +496,13 @@ fn a_card_that_takes_small_blocks_only_is_written_in_small_blocks() {
     let error = write_with(&mut Narrow(original, 10), &plan, KEY).unwrap_err();
     assert!(matches!(error, PersonaliseError::Refused { .. }), "{error}");
 }
+
+#[test]
+fn every_command_of_looking_and_writing_is_counted() {
+    let mut card = card(&empty());
+    let seen = survey(&mut card, &|| Duration::ZERO, LIMIT).unwrap();
+    assert_eq!(u64::from(seen.commands), u64::from(card.commands()));
+    let plan = plan_for(&seen, &dm("Acme")).unwrap();
+    let written = write_with(&mut card, &plan, KEY).unwrap();
+    assert_eq!(u64::from(seen.commands) + u64::from(written.commands), u64::from(card.commands()));
+}

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use omadm_card::hex;
 use omadm_card::image::CardImage;
 use omadm_card::make::{CardPlan, Listing, NewObject, make};
 use omadm_card::personalise::script::{Writing, apdu_script, pysim_script, steps};
@@ -81,7 +82,15 @@ fn an_apdu_script_has_one_command_in_a_line() {
     let without = apdu_script("", &steps, None);
     assert!(without.contains("\n0020000A08{adm} 9000") && !without.contains(KEY));
     for step in &steps {
-        assert!(!step.shown().contains(KEY), "what is shown to people hides the key");
+        assert!(!step.shown_with_data().contains(KEY), "what is shown to people hides the key");
+        match &step.action {
+            Action::UpdateBinary { offset, data } => {
+                let hidden = format!("00D6{offset:04X}{:02X} ({} byte", data.len(), data.len());
+                assert!(step.shown().starts_with(&hidden) && step.shown().ends_with(" hidden)"), "{}", step.shown());
+                assert!(step.shown_with_data().ends_with(&hex::encode(data)));
+            }
+            _ => assert_eq!(step.shown(), step.shown_with_data()),
+        }
     }
 }
 

@@ -22,6 +22,7 @@ mod factory;
 mod failure;
 pub mod figure;
 mod output;
+mod private;
 mod profile;
 mod serve;
 mod signals;

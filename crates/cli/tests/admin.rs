@@ -150,12 +150,13 @@ fn a_card_gets_a_message_that_the_server_issues() {
     let server = Server::start();
     server.add_profile("meters", &json!({"default": true}));
     fs::write(server.path("pin"), "4711\n").unwrap();
+    fs::set_permissions(server.path("pin"), fs::Permissions::from_mode(0o600)).unwrap();
     let create = ["card", "create", "--profile", "meters", "--pin", "pin", "-o", "card.json"];
     assert_eq!(server.code(&create), 0);
     let message = server.json(&["card", "read", "card.json", "--pin-file", "pin"]);
     let account = &message["message"][0]["MOData"]["DMAcc"];
     assert!(account["Auth"]["Trsp"]["Secret"].is_string() && account["SrvID"] == "acme", "{message}");
-    assert_eq!(server.code(&["card", "create", "--profile", "none", "-o", "card.json"]), 2);
+    assert_eq!(server.code(&["card", "create", "--profile", "none", "-o", "none.json"]), 2);
     // Without a PIN everybody could read the credentials.
     assert_eq!(server.code(&["card", "create", "--profile", "meters", "-o", "open.json"]), 2);
 }
@@ -236,6 +237,7 @@ fn a_batch_and_a_card_that_is_there_get_messages_that_the_server_issues() {
     assert_eq!(server.code(&["card", "batch", "cards.csv", "--profile", "none", "--out", "other"]), 2);
 
     fs::write(server.path("pin"), "4711\n").unwrap();
+    fs::set_permissions(server.path("pin"), fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(server.path("adm"), "12345678\n").unwrap();
     fs::set_permissions(server.path("adm"), fs::Permissions::from_mode(0o600)).unwrap();
     let create = ["card", "create", "--empty", "--pin", "pin", "--adm-file", "adm", "-o", "card.json"];

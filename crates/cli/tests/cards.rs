@@ -19,8 +19,10 @@ impl Desk {
         let desk = Self(tempfile::tempdir_in("/tmp").unwrap());
         fs::write(desk.path("open.json"), OPEN).unwrap();
         fs::write(desk.path("secret.json"), SECRET).unwrap();
-        fs::write(desk.path("pin"), "4711\n").unwrap();
-        fs::write(desk.path("wrong"), "9999\n").unwrap();
+        for (name, pin) in [("pin", "4711\n"), ("wrong", "9999\n")] {
+            fs::write(desk.path(name), pin).unwrap();
+            fs::set_permissions(desk.path(name), fs::Permissions::from_mode(0o600)).unwrap();
+        }
         desk
     }
 
@@ -53,7 +55,7 @@ impl Desk {
 fn the_message_comes_back_byte_for_byte() {
     let desk = Desk::new();
     for form in ["opaque", "oid", "both"] {
-        assert_eq!(desk.code(&["create", "--message", "open.json", "--form", form, "-o", "card.json"]), 0);
+        assert_eq!(desk.code(&["create", "--message", "open.json", "--form", form, "--force", "-o", "card.json"]), 0);
         let output = desk.omadm(&["read", "card.json"]);
         assert_eq!(String::from_utf8(output.stdout).unwrap().trim_end(), OPEN, "{form}");
     }
@@ -74,7 +76,7 @@ fn a_secret_goes_behind_a_pin() {
     assert_eq!(desk.code(&["read", "card.json", "--pin-file", "wrong"]), 4, "a wrong PIN");
     assert_eq!(desk.code(&["read", "card.json", "--pin-file", "pin"]), 0);
 
-    let open = ["create", "--message", "secret.json", "--allow-public-secret", "-o", "card.json"];
+    let open = ["create", "--message", "secret.json", "--allow-public-secret", "--force", "-o", "card.json"];
     assert_eq!(desk.code(&open), 0);
     let inspection = desk.json(&["inspect", "card.json", "--json"]);
     let seen = inspection["message"]["found"]["public_secrets"][0].as_str().unwrap_or_default();
@@ -184,6 +186,13 @@ fn kinds_of_cards_are_listed_and_unknown_ones_and_faults_refused() {
     for wrong in [&["--preset", "no-such"][..], &["--fault", "melt@1"], &["--fault", "removal@0"]] {
         let arguments = [&["run", "card.json", "--socket", "card.sock"], wrong].concat();
         assert_eq!(desk.code(&arguments), 2, "{wrong:?}");
+    }
+    for place in
+        [&["--vpcd", "127.0.0.1:1"][..], &["--socket", "x"], &["--pcscd", "x"], &["--stdio"], &["--list-presets"]]
+    {
+        let output = desk.omadm(&[&["run", "card.json", "--modem-quirk", "no-csim"], place].concat());
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && error.contains("--modem too"), "{place:?}: {error}");
     }
     assert_eq!(desk.code(&["run", "--socket", "card.sock"]), 2, "no card");
     assert_eq!(desk.code(&["run", "card.json"]), 2, "no place");

@@ -239,6 +239,7 @@ fn bad_rows_and_duplicates_are_listed_and_the_others_made() {
     assert!(errors.contains("4 of 6 rows were refused") && errors.contains("run/rejects.csv"), "{errors}");
     assert_eq!(factory.manifest().iter().map(|line| line.dev_id.as_str()).collect::<Vec<_>>(), ["IMEI:1", "IMEI:6"]);
     let rejects = factory.read("run/rejects.csv");
+    assert_eq!(mode(factory.path("run/rejects.csv")), 0o600, "a row may hold anything");
     let mut lines = rejects.lines();
     assert_eq!(lines.next(), Some("line,reason,row"));
     for expected in
@@ -319,21 +320,35 @@ fn a_line_that_is_wrong_is_named_and_the_others_are_imported() {
     let lines: Vec<&str> = manifest.lines().collect();
     let user = factory.manifest()[1].credential.as_ref().unwrap().user.clone();
     let foreign = lines[1].replace(&user, "somebody");
-    factory.write("bad.jsonl", &format!("{}\nnonsense\n{foreign}\n{}", lines[0], &lines[2][..50]));
+    let unsure = lines[2].replace("sha256", "sha");
+    factory.write("bad.jsonl", &format!("{}\nnonsense\n{foreign}\n{unsure}\n\"4711\"\n4712", lines[0]));
     let output = factory.omadm(&["factory", "import", "bad.jsonl"]);
     let errors = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
     for expected in [
-        "bad.jsonl:2: nonsense",
+        "bad.jsonl:2: not readable as JSON\n",
         "bad.jsonl:3: IMEI:1: its credential was not made here",
-        "bad.jsonl:4: ",
-        "3 of 4 lines",
+        "bad.jsonl:4: IMEI:2: not a line of a manifest",
+        "bad.jsonl:5: not a line of a manifest",
+        "5 of 6 lines",
     ] {
         assert!(errors.contains(expected), "{expected}: {errors}");
     }
+    let is_quoted = |text: &str| ["nonsense", "4711", "4712"].iter().any(|secret| text.contains(secret));
+    assert!(!is_quoted(&errors), "{errors}");
     let (code, imported) = factory.json(&["factory", "import", "bad.jsonl", "--rejects", "rejects.csv"]);
-    assert_eq!((code, &imported["unchanged"], &imported["refused"]), (1, &json!(1), &json!(3)));
-    assert_eq!(factory.read("rejects.csv").lines().count(), 4);
+    assert_eq!((code, &imported["unchanged"], &imported["refused"]), (1, &json!(1), &json!(5)));
+    let rejects = factory.read("rejects.csv");
+    assert!(rejects.lines().count() == 6 && !is_quoted(&rejects), "{rejects}");
+    assert_eq!(mode(factory.path("rejects.csv")), 0o600);
+    factory.write("card.json", "{\n  \"pin\": \"4711\"\n}\n");
+    factory.write("pins.csv", "4711\n4711\n");
+    for wrong in ["card.json", "pins.csv"] {
+        let output = factory.omadm(&["factory", "import", wrong, "--rejects", "none.csv"]);
+        let errors = text(&output.stderr);
+        assert!(output.status.code() == Some(2) && errors.contains("this is no manifest"), "{errors}");
+        assert!(!is_quoted(&errors) && !factory.path("none.csv").exists(), "{errors}");
+    }
     factory.write("long.jsonl", &"x".repeat(10_000));
     assert_eq!(factory.omadm(&["factory", "import", "long.jsonl"]).status.code(), Some(2));
     factory.write("empty.jsonl", "");

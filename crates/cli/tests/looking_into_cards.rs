@@ -42,6 +42,7 @@ impl Desk {
         let desk = Self(tempfile::tempdir_in("/tmp").unwrap());
         fs::write(desk.0.path().join("card.json"), image.to_json()).unwrap();
         fs::write(desk.0.path().join("pin"), "1234\n").unwrap();
+        fs::set_permissions(desk.0.path().join("pin"), fs::Permissions::from_mode(0o600)).unwrap();
         desk
     }
 

@@ -98,6 +98,7 @@ fn a_card_is_written_with_the_key_of_its_administrator() {
 
     let report = desk.json(&[&write[..], &["--json"]].concat());
     assert_eq!((&report["written"], &report["unchecked"]), (&Value::Bool(true), &Value::Array(vec![])));
+    assert!(report["apdus"].as_u64() > report["writing"].as_u64(), "looking counts too: {report}");
     assert_eq!(desk.read(&["card.json"]), OPEN);
     let mode = fs::metadata(desk.path("card.json")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -136,6 +137,60 @@ fn a_secret_is_written_behind_the_pin_and_read_back_with_it() {
     assert_eq!(desk.read(&["card.json"]), "", "and not without it");
 }
 
+#[test]
+fn a_dry_run_shows_what_is_written_on_demand_only() {
+    let desk = Desk::new();
+    desk.outcome(&["create", "--empty", "--pin", "pin", "--adm-file", "adm", "-o", "card.json"]);
+    let dry = ["write", "card.json", "--message", "secret.json", "--behind-pin", "--dry-run"];
+    let written = omadm_card::hex::encode(&SECRET.as_bytes()[1..40]);
+    for form in [&[][..], &["--json"]] {
+        let told = |more: &[&str]| String::from_utf8(desk.omadm(&[&dry[..], form, more].concat()).stdout).unwrap();
+        let hidden = told(&[]);
+        assert!(!hidden.contains(&written) && hidden.contains("bytes hidden)"), "{hidden}");
+        assert!(!hidden.contains(&omadm_card::hex::encode(b"aHVzaGh1c2g=")), "{hidden}");
+        assert!(told(&["--show-data"]).contains(&written), "{form:?}");
+    }
+    assert_eq!(desk.outcome(&["write", "card.json", "--message", "open.json", "--show-data"]).0, 2, "not in earnest");
+}
+
+#[test]
+fn a_pin_that_others_may_read_is_not_taken() {
+    let desk = Desk::new();
+    desk.outcome(&["create", "--message", "secret.json", "--pin", "pin", "-o", "card.json"]);
+    fs::set_permissions(desk.path("pin"), fs::Permissions::from_mode(0o640)).unwrap();
+    for arguments in [
+        &["create", "--message", "secret.json", "-o", "other.json", "--pin", "pin"][..],
+        &["script", "--message", "secret.json", "-o", "x", "--as", "apdu", "--pin", "pin"],
+        &["read", "card.json", "--pin-file", "pin"],
+        &["inspect", "card.json", "--pin-file", "pin"],
+        &["write", "card.json", "--message", "secret.json", "--pin-file", "pin"],
+    ] {
+        let (code, error) = desk.outcome(arguments);
+        assert!(code == 2 && error.contains("chmod 600 pin") && !error.contains("4711"), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn a_file_that_is_there_is_replaced_on_demand_only() {
+    let desk = Desk::new();
+    for command in [&["create"][..], &["script", "--as", "apdu"]] {
+        fs::write(desk.path("made"), "precious").unwrap();
+        let make = [command, &["--message", "open.json", "-o", "made"]].concat();
+        let (code, error) = desk.outcome(&make);
+        assert!(code == 2 && error.contains("made is there already") && error.contains("--force"), "{error}");
+        assert_eq!(fs::read(desk.path("made")).unwrap(), b"precious");
+        // It is looked at before a server is asked, which would spend a credential.
+        let (code, error) = desk.outcome(&[command, &["--profile", "none", "-o", "made"]].concat());
+        assert!(code == 2 && error.contains("made is there already"), "{error}");
+        fs::set_permissions(desk.path("made"), fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(desk.outcome(&[&make[..], &["--force"]].concat()).0, 0);
+        assert_ne!(fs::read(desk.path("made")).unwrap(), b"precious");
+        assert_eq!(fs::metadata(desk.path("made")).unwrap().permissions().mode() & 0o777, 0o600);
+        let left: Vec<_> = fs::read_dir(desk.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(!left.iter().any(|name| name.to_string_lossy().ends_with(".new")), "{left:?}");
+    }
+}
+
 /// Sends each command of an APDU script to a card and looks at what it answers.
 fn replay(script: &str, card: &mut VirtualUicc) {
     for (number, line) in script.lines().enumerate().filter(|(_, line)| !line.starts_with('#')) {
@@ -153,7 +208,7 @@ fn replay(script: &str, card: &mut VirtualUicc) {
 
 /// A card with the application, its key and nothing else in it, as a bureau gets it.
 fn blank(desk: &Desk, pin: &[&str]) -> VirtualUicc {
-    let create = [&["create", "--empty", "--adm-file", "adm", "-o", "blank.json"], pin].concat();
+    let create = [&["create", "--empty", "--adm-file", "adm", "--force", "-o", "blank.json"], pin].concat();
     assert_eq!(desk.outcome(&create).0, 0);
     let mut parts = CardImage::from_json(&fs::read(desk.path("blank.json")).unwrap()).unwrap().into_parts();
     parts.applications[0].files.clear();
@@ -167,7 +222,7 @@ fn an_apdu_script_makes_a_card_that_is_read() {
         for form in ["opaque", "oid", "both"] {
             let script = [
                 &["script", "--message", "secret.json", "--lwm2m", "lwm2m.bin", "--pin", "pin", "--form", form][..],
-                &["--as", "apdu", "--create-files", "-o", "card.apdu"],
+                &["--as", "apdu", "--create-files", "--force", "-o", "card.apdu"],
                 key,
             ];
             let (code, error) = desk.outcome(&script.concat());
@@ -183,7 +238,7 @@ fn an_apdu_script_makes_a_card_that_is_read() {
             assert_eq!(reading.message.unwrap(), SECRET.as_bytes(), "{form}");
             // Once the files are there, a script that creates none writes the next message into them.
             let next = ["script", "--message", "secret.json", "--lwm2m", "lwm2m.bin", "--pin", "pin", "--form", form];
-            desk.outcome(&[&next[..], &["--as", "apdu", "-o", "next.apdu"]].concat());
+            desk.outcome(&[&next[..], &["--as", "apdu", "--force", "-o", "next.apdu"]].concat());
             replay(&fs::read_to_string(desk.path("next.apdu")).unwrap(), &mut card);
         }
     }
@@ -213,6 +268,9 @@ fn a_batch_makes_a_card_for_each_row_and_lists_the_others() {
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((report["made"].as_u64(), report["refused"].as_u64()), (Some(4), Some(3)));
     assert!(String::from_utf8_lossy(&output.stderr).contains("rejects.csv"));
+    for folder in ["made", "made/cards"] {
+        assert_eq!(fs::metadata(desk.path(folder)).unwrap().permissions().mode() & 0o777, 0o700, "{folder}");
+    }
     let rejects = desk.rejects("made");
     assert_eq!(rejects[0], "line,reason,iccid,imsi,mnc_length,name");
     assert!(rejects[1].starts_with("5,iccid: ") && rejects[1].ends_with(",898800000000000000x,,,bad"), "{rejects:?}");
@@ -258,7 +316,11 @@ fn a_batch_that_is_wrong_as_a_whole_is_2() {
     ] {
         let (code, error) = desk.outcome(&[arguments, &["--out", "made"]].concat());
         assert!(code == 2 && error.contains(told), "{arguments:?}: {code} {error}");
+        assert!(!desk.path("made").exists(), "{arguments:?}");
     }
+    fs::write(desk.path("empty.csv"), csv(0)).unwrap();
+    let (code, error) = desk.outcome(&["batch", "empty.csv", "--message", "named.json", "--out", "empty"]);
+    assert!(code == 3 && error.contains("empty.csv has no rows"), "{code} {error}");
     // Without a PIN nobody's secret goes on a card: every row is refused, with the reason.
     assert_eq!(desk.outcome(&["batch", "cards.csv", "--message", "secret.json", "--out", "open"]).0, 1);
     assert!(desk.manifest("open").is_empty() && desk.rejects("open")[1].contains("PIN"), "{:?}", desk.rejects("open"));
@@ -283,6 +345,31 @@ fn a_batch_of_scripts_has_each_card_with_its_own_key() {
     assert!(pysim.contains(&format!("verify_adm --adm-type ADM1 --pin-is-hex {KEY}\n")));
     let manifest = fs::read_to_string(desk.path("apdu/manifest.jsonl")).unwrap();
     assert!(!manifest.contains(KEY) && !manifest.contains("4711") && manifest.contains(r#""users":["acme"]"#));
+}
+
+#[test]
+fn a_batch_goes_on_with_its_own_pins_only() {
+    let desk = Desk::new();
+    fs::write(desk.path("cards.csv"), csv(2)).unwrap();
+    let batch = ["batch", "cards.csv", "--message", "secret.json", "--out", "made", "--make-pins"];
+    assert_eq!(desk.outcome(&[&batch[..], &["pins.csv"]].concat()).0, 0);
+    fs::write(desk.path("cards.csv"), csv(4)).unwrap();
+    let before = desk.manifest("made");
+    // Another file, and one that is gone: neither has the PINs of the cards that are made.
+    let (code, error) = desk.outcome(&[&batch[..], &["other.csv"]].concat());
+    assert!(code == 2 && error.contains("another file of PINs") && !desk.path("other.csv").exists(), "{error}");
+    // A line is lost.
+    let whole = fs::read_to_string(desk.path("pins.csv")).unwrap();
+    let lines: Vec<&str> = whole.lines().collect();
+    assert!(lines[0].starts_with("iccid,pin,file_") && lines.len() == 3, "{whole}");
+    fs::write(desk.path("pins.csv"), format!("{}\n{}\n", lines[0], lines[2])).unwrap();
+    let (code, error) = desk.outcome(&[&batch[..], &["pins.csv"]].concat());
+    assert!(code == 2 && error.contains("lacks the PINs of 1 cards"), "{error}");
+    assert!(error.contains(lines[1].split(',').next().unwrap()), "{error}");
+    assert_eq!(desk.manifest("made"), before, "nothing was made");
+    fs::write(desk.path("pins.csv"), &whole).unwrap();
+    assert_eq!(desk.outcome(&[&batch[..], &["pins.csv"]].concat()).0, 0);
+    assert_eq!(desk.manifest("made").len(), 4);
 }
 
 #[test]
@@ -315,7 +402,8 @@ fn a_batch_that_is_killed_goes_on_and_makes_each_card_once() {
     let listed: BTreeSet<&str> = manifest.iter().map(|entry| entry["iccid"].as_str().unwrap()).collect();
     assert_eq!((manifest.len() as u64, listed.len() as u64), (COUNT, COUNT), "each of them, once");
     let pins = fs::read_to_string(desk.path("pins.csv")).unwrap();
-    let pins: BTreeMap<&str, &str> = pins.lines().skip(1).map(|line| line.split_once(',').unwrap()).collect();
+    let pins: BTreeMap<&str, &str> =
+        pins.lines().skip(1).map(|line| line.trim_end_matches(',').split_once(',').unwrap()).collect();
     let lines = fs::read_to_string(desk.path("pins.csv")).unwrap().lines().count() as u64;
     assert_eq!((pins.len() as u64, lines), (COUNT, COUNT + 1));
     for entry in &manifest {

@@ -89,8 +89,23 @@ fn in_order(application: &CardApplication) -> Vec<&CardFile> {
 }
 
 impl Step {
-    /// The command on the basic channel in hexadecimal digits, the key hidden: for people.
+    /// The command on the basic channel in hexadecimal digits: for people. The key is hidden, and so is what is written,
+    /// which may be secret in any form.
     pub fn shown(&self) -> String {
+        match &self.action {
+            Action::UpdateBinary { offset, data } => {
+                let bytes = if data.len() == 1 { "byte" } else { "bytes" };
+                format!("00D6{offset:04X}{:02X} ({} {bytes} hidden)", data.len(), data.len())
+            }
+            Action::VerifyKey { .. }
+            | Action::SelectApplication { .. }
+            | Action::SelectFile { .. }
+            | Action::CreateFile { .. } => self.shown_with_data(),
+        }
+    }
+
+    /// The same with what is written; the key stays hidden.
+    pub fn shown_with_data(&self) -> String {
         match &self.action {
             Action::VerifyKey { reference } => format!("002000{reference:02X}08{}", "*".repeat(16)),
             Action::SelectApplication { .. }

@@ -36,6 +36,8 @@ pub(crate) const DIRECTORY_FILES: [u16; 4] = [0x6430, 0x6431, 0x6432, 0x6433];
 pub struct Survey {
     /// Which card it is, where it tells.
     pub iccid: Option<Iccid>,
+    /// How many commands it took to look.
+    pub commands: u32,
     /// How the application is selected.
     pub(crate) application: Action,
     /// Path of its DF without the MF.
@@ -101,7 +103,9 @@ impl std::fmt::Debug for FileState {
 /// If the card cannot be read, or has no PKCS#15 application that can be written to.
 pub fn survey(link: &mut dyn Link, now: &dyn Fn() -> Duration, limit: Duration) -> Result<Survey, PersonaliseError> {
     let mut card = Card::new(link, now, limit);
-    on_channel(&mut card, |card, channel| look(&mut FileSession::new(card, channel)))
+    let mut survey = on_channel(&mut card, |card, channel| look(&mut FileSession::new(card, channel)))?;
+    survey.commands = card.counts().total();
+    Ok(survey)
 }
 
 /// Does something on the basic channel where that is ours, else on one that is opened and closed for it.
@@ -147,7 +151,7 @@ fn look(session: &mut FileSession<'_, '_>) -> Result<Survey, PersonaliseError> {
         aodfs.extend(directory(session, place, "EF(AODF)", path, &df)?);
     }
     let (files, rules) = (Vec::new(), Vec::new());
-    let mut survey = Survey { iccid, application, df, odf, dodfs, aodfs, files, rules };
+    let mut survey = Survey { iccid, commands: 0, application, df, odf, dodfs, aodfs, files, rules };
     let mut paths: Vec<Path> = survey.objects().map(|(_, object)| object.path).collect();
     let ours = DIRECTORY_FILES.into_iter().chain(OBJECT_FILES).map(Path::bare);
     paths.extend(ours);

@@ -55,7 +55,7 @@ Examples:
     /// Show the files of a card, what they mean, what is wrong, and what a DM Client would do with it
     #[command(after_help = "\
 Example:
-  omadm card inspect --reader 'Virtual PCD 00 00'")]
+  omadm card inspect --reader 'Virtual PCD'")]
     Inspect(InspectCard),
     /// Put a virtual card into a virtual reader, until Ctrl-C
     #[command(after_help = "\
@@ -116,7 +116,7 @@ pub(crate) struct ReadCard {
 pub(crate) struct Ask {
     /// The card file of a virtual card
     pub(crate) file: Option<PathBuf>,
-    /// A PC/SC reader: its name or a part of it
+    /// A PC/SC reader: how its name begins, as `omadm card readers` lists it
     #[arg(long, value_name = "NAME")]
     pub(crate) reader: Option<String>,
     /// A socket on which a virtual card runs
@@ -172,7 +172,7 @@ pub(crate) struct RunCard {
     #[command(flatten)]
     pub(crate) place: Place,
     /// A way in which the modem differs from one that behaves; may be given several times
-    #[arg(long, value_name = "NAME", requires = "modem")]
+    #[arg(long, value_name = "NAME")]
     pub(crate) modem_quirk: Vec<ModemQuirk>,
     /// Run it as a card of this kind, with the quirks of cards in the field
     #[arg(long, value_name = "NAME")]

@@ -27,9 +27,12 @@ pub(crate) struct CreateCard {
     /// Let the card be written later by the ADM key in this file: 16 hexadecimal or 4 to 8 decimal digits, mode 0600
     #[arg(long, value_name = "FILE")]
     pub(crate) adm_file: Option<PathBuf>,
-    /// The card file to write
+    /// The card file to write, where there is no file yet
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,
+    /// Replace a file that is there
+    #[arg(long)]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) listing: Listing,
     #[command(flatten)]
@@ -46,7 +49,7 @@ pub(crate) struct NewCard {
     /// How the card's directory tells of the message
     #[arg(long, value_enum, default_value_t = Form::Opaque)]
     pub(crate) form: Form,
-    /// Put the message behind the PIN in this file: 4 to 8 digits
+    /// Put the message behind the PIN in this file: 4 to 8 digits, mode 0600
     #[arg(long, value_name = "FILE")]
     pub(crate) pin: Option<PathBuf>,
     /// Which PIN that is: 01, which a modem verifies itself when it starts, to 08, or 81 to 88 for one that the client
@@ -109,7 +112,8 @@ pub(crate) struct WriteCard {
     /// The file with the Bootstrap Message
     #[arg(long, value_name = "FILE", required_unless_present_any = ["profile", "lwm2m", "object"], conflicts_with = "profile")]
     pub(crate) message: Option<PathBuf>,
-    /// Have the server issue a message of this profile, with credentials of its own
+    /// Have the server issue a message of this profile, with credentials of its own; not in a dry run, which would leave
+    /// them unused
     #[arg(long, value_name = "NAME", conflicts_with = "dry_run")]
     pub(crate) profile: Option<String>,
     #[command(flatten)]
@@ -120,9 +124,12 @@ pub(crate) struct WriteCard {
     /// Which administrator's key it is: the reference in VERIFY, in hexadecimal digits
     #[arg(long, value_name = "HEX", default_value = "0A", value_parser = reference)]
     pub(crate) adm_ref: u8,
-    /// Print every command and what it is for, and write nothing
+    /// Print every command and what it is for, and write nothing; the key and the bytes to be written are hidden
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Print the bytes to be written too, with the secrets in them
+    #[arg(long, requires = "dry_run")]
+    pub(crate) show_data: bool,
     /// How the card's directory tells of new objects
     #[arg(long, value_enum, default_value_t = Form::Opaque)]
     pub(crate) form: Form,
@@ -199,9 +206,12 @@ pub(crate) struct ScriptCard {
     pub(crate) adm_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) scripting: Scripting,
-    /// The script to write
+    /// The script to write, where there is no file yet
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,
+    /// Replace a file that is there
+    #[arg(long)]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) listing: Listing,
     #[command(flatten)]

@@ -7,13 +7,15 @@ use super::making;
 use crate::args::{CreateCard, NewCard, ScriptCard};
 use crate::failure::Failure;
 use crate::output;
+use crate::private;
 
 /// Makes a card file.
 pub(super) fn create(args: &CreateCard) -> Result<(), Failure> {
+    private::check_free(&args.output, args.force)?;
     let adm = making::adm_key(args.adm_file.as_deref())?;
     let plan = CardPlan { adm, ..making::plan(&args.card, &args.reach)? };
     let image = make(&plan).map_err(|error| Failure::usage(error.to_string()))?;
-    making::write_private(&args.output, image.to_json().as_bytes())?;
+    private::write_new(&args.output, image.to_json().as_bytes(), args.force)?;
     if args.listing.json {
         return output::json(&json!({"file": args.output, "iccid": args.card.iccid, "pin": plan.pin.is_some()}));
     }
@@ -23,11 +25,12 @@ pub(super) fn create(args: &CreateCard) -> Result<(), Failure> {
 
 /// Writes a script that makes such a card.
 pub(super) fn script(args: &ScriptCard) -> Result<(), Failure> {
+    private::check_free(&args.output, args.force)?;
     let key = making::adm_key(args.adm_file.as_deref())?;
     let plan = making::plan(&args.card, &args.reach)?;
     let image = make(&plan).map_err(|error| Failure::usage(error.to_string()))?;
     let script = making::script(&image, &args.card.iccid, args.kind, &args.scripting, key.as_ref())?;
-    making::write_private(&args.output, script.as_bytes())?;
+    private::write_new(&args.output, script.as_bytes(), args.force)?;
     if args.listing.json {
         return output::json(&json!({"file": args.output, "iccid": args.card.iccid, "pin": plan.pin.is_some()}));
     }

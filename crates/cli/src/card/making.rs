@@ -1,5 +1,4 @@
-//! What the commands that make cards have in common: where their content comes from, and how files with secrets are
-//! written.
+//! What the commands that make cards have in common: where their content comes from, and how they end.
 
 use omadm_card::CardImage;
 use omadm_card::make::{CardPlan, Content, Listing, NewObject};
@@ -7,15 +6,15 @@ use omadm_card::personalise::script::{Writing, apdu_script, pysim_script, steps}
 use omadm_card::personalise::{AdmKey, PersonaliseError};
 use omadm_card::read::MAX_MESSAGE;
 use omadm_core::bootstrap::message::{BootstrapMessage, Limit};
-use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use super::source;
-use crate::admin::{Admin, Carrier, first_line};
+use crate::admin::{Admin, Carrier};
 use crate::args::{Form, NewCard, Objects, Reach, ScriptKind, Scripting};
 use crate::failure::{Exit, Failure};
+use crate::private;
 
 /// The card that is asked for.
 pub(super) fn plan(card: &NewCard, reach: &Reach) -> Result<CardPlan, Failure> {
@@ -88,41 +87,8 @@ pub(super) fn bounded(path: &Path, limit: usize) -> Result<Vec<u8>, Failure> {
 /// The key of an administrator in a file that nobody else may read.
 pub(super) fn adm_key(path: Option<&Path>) -> Result<Option<AdmKey>, Failure> {
     let Some(path) = path else { return Ok(None) };
-    let mode = fs::metadata(path).map_err(|error| Failure::unreadable(path, &error))?.mode();
-    let name = path.display();
-    if mode & 0o077 != 0 {
-        return Err(
-            Failure::usage(format!("{name} holds a key and others may read it")).advise(format!("chmod 600 {name}"))
-        );
-    }
-    AdmKey::parse(&first_line(path)?).map(Some).map_err(|error| Failure::usage(format!("{name}: {error}")))
-}
-
-/// Writes a file that holds secrets: 0600, also where there was one before.
-pub(super) fn write_private(path: &Path, content: &[u8]) -> Result<(), Failure> {
-    let failed = |error| Failure::unwritable(path, &error);
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
-        Ok(()) | Err(_) => {}
-    }
-    let mut file = create_private(path).map_err(failed)?;
-    file.write_all(content).map_err(failed)
-}
-
-/// Replaces a file that holds secrets in one step, so that the old one or the new one is there whatever happens.
-pub(super) fn replace_private(path: &Path, content: &[u8]) -> Result<(), Failure> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let fresh = path.with_file_name(name);
-    let failed = |error| Failure::unwritable(path, &error);
-    write_private(&fresh, content)?;
-    File::open(&fresh).and_then(|file| file.sync_all()).map_err(failed)?;
-    fs::rename(&fresh, path).map_err(failed)
-}
-
-/// A new file that nobody else may read.
-pub(super) fn create_private(path: &Path) -> std::io::Result<File> {
-    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+    let key = private::line(path, "a key")?;
+    AdmKey::parse(&key).map(Some).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
 }
 
 /// How scripts are to write.

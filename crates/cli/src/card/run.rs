@@ -23,6 +23,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Runs the card.
 pub(super) fn run(args: &RunCard) -> Result<(), Failure> {
+    // A group of places keeps clap from seeing that one of them is needed.
+    if !args.modem_quirk.is_empty() && args.place.modem.is_none() {
+        return Err(Failure::usage("--modem-quirk is for a card in a modem").advise("give --modem too"));
+    }
     if args.place.list_presets {
         return list_presets(args);
     }

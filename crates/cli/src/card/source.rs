@@ -11,10 +11,10 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::admin::first_line;
 use crate::args::{self, Ask};
 use crate::failure::{Exit, Failure};
 use crate::output;
+use crate::private;
 
 /// A person waits: a card that is there answers at once.
 const PATIENCE: Patience =
@@ -108,10 +108,10 @@ pub(super) fn image(path: &Path) -> Result<CardImage, Failure> {
     CardImage::from_json(&text).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
 }
 
-/// The PIN in a file.
+/// The PIN in a file that nobody else may read.
 pub(super) fn pin(path: Option<&Path>) -> Result<Option<Secret>, Failure> {
     let Some(path) = path else { return Ok(None) };
-    let digits = first_line(path)?;
+    let digits = private::line(path, "a PIN")?;
     if !(4..=8).contains(&digits.len()) || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
         return Err(Failure::usage(format!("{} holds no PIN: 4 to 8 digits are expected", path.display())));
     }

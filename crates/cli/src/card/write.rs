@@ -2,7 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 use omadm_card::make::NewObject;
-use omadm_card::personalise::{Plan, Survey, Wanted, carry_out, plan, survey};
+use omadm_card::personalise::{Plan, Step, Survey, Wanted, carry_out, plan, survey};
 use omadm_card::{Link, ReadRequest, VirtualUicc};
 use serde_json::json;
 use std::path::Path;
@@ -13,9 +13,19 @@ use crate::admin::Admin;
 use crate::args::WriteCard;
 use crate::failure::Failure;
 use crate::output;
+use crate::private;
 
 /// How long looking and writing may take, each: the memory of a card is slow.
 const LIMIT: Duration = Duration::from_secs(300);
+
+/// How many commands went to the card.
+#[derive(Debug, Clone, Copy)]
+struct Commands {
+    /// Looking, writing, and reading back.
+    all: u32,
+    /// Writing, and reading back with the key.
+    writing: u32,
+}
 
 /// Writes the card that is meant. That in a file is saved as it is afterwards, with the tries that are left.
 pub(super) fn write(args: &WriteCard) -> Result<(), Failure> {
@@ -32,7 +42,7 @@ pub(super) fn write(args: &WriteCard) -> Result<(), Failure> {
 
 fn save(card: &VirtualUicc, path: &Path) -> Result<(), Failure> {
     let image = card.image().map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
-    making::replace_private(path, image.to_json().as_bytes())
+    private::write(path, image.to_json().as_bytes())
 }
 
 fn put(link: &mut dyn Link, args: &WriteCard) -> Result<(), Failure> {
@@ -65,16 +75,18 @@ fn put(link: &mut dyn Link, args: &WriteCard) -> Result<(), Failure> {
     let written = written.map_err(|error| making::failure(&error))?;
     // What lies behind the PIN is read back with the PIN, by the reader that devices have.
     let mut unchecked = written.unchecked;
+    let mut commands = Commands { all: seen.commands.saturating_add(written.commands), writing: written.commands };
     if let (Some(message), Some(pin), false) = (&message, &pin, unchecked.is_empty()) {
         let request = ReadRequest { pin: Some(pin), sim: false, ..ReadRequest::default() };
         let reading = omadm_card::read(link, &request, &now);
+        commands.all = commands.all.saturating_add(reading.counts.total());
         let found = reading.message.map_err(|error| source::card_failure(&error))?;
         if found != *message {
             return Err(Failure::failed("the card was written, but another message is read from it"));
         }
         unchecked.clear();
     }
-    report(args, &seen, &plan, written.commands, &unchecked)
+    report(args, &seen, &plan, commands, &unchecked)
 }
 
 fn message(args: &WriteCard, seen: &Survey) -> Result<Option<Vec<u8>>, Failure> {
@@ -97,12 +109,13 @@ fn progress(steps: usize) -> ProgressBar {
 }
 
 fn show(args: &WriteCard, seen: &Survey, plan: &Plan) -> Result<(), Failure> {
+    let shown = |step: &Step| if args.show_data { step.shown_with_data() } else { step.shown() };
     if args.listing.json {
-        let steps: Vec<_> = plan.steps.iter().map(|step| json!({"apdu": step.shown(), "about": step.about})).collect();
+        let steps: Vec<_> = plan.steps.iter().map(|step| json!({"apdu": shown(step), "about": step.about})).collect();
         return output::json(&json!({"iccid": seen.iccid, "steps": steps, "notes": plan.notes}));
     }
     for step in &plan.steps {
-        output::say(format!("{}\n    {}", step.shown(), step.about))?;
+        output::say(format!("{}\n    {}", shown(step), step.about))?;
     }
     for note in &plan.notes {
         output::say(format!("note: {note}"))?;
@@ -113,13 +126,14 @@ fn show(args: &WriteCard, seen: &Survey, plan: &Plan) -> Result<(), Failure> {
     }
 }
 
-fn report(args: &WriteCard, seen: &Survey, plan: &Plan, commands: u32, unchecked: &[u16]) -> Result<(), Failure> {
+fn report(args: &WriteCard, seen: &Survey, plan: &Plan, commands: Commands, unchecked: &[u16]) -> Result<(), Failure> {
     let unchecked: Vec<String> = unchecked.iter().map(|id| format!("{id:04X}")).collect();
     if args.listing.json {
         return output::json(&json!({
             "iccid": seen.iccid,
             "written": !plan.steps.is_empty(),
-            "apdus": commands,
+            "apdus": commands.all,
+            "writing": commands.writing,
             "unchecked": unchecked,
             "notes": plan.notes,
         }));
@@ -135,5 +149,5 @@ fn report(args: &WriteCard, seen: &Survey, plan: &Plan, commands: u32, unchecked
         [] => "written and read back".to_owned(),
         files => format!("written; {} cannot be read without the PIN, name it by --pin-file", files.join(" and ")),
     };
-    output::say(format!("Card {card}: {checked}, {commands} commands."))
+    output::say(format!("Card {card}: {checked}, {} commands, {} of them to write.", commands.all, commands.writing))
 }

@@ -1,6 +1,7 @@
 //! `omadm factory import`.
 
-use omadm_core::factory::manifest::{MAX_LINE, ManifestLine};
+use omadm_core::factory::manifest::{MAX_LINE, ManifestError, ManifestLine};
+use omadm_core::ids::DevId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::fs::File;
@@ -89,6 +90,23 @@ pub(super) fn import(args: &FactoryImport) -> Result<(), Failure> {
     import.tell()
 }
 
+/// Why a line is none of a manifest, in words that hold nothing of it.
+fn reason(error: &ManifestError) -> &'static str {
+    match error {
+        ManifestError::Malformed(_) => "not readable as JSON",
+        ManifestError::Form(_) => "not a line of a manifest: a member is missing or wrong",
+    }
+}
+
+/// The device that a line names, whatever else is wrong with it.
+fn named(line: &[u8]) -> Option<DevId> {
+    #[derive(Deserialize)]
+    struct Named {
+        dev_id: DevId,
+    }
+    serde_json::from_slice(line).ok().map(|Named { dev_id }| dev_id)
+}
+
 impl Import<'_> {
     fn take(&mut self, line: &[u8]) -> Result<(), Failure> {
         self.counts.lines += 1;
@@ -101,7 +119,12 @@ impl Import<'_> {
         }
         match ManifestLine::parse(line) {
             Ok(entry) => self.waiting.push((number, entry)),
-            Err(error) => self.refuse(number, &error.to_string(), &String::from_utf8_lossy(line))?,
+            Err(_) if number == 1 => {
+                let failure = Failure::usage(format!("{}: this is no manifest", self.args.manifest.display()));
+                return Err(failure.advise("name the manifest.jsonl that `omadm factory make` wrote"));
+            }
+            // The wrong file may hold secrets, and reasons quote what they are about.
+            Err(error) => self.refuse(number, reason(&error), named(line).as_ref().map_or("", DevId::as_str))?,
         }
         Ok(())
     }
@@ -128,13 +151,14 @@ impl Import<'_> {
         Ok(())
     }
 
-    fn refuse(&mut self, number: u64, why: &str, line: &str) -> Result<(), Failure> {
+    /// A line that is not taken; the device is empty where that is not known.
+    fn refuse(&mut self, number: u64, why: &str, device: &str) -> Result<(), Failure> {
         self.counts.refused += 1;
         match &mut self.rejects {
-            Some(rejects) => rejects.add(number, why, line),
+            Some(rejects) => rejects.add(number, why, device),
             None if self.counts.refused <= SHOWN => {
-                let shown: String = line.chars().take(100).filter(|one| !one.is_control()).collect();
-                let text = format!("{}:{number}: {shown}: {why}\n", self.args.manifest.display());
+                let device = if device.is_empty() { String::new() } else { format!("{device}: ") };
+                let text = format!("{}:{number}: {device}{why}\n", self.args.manifest.display());
                 // Standard error may be gone; the count tells all the same.
                 let _ = std::io::stderr().write_all(text.as_bytes());
                 Ok(())

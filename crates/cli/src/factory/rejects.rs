@@ -1,10 +1,11 @@
-//! The rows that could not be used, listed in a CSV file: line, reason, and the row as it came.
+//! The rows that could not be used, listed in a CSV file: line, reason, and the row as it came, which may be secret.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
+use crate::private;
 
 /// The longest piece of a row that is shown, in characters.
 const SHOWN: usize = 1000;
@@ -54,7 +55,7 @@ impl Rejects {
 
     fn list(&mut self) -> io::Result<&mut csv::Writer<BufWriter<File>>> {
         if self.list.is_none() {
-            let mut list = csv::Writer::from_writer(BufWriter::new(File::create(unfinished(&self.path))?));
+            let mut list = csv::Writer::from_writer(BufWriter::new(private::replace(&unfinished(&self.path))?));
             list.write_record(["line", "reason", "row"])?;
             self.list = Some(list);
         }

@@ -28,6 +28,9 @@ pub(super) struct Head {
     profile: Option<String>,
     /// SHA-256 of all that makes the cards beside the rows: message, other objects, options.
     settings_sha256: String,
+    /// Which file of PINs belongs to it, where PINs are made up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pins: Option<String>,
 }
 
 /// A line for a card. Holds no secret.
@@ -57,8 +60,8 @@ pub(super) struct Manifest {
 }
 
 impl Head {
-    pub(super) fn new(kind: MadeAs, profile: Option<String>, settings_sha256: String) -> Self {
-        Self { format: FORMAT.to_owned(), kind, profile, settings_sha256 }
+    pub(super) fn new(kind: MadeAs, profile: Option<String>, settings_sha256: String, pins: Option<String>) -> Self {
+        Self { format: FORMAT.to_owned(), kind, profile, settings_sha256, pins }
     }
 }
 
@@ -86,6 +89,12 @@ impl Manifest {
             let wrong = |error: serde_json::Error| Self::damaged(&path, number, &error.to_string());
             if number == 1 {
                 let found: Head = serde_json::from_slice(&line).map_err(wrong)?;
+                if (Head { pins: head.pins.clone(), ..found.clone() }) == *head && found.pins != head.pins {
+                    return Err(Failure::usage(format!("{} is of a batch with another file of PINs", path.display()))
+                        .advise(
+                            "name that file by --make-pins; if it is lost, make the cards anew in another folder",
+                        ));
+                }
                 if found != *head {
                     return Err(Failure::usage(format!("{} is of a batch with other settings", path.display()))
                         .advise("give the same message or profile and options to go on with it, or another folder"));
@@ -143,7 +152,7 @@ mod tests {
     }
 
     fn head(settings: &str) -> Head {
-        Head::new(MadeAs::Image, None, settings.to_owned())
+        Head::new(MadeAs::Image, None, settings.to_owned(), None)
     }
 
     fn listed(path: &Path) -> Vec<String> {

@@ -11,15 +11,17 @@ use csv::ByteRecord;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use std::fs::{self, File};
+use std::fs::{DirBuilder, File};
 use std::io::BufWriter;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
 
 use super::making;
 use crate::admin::Admin;
 use crate::args::BatchCards;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::output;
+use crate::private;
 use crate::signals::Ending;
 use manifest::{Head, Manifest};
 use pins::Pins;
@@ -49,17 +51,37 @@ pub(super) fn run(args: &BatchCards) -> Result<(), Failure> {
     if args.make_pins.is_some() && rows.columns.iter().any(|column| column == "pin") {
         return Err(Failure::usage("the CSV file has PINs already; leave its column pin or --make-pins away"));
     }
-    let cards = args.out.join(CARDS);
-    fs::create_dir_all(&cards).map_err(|error| Failure::unwritable(&cards, &error))?;
-
     let others = making::objects(&args.objects)?;
     let (source, content) = source(args, &rows.columns)?;
-    let head = Head::new(args.kind, args.profile.clone(), settings(args, &content, &others));
-    let mut manifest = Manifest::open(args.out.join("manifest.jsonl"), &head, |iccid| rows.is_done(iccid))?;
-    let mut pins = match &args.make_pins {
-        Some(path) => Some(Pins::open(path, |iccid| rows.was_done(iccid))?),
-        None => None,
+    let cards = args.out.join(CARDS);
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&cards)
+        .map_err(|error| Failure::unwritable(&cards, &error))?;
+    let mut pins = args.make_pins.as_deref().map(Pins::open).transpose()?;
+    let id = pins.as_ref().and_then(|pins| pins.id.clone());
+    let head = Head::new(args.kind, args.profile.clone(), settings(args, &content, &others), id);
+    let mut made_before = Vec::new();
+    let manifest = Manifest::open(args.out.join("manifest.jsonl"), &head, |iccid| {
+        rows.is_done(iccid);
+        if pins.is_some() {
+            made_before.push(iccid.clone());
+        }
+    });
+    let mut manifest = match (manifest, pins.take()) {
+        (Ok(manifest), taken) => {
+            pins = taken;
+            manifest
+        }
+        (Err(failure), taken) => {
+            taken.into_iter().for_each(Pins::withdraw);
+            return Err(failure);
+        }
     };
+    if let Some(pins) = &mut pins {
+        pins.take_up(|iccid| rows.was_done(iccid), made_before)?;
+    }
     let mut rejects = Rejects::new(args.out.join("rejects.csv"), &rows.columns)?;
     let press = Press { args, source, others, columns: rows.columns.clone() };
     let bar = progress(size);
@@ -181,6 +203,9 @@ fn report(args: &BatchCards, tally: Tally, rejects: &Rejects) -> Result<(), Fail
         output::say(format!("{}: {made} cards made{before}.", args.out.display()))?;
     }
     match refused {
+        0 if made == 0 && skipped == 0 => {
+            Err(Failure::new(Exit::Nothing, format!("{} has no rows", args.csv.display())))
+        }
         0 => Ok(()),
         _ => Err(Failure::failed(format!("{refused} rows were refused; {} says why", rejects.path.display()))
             .advise("correct them there and make a batch of that file into the same folder")),
@@ -197,7 +222,7 @@ struct Rejects {
 impl Rejects {
     fn new(path: PathBuf, columns: &[String]) -> Result<Self, Failure> {
         let failed = |error| Failure::unwritable(&path, &error);
-        let file = fresh(&path).map_err(failed)?;
+        let file = private::replace(&path).map_err(failed)?;
         let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(BufWriter::new(file));
         let added = ["line", "reason"];
         // A file of rejects may be corrected and be the input of the next batch.
@@ -223,12 +248,5 @@ impl Rejects {
             Some(error) => Err(failed(error.to_string())),
             None => self.writer.flush().map_err(|error| failed(error.to_string())),
         }
-    }
-}
-
-fn fresh(path: &Path) -> std::io::Result<File> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => making::create_private(path),
     }
 }

@@ -3,14 +3,17 @@
 use omadm_core::ids::Iccid;
 use omadm_core::secret::Secret;
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
 
-const HEADER: &str = "iccid,pin\n";
+/// What the header begins with. The name of a third column, which stays empty, is the identity of the file; files of
+/// older versions have none.
+const COLUMNS: &str = "iccid,pin";
+const ID: &str = "file_";
 /// The most bytes of a line: an ICCID, a PIN and what is between.
 const MAX_LINE: u64 = 64;
 /// Digits of a PIN.
@@ -20,13 +23,16 @@ const DIGITS: usize = 8;
 pub(super) struct Pins {
     file: File,
     path: PathBuf,
+    /// What tells this file from another; none in those of older versions.
+    pub(super) id: Option<String>,
+    is_new: bool,
     /// Those of cards that an interrupted run did not come to make.
     left_over: HashMap<Iccid, Secret>,
 }
 
 impl Pins {
-    /// Opens the file, or begins one. `is_made` tells of the cards that are made.
-    pub(super) fn open(path: &Path, is_made: impl Fn(&Iccid) -> bool) -> Result<Self, Failure> {
+    /// Opens the file, or begins one.
+    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
         let failed = |error| Failure::unwritable(path, &error);
         let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path).map_err(failed)?;
         if file.metadata().map_err(failed)?.mode() & 0o077 != 0 {
@@ -34,8 +40,46 @@ impl Pins {
             return Err(Failure::usage(format!("{name} is to hold PINs and others may read it"))
                 .advise(format!("chmod 600 {name}, or name another file")));
         }
-        let mut reader = BufReader::new(&file);
-        let (mut whole, mut line, mut left_over) = (0, String::new(), HashMap::new());
+        let mut header = String::new();
+        BufReader::new(&file).take(MAX_LINE).read_line(&mut header).map_err(failed)?;
+        let is_new = !header.ends_with('\n') && (header.len() as u64) < MAX_LINE;
+        let mut pins = Self { file, path: path.to_owned(), id: None, is_new, left_over: HashMap::new() };
+        if is_new {
+            // What was cut off goes.
+            pins.file.set_len(0).map_err(failed)?;
+            let id = new_id()?;
+            pins.write(&format!("{COLUMNS},{id}\n"))?;
+            pins.id = Some(id);
+        } else {
+            let id = header.trim_end().strip_prefix(COLUMNS).ok_or_else(|| pins.damaged(1))?;
+            pins.id = match id.strip_prefix(',') {
+                Some(id) if id.starts_with(ID) => Some(id.to_owned()),
+                None if id.is_empty() => None,
+                Some(_) | None => return Err(pins.damaged(1)),
+            };
+        }
+        Ok(pins)
+    }
+
+    /// Takes a file away again that this run began and that the batch does not use.
+    pub(super) fn withdraw(self) {
+        if self.is_new {
+            // What is left behind is an empty list.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+
+    /// Reads the PINs of an interrupted run. `is_made` tells whether a card is made, `made` lists those that are.
+    ///
+    /// # Errors
+    /// If a card that is made has no PIN here: it would be lost.
+    pub(super) fn take_up(&mut self, is_made: impl Fn(&Iccid) -> bool, made: Vec<Iccid>) -> Result<(), Failure> {
+        let path = &self.path;
+        let failed = |error| Failure::unwritable(path, &error);
+        let mut without: HashMap<Iccid, usize> = made.into_iter().enumerate().map(|(at, iccid)| (iccid, at)).collect();
+        self.file.seek(SeekFrom::Start(0)).map_err(failed)?;
+        let mut reader = BufReader::new(&self.file);
+        let (mut whole, mut line) = (0, String::new());
         for number in 1_u64.. {
             line.clear();
             let count = reader.by_ref().take(MAX_LINE).read_line(&mut line).map_err(failed)?;
@@ -43,27 +87,35 @@ impl Pins {
                 break;
             }
             whole += count as u64;
-            if number == 1 && line == HEADER {
+            if number == 1 {
                 continue;
             }
-            let pair = line.trim_end().split_once(',').and_then(|(iccid, pin)| Some((iccid.parse().ok()?, pin)));
-            let Some((iccid, pin)) = pair.filter(|_| number > 1) else {
-                let why = format!("{} line {number} is no line of iccid,pin", path.display());
-                return Err(Failure::usage(why).advise("name another file"));
-            };
-            if !is_made(&iccid) {
-                left_over.insert(iccid, Secret::from(pin));
+            let fields = line.trim_end();
+            let fields = fields.strip_suffix(',').unwrap_or(fields);
+            let pair = fields.split_once(',').and_then(|(iccid, pin)| Some((iccid.parse::<Iccid>().ok()?, pin)));
+            let (iccid, pin) = pair.ok_or_else(|| self.damaged(number))?;
+            if is_made(&iccid) {
+                without.remove(&iccid);
+            } else {
+                self.left_over.insert(iccid, Secret::from(pin));
             }
         }
         drop(reader);
-        // What was cut off at the end goes.
-        file.set_len(whole).map_err(failed)?;
-        let mut pins = Self { file, path: path.to_owned(), left_over };
-        pins.file.seek(SeekFrom::End(0)).map_err(failed)?;
-        if whole == 0 {
-            pins.write(HEADER)?;
+        if let Some((first, _)) = without.iter().min_by_key(|(_, at)| **at) {
+            let (name, count) = (path.display(), without.len());
+            return Err(Failure::usage(format!(
+                "{name} lacks the PINs of {count} cards that are made already, the first of them {first}"
+            ))
+            .advise("name the file of PINs of this batch, or make the cards anew in another folder"));
         }
-        Ok(pins)
+        // What was cut off at the end goes.
+        self.file.set_len(whole).map_err(failed)?;
+        self.file.seek(SeekFrom::End(0)).map(drop).map_err(failed)
+    }
+
+    fn damaged(&self, line: u64) -> Failure {
+        Failure::usage(format!("{} line {line} is no line of {COLUMNS}", self.path.display()))
+            .advise("name another file")
     }
 
     /// A PIN for this card: that of an interrupted run, or a new one, which is not durable yet.
@@ -73,10 +125,11 @@ impl Pins {
 
     /// Makes the PINs that were chosen for these cards durable.
     pub(super) fn keep<'a>(&mut self, cards: impl Iterator<Item = (&'a Iccid, &'a Secret)>) -> Result<(), Failure> {
+        let end = if self.id.is_some() { "," } else { "" };
         let mut lines = String::new();
         for (iccid, pin) in cards {
             if self.left_over.remove(iccid).is_none() {
-                lines.push_str(&format!("{iccid},{}\n", String::from_utf8_lossy(pin.expose())));
+                lines.push_str(&format!("{iccid},{}{end}\n", String::from_utf8_lossy(pin.expose())));
             }
         }
         if lines.is_empty() { Ok(()) } else { self.write(&lines) }
@@ -86,6 +139,13 @@ impl Pins {
         let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data());
         written.map_err(|error| Failure::unwritable(&self.path, &error))
     }
+}
+
+/// Tells one file of PINs from another.
+fn new_id() -> Result<String, Failure> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| Failure::failed(format!("no random bytes: {error}")))?;
+    Ok(format!("{ID}{}", omadm_card::hex::encode(&bytes).to_lowercase()))
 }
 
 /// Digits of which each is as likely as the others.
@@ -105,6 +165,26 @@ fn made_up() -> Result<Secret, Failure> {
 mod tests {
     use super::*;
 
+    fn open(path: &Path, is_made: impl Fn(&Iccid) -> bool) -> Result<Pins, Failure> {
+        let mut pins = Pins::open(path)?;
+        pins.take_up(is_made, Vec::new())?;
+        Ok(pins)
+    }
+
+    #[test]
+    fn a_file_of_an_older_version_is_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pins.csv");
+        crate::private::write(&path, b"iccid,pin\n8901000000000000001,12345678\n").unwrap();
+        let mut pins = open(&path, |_| false).unwrap();
+        let iccid = "8901000000000000001".parse().unwrap();
+        assert_eq!((pins.choose(&iccid).unwrap(), &pins.id), (Secret::from("12345678"), &None));
+        let other = "8901000000000000002".parse().unwrap();
+        pins.keep([(&other, &Secret::from("87654321"))].into_iter()).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.ends_with("\n8901000000000000002,87654321\n"), "{text}");
+    }
+
     #[test]
     fn pins_of_cards_that_were_not_made_are_used_again() {
         let folder = tempfile::tempdir().unwrap();
@@ -116,7 +196,7 @@ mod tests {
             pins.keep(cards.iter().zip(&chosen)).unwrap();
             chosen
         };
-        let first = made(&mut Pins::open(&path, |_| false).unwrap(), &cards);
+        let first = made(&mut open(&path, |_| false).unwrap(), &cards);
         assert!(first.iter().all(|pin| pin.expose().len() == 8 && pin.expose().iter().all(u8::is_ascii_digit)));
         assert_ne!(first[0], first[1]);
         let text = std::fs::read(&path).unwrap();
@@ -124,7 +204,7 @@ mod tests {
         let line = text.len() - 28;
         for cut in line..=text.len() {
             std::fs::write(&path, &text[..cut]).unwrap();
-            let mut pins = Pins::open(&path, |iccid| *iccid == cards[0]).unwrap();
+            let mut pins = open(&path, |iccid| *iccid == cards[0]).unwrap();
             let again = made(&mut pins, &cards[1..]);
             assert_eq!(again[0] == first[1], cut == text.len());
             let lines = std::fs::read_to_string(&path).unwrap();
@@ -136,11 +216,11 @@ mod tests {
     fn a_file_of_something_else_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pins.csv");
-        crate::card::making::write_private(&path, b"name,number\nsomebody,1\n").unwrap();
-        assert!(Pins::open(&path, |_| false).is_err());
+        crate::private::write(&path, b"name,number\nsomebody,1\n").unwrap();
+        assert!(open(&path, |_| false).is_err());
         assert_eq!(std::fs::read(&path).unwrap(), b"name,number\nsomebody,1\n");
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "iccid,pin\n").unwrap();
-        assert!(Pins::open(&path, |_| false).is_err_and(|error| error.message.contains("others may read")));
+        assert!(open(&path, |_| false).is_err_and(|error| error.message.contains("others may read")));
     }
 }

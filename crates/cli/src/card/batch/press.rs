@@ -25,6 +25,7 @@ use crate::admin::Admin;
 use crate::args::{BatchCards, MadeAs, ScriptKind};
 use crate::card::making;
 use crate::failure::{Exit, Failure};
+use crate::private;
 
 /// How many requests to the server, or files, are under way at once.
 const WORKERS: usize = 4;
@@ -97,7 +98,7 @@ impl Press<'_> {
         if let Some(pins) = pins {
             pins.keep(made.iter().filter_map(|one| Some((&one.iccid, one.pin.as_ref()?))))?;
         }
-        for written in at_once(&made, |one| making::replace_private(&self.args.out.join(&one.file), &one.content)) {
+        for written in at_once(&made, |one| private::write(&self.args.out.join(&one.file), &one.content)) {
             written?;
         }
         let folder = self.args.out.join(CARDS);
