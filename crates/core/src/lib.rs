@@ -12,6 +12,7 @@
 //! | [`account`] | the DM Account MO as a typed value |
 //! | [`bootstrap`] | the Bootstrap Message, the order of methods, the request to a DM Bootstrap Server |
 //! | [`factory`] | what a factory hands over: bundles for devices, a manifest for the server |
+//! | [`order`] | putting a few things into order |
 //! | [`package`] | Package#1, #2, #3 and alerts |
 //! | [`session`] | both ends of a management session |
 //! | [`access`] | who may do what with an instance |
@@ -26,6 +27,7 @@ pub mod factory;
 pub mod ids;
 pub mod json;
 pub mod mo;
+pub mod order;
 pub mod package;
 pub mod reason;
 pub mod secret;

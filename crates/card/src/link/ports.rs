@@ -1,5 +1,6 @@
 //! Which serial ports look like those of modems.
 
+use omadm_core::order::put_in_order;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -30,7 +31,7 @@ pub(super) fn ports_in(dev: &Path, sys: &Path) -> Vec<FoundPort> {
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| is_a_modems(name));
     let mut names: Vec<String> = names.collect();
     // ttyUSB2 before ttyUSB10.
-    names.sort_by(|one, other| (one.len(), one).cmp(&(other.len(), other)));
+    put_in_order(&mut names, |one, other| (one.len(), one) < (other.len(), other));
     names.truncate(MAX_PORTS);
     let found = |name: String| FoundPort { why_not: why_not(&sys.join("class/tty").join(&name)), path: dev.join(name) };
     names.into_iter().map(found).collect()

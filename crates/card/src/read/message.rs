@@ -1,6 +1,7 @@
 //! From the PKCS#15 application to the bytes of the Bootstrap Message, or of any other data object.
 
 use omadm_core::bootstrap::message::{LeftOut, MessageError, merge};
+use omadm_core::order::put_in_order;
 
 use crate::apdu::StatusWord;
 use crate::error::{CardError, CardErrorKind, Place};
@@ -110,8 +111,8 @@ fn read_once(
     };
     let objects = list(session, &pkcs15, wanted, &mut seen)?;
     read_objects(session, &pkcs15, &objects, request, reading, &mut seen)?;
-    seen.found.sort_by_key(|found| found.number);
-    seen.failed.sort_by_key(|(number, _)| *number);
+    put_in_order(&mut seen.found, |one, other| one.number < other.number);
+    put_in_order(&mut seen.failed, |(one, _), (other, _)| one < other);
     if request.object.is_some() {
         return take_raw(seen, reading);
     }
@@ -354,7 +355,7 @@ fn take_messages(objects: &[DataObject], seen: Yield, reading: &mut CardReading)
             Err(error) => failed.push((found.number, error)),
         }
     }
-    failed.sort_by_key(|(number, _)| *number);
+    put_in_order(&mut failed, |(one, _), (other, _)| one < other);
     let (held_dm1x, failed): (Vec<_>, Vec<_>) =
         failed.into_iter().map(|(_, error)| error).partition(|error| error.kind == CardErrorKind::HoldsDm1x);
     // What could not be read may hold a message: only where all was read it is proven that there is none.

@@ -155,10 +155,10 @@ impl Lock<'_> {
             (None, None) => session.select_application()?.unwrap_or_default(),
         };
         let mut named: Vec<u8> = parameters.pins.into_iter().filter(|pin| is_user_pin(*pin)).collect();
-        named.sort_unstable();
-        named.dedup();
-        if let [only] = named.as_slice() {
-            return Ok(Some(*only));
+        let first = named.first().copied();
+        named.retain(|pin| Some(*pin) != first);
+        if first.is_some() && named.is_empty() {
+            return Ok(first);
         }
         if let Some(reference) = self.access_rule(session, file)? {
             return Ok(Some(reference));

@@ -9,6 +9,7 @@ use crate::access::{DeviceRights, Principal};
 use crate::ids::{Miid, Moid, SrvId};
 use crate::mo::miid::{self, Given};
 use crate::mo::{Definitions, MoError, Tree};
+use crate::order::put_in_order;
 use crate::package::MosItem;
 use crate::reason::Method;
 use crate::time::Timestamp;
@@ -407,7 +408,8 @@ impl AccountBook {
         book.fallbacks.retain(|one| one.source != *source);
         // Those that worked last come first. Of each source one is kept, so that what was tried is known as such when its
         // source offers it again, and the next method gets its turn.
-        book.fallbacks.sort_by_key(|one| std::cmp::Reverse((one.last_session, one.installed_at)));
+        let last_use = |one: &InstalledAccount| (one.last_session, one.installed_at);
+        put_in_order(&mut book.fallbacks, |one, other| last_use(one) > last_use(other));
         book.fallbacks.truncate(MAX_FALLBACKS);
         for (account, wish) in &accounts {
             let kept = before.iter().find(|one| one.account.srv_id == account.srv_id);
