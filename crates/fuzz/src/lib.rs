@@ -7,6 +7,7 @@ mod at_lines;
 mod bootstrap_message;
 mod card_commands;
 mod card_conversation;
+mod card_image;
 mod client_uri;
 mod config;
 mod der;
@@ -32,11 +33,12 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     Target { name: "at_lines", run: at_lines::run },
     Target { name: "bootstrap_message", run: bootstrap_message::run },
     Target { name: "card_commands", run: card_commands::run },
     Target { name: "card_conversation", run: card_conversation::run },
+    Target { name: "card_image", run: card_image::run },
     Target { name: "client_uri", run: client_uri::run },
     Target { name: "config", run: config::run },
     Target { name: "der", run: der::run },

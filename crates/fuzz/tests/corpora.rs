@@ -28,7 +28,7 @@ macro_rules! replayed {
     };
 }
 
-replayed!(at_lines bootstrap_message card_commands card_conversation client_uri config der exec_lines factory_bundle fcp http_answer packages serialized session state web);
+replayed!(at_lines bootstrap_message card_commands card_conversation card_image client_uri config der exec_lines factory_bundle fcp http_answer packages serialized session state web);
 
 fn fuzz() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz")

@@ -1,6 +1,6 @@
 //! `omadm-sim lives`: many lives, or the story of one.
 
-use omadm_sim::lives::crowd::{live_all, story};
+use omadm_sim::lives::crowd::{News, live_all, story};
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -36,19 +36,19 @@ pub(crate) fn main(mut words: impl Iterator<Item = String>) -> ExitCode {
 fn many(from: u64, count: u64, threads: usize) -> ExitCode {
     eprintln!("{count} lives on {threads} threads; the same again with --from {from}");
     let began = Instant::now();
-    let progress = |lived: u64| {
-        let seconds = began.elapsed().as_secs_f64();
-        let rate = lived as f64 / seconds.max(0.001);
-        let left = (count - lived) as f64 / rate.max(0.001);
-        eprint!("\r{lived} lives, {rate:.0} a second, {left:.0} s to go   ");
+    let tell = |news: News<'_>| match news {
+        News::Lived(lived) => {
+            let seconds = began.elapsed().as_secs_f64();
+            let rate = lived as f64 / seconds.max(0.001);
+            let left = (count - lived) as f64 / rate.max(0.001);
+            eprint!("\r{lived} lives, {rate:.0} a second, {left:.0} s to go   ");
+        }
+        News::Failed(seed, broken) => eprintln!("\nlife {seed}: {broken}"),
     };
-    let sum = live_all(from, count, threads, &progress);
+    let sum = live_all(from, count, threads, &tell);
     let seconds = began.elapsed().as_secs_f64();
     let each = seconds * 1000.0 * threads as f64 / sum.lives.max(1) as f64;
     eprintln!("\n{}{:<14}  {seconds:.0} s, {each:.2} ms of one core for each life", sum.table(), "time");
-    for (seed, broken) in sum.failures.iter().skip(STORIES) {
-        eprintln!("also: life {seed}: {broken}");
-    }
     for (seed, _) in sum.failures.iter().take(STORIES) {
         eprintln!("\n{}", story(*seed).1);
     }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::{
     Access, AdmKey, Byte, CardFile, CardImage, CardParts, FORMAT, FORMATS, FileId, ImageError, MAX_APPLICATIONS,
-    MAX_FILE, MAX_FILES, MAX_PINS, Pin,
+    MAX_FILE, MAX_FILES, MAX_JSON, MAX_PINS, Pin,
 };
 use crate::apdu::MAX_CHANNEL;
 use crate::hex;
@@ -55,8 +55,23 @@ impl TryFrom<CardParts> for CardImage {
             }
             check_files(&application.files, &mut HashSet::from(RESERVED), &references)?;
         }
-        Ok(Self(parts))
+        let may_be_too_long = longest(&parts) > MAX_JSON;
+        let image = Self(parts);
+        if may_be_too_long && image.to_json().len() > MAX_JSON {
+            return bounds(format!("as a file it would have more than {MAX_JSON} bytes; make its files smaller"));
+        }
+        Ok(image)
     }
+}
+
+/// More bytes than the card has as a file: a byte of content becomes two digits and its share of a line, one of a name
+/// at most six where it is escaped, and a file has members and indents.
+fn longest(parts: &CardParts) -> usize {
+    let inside = parts.applications.iter().flat_map(|application| &application.files);
+    let files = parts.files.iter().chain(inside);
+    let file = |file: &CardFile| 512 + 3 * file.content.0.len() + 6 * (file.name.len() + file.about.len());
+    let names = parts.applications.iter().map(|application| 512 + 6 * application.name.len());
+    8192 + files.map(file).sum::<usize>() + names.sum::<usize>()
 }
 
 fn check_pin(pin: &Pin, references: &mut HashSet<u8>) -> Result<(), ImageError> {

@@ -384,6 +384,21 @@ mod tests {
     }
 
     #[test]
+    fn an_image_that_could_not_be_read_back_is_refused() {
+        let with = |count: u16, name: &str| {
+            let mut parts = parts();
+            let files = (0..count).map(|id| CardFile::new(id, name, vec![0xFF; MAX_FILE]));
+            parts.files.extend(files);
+            CardImage::try_from(parts)
+        };
+        let image = with(12, "\u{1}").unwrap();
+        assert_eq!(CardImage::from_json(image.to_json().as_bytes()), Ok(image));
+        for refused in [with(14, ""), with(13, &"\u{1}".repeat(2_000))] {
+            assert!(refused.unwrap_err().to_string().contains("more than 1048576 bytes"));
+        }
+    }
+
+    #[test]
     fn text_that_is_no_image_is_refused() {
         for text in [
             "",

@@ -6,6 +6,7 @@ use super::plan::{Plan, moment};
 use super::shrink::shrink;
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -92,8 +93,20 @@ impl Sum {
     }
 }
 
-/// Lives the lives of these seeds on as many threads; `progress` is told now and then how many were lived.
-pub fn live_all(first: u64, count: u64, threads: usize, progress: &(dyn Fn(u64) + Sync)) -> Sum {
+/// What is told while many lives are being lived.
+#[derive(Debug)]
+pub enum News<'a> {
+    /// So many were lived; told at every thousandth.
+    Lived(u64),
+    /// The life of this seed failed; told at once.
+    Failed(u64, &'a Broken),
+}
+
+/// Lives the lives of these seeds on as many threads and tells how it goes.
+///
+/// # Panics
+/// With the panic of a life: a sum without it would count for less than it says.
+pub fn live_all(first: u64, count: u64, threads: usize, tell: &(dyn Fn(News<'_>) + Sync)) -> Sum {
     let next = AtomicU64::new(0);
     let work = || {
         let mut sum = Sum::default();
@@ -103,9 +116,13 @@ pub fn live_all(first: u64, count: u64, threads: usize, progress: &(dyn Fn(u64) 
                 return sum;
             }
             let seed = first.wrapping_add(number);
-            sum.add(seed, live(&Arc::new(Plan::of(seed)), Options::default()));
+            let life = live(&Arc::new(Plan::of(seed)), Options::default());
+            if let Some(broken) = &life.broken {
+                tell(News::Failed(seed, broken));
+            }
+            sum.add(seed, life);
             if number % 1000 == 999 {
-                progress(number + 1);
+                tell(News::Lived(number + 1));
             }
         }
     };
@@ -113,8 +130,9 @@ pub fn live_all(first: u64, count: u64, threads: usize, progress: &(dyn Fn(u64) 
     thread::scope(|scope| {
         let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
         for worker in workers {
-            if let Ok(part) = worker.join() {
-                sum.join(part);
+            match worker.join() {
+                Ok(part) => sum.join(part),
+                Err(panic) => resume_unwind(panic),
             }
         }
     });
