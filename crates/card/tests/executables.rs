@@ -119,10 +119,10 @@ fn one_that_is_silent_is_late() {
         assert!(matches!(&error, LinkError::Timeout(text) if text == "sh gave no answer within 0.3 s"), "{error:?}");
         assert!(began.elapsed() < Duration::from_secs(10), "it is not waited for");
     }
-    assert!(matches!(
-        error_of_command("sleep 1000", &Patience { command: Duration::from_secs(2), ..QUICK }),
-        LinkError::Timeout(_)
-    ));
+    // On a busy machine the shell itself may be late with its greeting.
+    let patience = Patience { command: Duration::from_secs(2), ..QUICK };
+    let opened = (0..20).find_map(|_| ExecLink::open(&with_card("sleep 1000"), &patience, quiet).ok());
+    assert!(matches!(opened.unwrap().transmit(&[0, 0xA4, 0, 0]), Err(LinkError::Timeout(_))));
 }
 
 #[test]

@@ -153,9 +153,9 @@ fn show(admin: &Admin, dev_id: &str, listing: Listing) -> Result<(), Failure> {
             lines.push(format!("  {title:<8} {value}"));
         }
     }
-    if let Some(info) = device.get("devinfo").and_then(Value::as_object) {
+    if let Some((info, leaves)) = device.get("devinfo").and_then(|info| Some((info, info.as_object()?))) {
         lines.push(paint.paint(Style::Bold, "DevInfo"));
-        lines.extend(info.iter().map(|(leaf, value)| format!("  {leaf:<8} {}", value.as_str().unwrap_or_default())));
+        lines.extend(leaves.keys().map(|leaf| format!("  {:<8} {}", output::harmless(leaf), text_of(info, leaf))));
     }
     let made = made_for(list_of(&device, "credentials"));
     if !made.is_empty() {
@@ -187,7 +187,7 @@ fn sessions(sessions: &[Value], paint: Output) -> Result<(), Failure> {
     let mut table = paint.table(&["session", "alerts", "commands", "outcome"]);
     for session in sessions {
         let alerts = list_of(session, "alerts").iter().filter_map(Value::as_str);
-        let alerts: Vec<_> = alerts.filter_map(|alert| alert.rsplit(':').next()).collect();
+        let alerts: Vec<_> = alerts.filter_map(|alert| alert.rsplit(':').next().map(output::harmless)).collect();
         table.add_row([
             text_of(session, "started_at"),
             alerts.join("\n"),
@@ -199,7 +199,7 @@ fn sessions(sessions: &[Value], paint: Output) -> Result<(), Failure> {
 }
 
 fn commands(commands: &[Value]) -> String {
-    let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let plain = |value: &Value| value.as_str().map_or_else(|| output::harmless(&value.to_string()), output::harmless);
     let pairs = commands.iter().filter_map(Value::as_array);
     pairs.map(|pair| pair.iter().map(plain).collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join("\n")
 }

@@ -116,6 +116,22 @@ fn colours_wanted() -> bool {
         && std::env::var_os("TERM").is_none_or(|value| value != "dumb")
 }
 
+/// Text that came from elsewhere, as it may stand on a terminal: control characters and those that turn the direction of
+/// writing are spelled out, so that nobody steers the terminal or forges a line.
+pub(crate) fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        let steers = matches!(letter,
+            '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{061C}' | '\u{FEFF}');
+        if steers || letter.is_control() {
+            shown.extend(letter.escape_default());
+        } else {
+            shown.push(letter);
+        }
+    }
+    shown
+}
+
 /// Writes text for people, and a line end.
 ///
 /// # Errors
@@ -155,15 +171,30 @@ pub(crate) fn remark(text: &str) {
 
 /// Tells a person what an executable says aside.
 pub(crate) fn aside(line: &str) {
+    let line = harmless(line);
     let _ = io::stderr().write_all(format!("{} {line}\n", Output::stderr().paint(Style::Dim, "says:")).as_bytes());
 }
 
 /// Tells a person why the command failed, and what to do about it. Standard error may be gone; then nobody is told.
 pub(crate) fn complain(failure: &Failure) {
     let paint = Output::stderr();
-    let mut text = format!("{} {}\n", paint.paint(Style::Bad, "error:"), failure.message);
-    if let Some(advice) = &failure.advice {
+    // What failed may be quoted.
+    let lines = |text: &str| text.lines().map(harmless).collect::<Vec<_>>().join("\n");
+    let mut text = format!("{} {}\n", paint.paint(Style::Bad, "error:"), lines(&failure.message));
+    if let Some(advice) = failure.advice.as_deref().map(lines) {
         text.push_str(&format!("{} {advice}\n", paint.paint(Style::Use, " help:")));
     }
     let _ = io::stderr().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_elsewhere_steers_no_terminal() {
+        assert_eq!(harmless("Zähler 3, \"ok\" \\ 日本"), "Zähler 3, \"ok\" \\ 日本");
+        assert_eq!(harmless("Acme\u{1b}]0;owned\u{7}\nforged"), "Acme\\u{1b}]0;owned\\u{7}\\nforged");
+        assert_eq!(harmless("\u{9b}2J\u{202e}x\u{2028}"), "\\u{9b}2J\\u{202e}x\\u{2028}");
+    }
 }

@@ -156,7 +156,7 @@ fn pretty(value: &Value) -> String {
 pub(crate) fn text_of(value: &Value, name: &str) -> String {
     match value.get(name) {
         None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
+        Some(Value::String(text)) => output::harmless(text),
+        Some(other) => output::harmless(&other.to_string()),
     }
 }

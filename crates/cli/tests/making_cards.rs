@@ -415,9 +415,95 @@ fn a_batch_that_is_killed_goes_on_and_makes_each_card_once() {
     }
     let files = fs::read_dir(desk.path("made/cards")).unwrap().count() as u64;
     assert_eq!(files, COUNT, "nothing is left behind");
-    for (name, mode) in [("pins.csv", 0o600), ("made/manifest.jsonl", 0o600), ("made/rejects.csv", 0o600)] {
+    for (name, mode) in [("pins.csv", 0o600), ("made/manifest.jsonl", 0o600)] {
         assert_eq!(fs::metadata(desk.path(name)).unwrap().permissions().mode() & 0o777, mode, "{name}");
     }
     let report = desk.json(&batch);
     assert_eq!((report["made"].as_u64(), report["made_before"].as_u64()), (Some(0), Some(COUNT)));
+}
+
+#[test]
+fn rejects_are_corrected_in_place_again_and_again() {
+    let desk = Desk::new();
+    let header = "iccid,imsi,mnc_length,name\n";
+    let rows = "8988000000000000001,,5,one\n8988000000000000002,,7,\"two, 2\"\n8988000000000000003,,2,three\n";
+    fs::write(desk.path("cards.csv"), format!("{header}{rows}")).unwrap();
+    let batch =
+        |file: &str| desk.json(&["batch", file, "--message", "named.json", "--out", "made", "--json"]).to_string();
+    let report = |made: u8, before: u8, refused: u8, rejects: &str| {
+        serde_json::json!({
+            "made": made, "made_before": before, "refused": refused, "manifest": "made/manifest.jsonl",
+            "rejects": (!rejects.is_empty()).then(|| format!("made/{rejects}")), "pins": null,
+        })
+        .to_string()
+    };
+    assert_eq!(batch("cards.csv"), report(1, 0, 2, "rejects.csv"));
+    let mode = fs::metadata(desk.path("made/rejects.csv")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(batch("cards.csv"), report(0, 1, 2, "rejects.csv"), "the same rows are the same file");
+    // One of two is corrected: the file stays, and what is still wrong is in the next one.
+    let corrected = desk.rejects("made").join("\n").replace(",,5,one", ",,2,one") + "\n";
+    fs::write(desk.path("made/rejects.csv"), &corrected).unwrap();
+    assert_eq!(batch("made/rejects.csv"), report(1, 0, 1, "rejects-2.csv"));
+    assert_eq!(fs::read_to_string(desk.path("made/rejects.csv")).unwrap(), corrected, "it is nobody else's");
+    assert_eq!(batch("cards.csv"), report(0, 1, 2, "rejects-3.csv"), "the first list was corrected meanwhile");
+    assert_eq!(fs::read_to_string(desk.path("made/rejects.csv")).unwrap(), corrected);
+    let second = fs::read_to_string(desk.path("made/rejects-2.csv")).unwrap();
+    let lines: Vec<&str> = second.lines().collect();
+    assert_eq!(lines[0], "line,reason,iccid,imsi,mnc_length,name");
+    assert!(
+        lines[1].starts_with("3,mnc_length") && lines[1].ends_with(",8988000000000000002,,7,\"two, 2\""),
+        "{second}"
+    );
+    fs::write(desk.path("made/rejects-2.csv"), second.replace(",,7,", ",,3,")).unwrap();
+    assert_eq!(batch("made/rejects-2.csv"), report(1, 0, 0, ""));
+    assert!(!desk.path("made/rejects.csv.new").exists());
+}
+
+#[test]
+fn a_batch_that_is_broken_off_leaves_the_rejects_that_it_reads() {
+    let desk = Desk::new();
+    fs::create_dir(desk.path("made")).unwrap();
+    let rows = "line,reason,".to_owned() + &csv(3_000).replace("\n8988", "\n1,wrong,8988");
+    fs::write(desk.path("made/rejects.csv"), &rows).unwrap();
+    let batch = ["batch", "made/rejects.csv", "--message", "named.json", "--out", "made", "--json"];
+    let mut running = desk.command(&batch).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while desk.manifest("made").len() < 64 && running.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let interrupt = Command::new("kill").args(["-INT", &running.id().to_string()]).status().unwrap();
+    assert!(interrupt.success() && !running.wait().unwrap().success(), "it was interrupted");
+    assert_eq!(fs::read_to_string(desk.path("made/rejects.csv")).unwrap(), rows);
+    let report = desk.json(&batch);
+    assert_eq!(report["made"].as_u64().unwrap() + report["made_before"].as_u64().unwrap(), 3_000, "{report}");
+}
+
+#[test]
+fn batches_that_are_started_together_lose_no_pin() {
+    for _ in 0..8 {
+        let desk = Desk::new();
+        fs::write(desk.path("cards.csv"), csv(40)).unwrap();
+        let batch = ["batch", "cards.csv", "--message", "secret.json", "--make-pins", "pins.csv", "--out"];
+        let start = |folder: &str| {
+            let mut command = desk.command(&[&batch[..], &[folder]].concat());
+            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+        };
+        let running = [start("made"), start("made"), start("other")];
+        let outcomes = running.map(|one| one.wait_with_output().unwrap());
+        let failed = outcomes.iter().filter(|one| !one.status.success());
+        for one in failed {
+            let error = String::from_utf8_lossy(&one.stderr);
+            assert!(error.contains("another omadm"), "{error}");
+        }
+        let pins = fs::read_to_string(desk.path("pins.csv")).unwrap();
+        for folder in ["made", "other"] {
+            for entry in desk.manifest(folder) {
+                let content = fs::read(desk.path(folder).join(entry["file"].as_str().unwrap())).unwrap();
+                let pin = CardImage::from_json(&content).unwrap().parts().pins[0].value.clone();
+                let line = format!("{},{}", entry["iccid"].as_str().unwrap(), String::from_utf8_lossy(pin.expose()));
+                assert!(pins.contains(&line), "a card has a PIN that is listed nowhere");
+            }
+        }
+        assert!(outcomes.iter().any(|one| one.status.success()));
+    }
 }

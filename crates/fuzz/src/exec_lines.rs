@@ -28,6 +28,7 @@ pub(crate) fn run(bytes: &[u8]) {
     let Some(image) = images.get(which % images.len()) else { return };
     let script = Script {
         served: Served::new(VirtualUicc::new(image), which & 0x80 != 0),
+        other: Served::new(VirtualUicc::new(image), which & 0x80 != 0),
         answers: answers.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect::<Vec<_>>().into_iter(),
         asked: 0,
         may_stray: which & 0x80 != 0,
@@ -79,6 +80,8 @@ fn check_words(bytes: &[u8]) {
 /// Answers from the input, else from the card.
 struct Script {
     served: Served,
+    /// Another end, which is asked what is answered.
+    other: Served,
     answers: std::vec::IntoIter<Vec<u8>>,
     asked: usize,
     /// Somebody said that the basic channel may be used.
@@ -97,7 +100,7 @@ impl Pipe for Script {
             Some(answer) => {
                 self.may_stray |= String::from_utf8_lossy(&answer).contains("exclusive");
                 // The other end has to bear anything, too.
-                let _ = self.served.answer(&answer);
+                let _ = self.other.answer(&answer);
                 Ok(answer)
             }
             None => Ok(honest.into_bytes()),

@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const MAX_ANSWER: u64 = 64 << 20;
 
 /// An admin API that we may use.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Admin {
     agent: ureq::Agent,
     base: String,

@@ -81,9 +81,12 @@ pub(crate) struct FactoryMake {
 pub(crate) struct FactoryImport {
     /// The manifest that `omadm factory make` wrote
     pub(crate) manifest: PathBuf,
-    /// List the lines that were refused in this file (CSV)
+    /// List the lines that were refused in this file (CSV), where there is no file yet
     #[arg(long, value_name = "FILE")]
     pub(crate) rejects: Option<PathBuf>,
+    /// Replace a file of --rejects that is there, if lines are refused
+    #[arg(long, requires = "rejects")]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) listing: Listing,
     #[command(flatten)]

@@ -3,7 +3,7 @@
 use omadm_card::make::{CardPlan, make};
 use serde_json::json;
 
-use super::making;
+use super::making::{self, Issued};
 use crate::args::{CreateCard, NewCard, ScriptCard};
 use crate::failure::Failure;
 use crate::output;
@@ -13,9 +13,11 @@ use crate::private;
 pub(super) fn create(args: &CreateCard) -> Result<(), Failure> {
     private::check_free(&args.output, args.force)?;
     let adm = making::adm_key(args.adm_file.as_deref())?;
-    let plan = CardPlan { adm, ..making::plan(&args.card, &args.reach)? };
+    let (plan, issued) = making::plan(&args.card, &args.reach)?;
+    let plan = CardPlan { adm, ..plan };
     let image = make(&plan).map_err(|error| Failure::usage(error.to_string()))?;
     private::write_new(&args.output, image.to_json().as_bytes(), args.force)?;
+    issued.into_iter().for_each(Issued::keep);
     if args.listing.json {
         return output::json(&json!({"file": args.output, "iccid": args.card.iccid, "pin": plan.pin.is_some()}));
     }
@@ -27,10 +29,14 @@ pub(super) fn create(args: &CreateCard) -> Result<(), Failure> {
 pub(super) fn script(args: &ScriptCard) -> Result<(), Failure> {
     private::check_free(&args.output, args.force)?;
     let key = making::adm_key(args.adm_file.as_deref())?;
-    let plan = making::plan(&args.card, &args.reach)?;
+    let (plan, issued) = making::plan(&args.card, &args.reach)?;
     let image = make(&plan).map_err(|error| Failure::usage(error.to_string()))?;
     let script = making::script(&image, &args.card.iccid, args.kind, &args.scripting, key.as_ref())?;
     private::write_new(&args.output, script.as_bytes(), args.force)?;
+    issued.into_iter().for_each(Issued::keep);
+    if plan.pin.is_some() {
+        output::remark("the script sets no PIN: the card has to have the one that you named");
+    }
     if args.listing.json {
         return output::json(&json!({"file": args.output, "iccid": args.card.iccid, "pin": plan.pin.is_some()}));
     }

@@ -5,6 +5,7 @@ use omadm_card::make::{CardPlan, Content, Listing, NewObject};
 use omadm_card::personalise::script::{Writing, apdu_script, pysim_script, steps};
 use omadm_card::personalise::{AdmKey, PersonaliseError};
 use omadm_card::read::MAX_MESSAGE;
+use omadm_core::account::Credential;
 use omadm_core::bootstrap::message::{BootstrapMessage, Limit};
 use std::fs::File;
 use std::io::Read;
@@ -14,28 +15,35 @@ use super::source;
 use crate::admin::{Admin, Carrier};
 use crate::args::{Form, NewCard, Objects, Reach, ScriptKind, Scripting};
 use crate::failure::{Exit, Failure};
-use crate::private;
+use crate::{output, private};
 
-/// The card that is asked for.
-pub(super) fn plan(card: &NewCard, reach: &Reach) -> Result<CardPlan, Failure> {
+/// The card that is asked for, and the message that was issued for it.
+pub(super) fn plan(card: &NewCard, reach: &Reach) -> Result<(CardPlan, Option<Issued>), Failure> {
     let iccid = card.iccid.parse().map_err(|error| Failure::usage(format!("--iccid {}: {error}", card.iccid)))?;
-    let content = match (&card.content.message, &card.content.profile) {
+    // What else may be wrong is found before the server is asked.
+    let (others, pin) = (objects(&card.objects)?, source::pin(card.pin.as_deref())?);
+    let issued = match (&card.content.message, &card.content.profile) {
+        (None, Some(profile)) => Some(Issued::new(&Admin::find(reach)?, profile, &card.iccid)?),
+        (_, _) => None,
+    };
+    let content = match (&card.content.message, &issued) {
         (Some(path), _) => Content::Message(message_of(path)?),
-        (None, Some(profile)) => Content::Message(issued(&Admin::find(reach)?, profile, &card.iccid)?),
+        (None, Some(issued)) => Content::Message(issued.message().to_vec()),
         (None, None) => Content::None,
     };
-    Ok(CardPlan {
+    let plan = CardPlan {
         imsi: Some(card.imsi.clone()),
         mnc_length: card.mnc_length,
         content,
-        others: objects(&card.objects)?,
+        others,
         listing: listing(card.form),
-        pin: source::pin(card.pin.as_deref())?,
+        pin,
         pin_reference: card.pin_ref,
         file_size: card.file_size.map(usize::from),
         allow_public_secret: card.allow_public_secret,
         ..CardPlan::new(iccid, b"")
-    })
+    };
+    Ok((plan, issued))
 }
 
 pub(super) fn listing(form: Form) -> Listing {
@@ -46,23 +54,67 @@ pub(super) fn listing(form: Form) -> Listing {
     }
 }
 
-/// A message that the server issues for the card with this ICCID, checked.
-pub(super) fn issued(admin: &Admin, profile: &str, iccid: &str) -> Result<Vec<u8>, Failure> {
-    let message = admin.issue_message(profile, Carrier::Card(iccid)).map_err(Failure::or_usage)?;
-    check(&message)?;
-    Ok(message)
+/// Whom the credentials in a message name; nothing of their secrets.
+pub(super) fn users(message: &BootstrapMessage) -> Vec<String> {
+    message.accounts().iter().filter_map(|(account, _)| account.trsp.as_ref()).filter_map(user).collect()
+}
+
+fn user(credential: &Credential) -> Option<String> {
+    match credential {
+        Credential::Basic { user, .. } | Credential::Digest { user, .. } | Credential::Aka { user } => {
+            Some(user.clone())
+        }
+        Credential::Psk { identity, .. } => Some(identity.clone()),
+        Credential::X509 { .. } => None,
+    }
+}
+
+/// A message that the server issued, with credentials that are worth something from now on. Unless it is kept, they are
+/// withdrawn: none is to be valid that lies nowhere.
+pub(super) struct Issued {
+    admin: Admin,
+    message: Vec<u8>,
+    users: Vec<String>,
+}
+
+impl Issued {
+    /// Has the server issue a message for the card with this ICCID, and checks it.
+    pub(super) fn new(admin: &Admin, profile: &str, iccid: &str) -> Result<Self, Failure> {
+        let message = admin.issue_message(profile, Carrier::Card(iccid)).map_err(Failure::or_usage)?;
+        let users = users(&check(&message)?);
+        Ok(Self { admin: admin.clone(), message, users })
+    }
+
+    /// The message.
+    pub(super) fn message(&self) -> &[u8] {
+        &self.message
+    }
+
+    /// It lies on a card, or in a file, now.
+    pub(super) fn keep(mut self) {
+        self.users.clear();
+    }
+}
+
+impl Drop for Issued {
+    fn drop(&mut self) {
+        for user in &self.users {
+            if let Err(failure) = self.admin.withdraw(user) {
+                let why = &failure.message;
+                output::remark(&format!("the credential of {user} lies on no card and could not be withdrawn: {why}"));
+            }
+        }
+    }
 }
 
 /// The message in a file, checked.
 pub(super) fn message_of(path: &Path) -> Result<Vec<u8>, Failure> {
     let message = bounded(path, MAX_MESSAGE)?;
-    check(&message)?;
-    Ok(message)
+    check(&message).map(|_| message)
 }
 
-fn check(message: &[u8]) -> Result<(), Failure> {
+fn check(message: &[u8]) -> Result<BootstrapMessage, Failure> {
     BootstrapMessage::parse(message, Limit::Card)
-        .map(drop)
         .map_err(|error| Failure::usage(format!("the message is refused: {error}")))
 }
 

@@ -2,13 +2,14 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 use omadm_card::make::NewObject;
-use omadm_card::personalise::{Plan, Step, Survey, Wanted, carry_out, plan, survey};
+use omadm_card::personalise::{Action, Plan, Step, Survey, Wanted, carry_out, plan, survey};
 use omadm_card::{Link, ReadRequest, VirtualUicc};
 use serde_json::json;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{making, source};
+use super::making::{self, Issued};
+use super::source;
 use crate::admin::Admin;
 use crate::args::WriteCard;
 use crate::failure::Failure;
@@ -53,7 +54,7 @@ fn put(link: &mut dyn Link, args: &WriteCard) -> Result<(), Failure> {
     let now = || began.elapsed();
     // A card that cannot be written at all shall cost no credential of the server.
     let seen = survey(link, &now, LIMIT).map_err(|error| making::failure(&error))?;
-    let message = message(args, &seen)?;
+    let (message, issued) = message(args, &seen)?;
     let wanted = Wanted {
         listing: making::listing(args.form),
         behind_pin: args.behind_pin,
@@ -68,10 +69,16 @@ fn put(link: &mut dyn Link, args: &WriteCard) -> Result<(), Failure> {
         return show(args, &seen, &plan);
     }
     let progress = progress(plan.steps.len());
-    let written = carry_out(link, &plan, key.as_ref(), (&now, LIMIT), &mut |number, _| {
+    let mut is_begun = false;
+    let written = carry_out(link, &plan, key.as_ref(), (&now, LIMIT), &mut |number, step| {
         progress.set_position(number as u64);
+        is_begun |= matches!(step.action, Action::UpdateBinary { .. });
     });
     progress.finish_and_clear();
+    if is_begun {
+        // Even if it was not written to its end, the message may be there.
+        issued.into_iter().for_each(Issued::keep);
+    }
     let written = written.map_err(|error| making::failure(&error))?;
     // What lies behind the PIN is read back with the PIN, by the reader that devices have.
     let mut unchecked = written.unchecked;
@@ -89,14 +96,15 @@ fn put(link: &mut dyn Link, args: &WriteCard) -> Result<(), Failure> {
     report(args, &seen, &plan, commands, &unchecked)
 }
 
-fn message(args: &WriteCard, seen: &Survey) -> Result<Option<Vec<u8>>, Failure> {
+fn message(args: &WriteCard, seen: &Survey) -> Result<(Option<Vec<u8>>, Option<Issued>), Failure> {
     match (&args.message, &args.profile) {
-        (Some(path), _) => making::message_of(path).map(Some),
+        (Some(path), _) => Ok((Some(making::message_of(path)?), None)),
         (None, Some(profile)) => {
             let iccid = seen.iccid.as_ref().ok_or_else(|| Failure::failed("the card does not tell its ICCID"))?;
-            making::issued(&Admin::find(&args.reach)?, profile, iccid.as_str()).map(Some)
+            let issued = Issued::new(&Admin::find(&args.reach)?, profile, iccid.as_str())?;
+            Ok((Some(issued.message().to_vec()), Some(issued)))
         }
-        (None, None) => Ok(None),
+        (None, None) => Ok((None, None)),
     }
 }
 

@@ -66,7 +66,7 @@ pub(super) fn import(args: &FactoryImport) -> Result<(), Failure> {
     let unreadable = |error| Failure::unreadable(path, &error);
     let file = File::open(path).map_err(unreadable)?;
     let progress = Progress::of(file.metadata().map_or(0, |facts| facts.len()));
-    let rejects = args.rejects.clone().map(Rejects::new);
+    let rejects = args.rejects.clone().map(|path| Rejects::named(path, args.force)).transpose()?;
     let mut import = Import { args, admin, waiting: Vec::new(), rejects, counts: Counts::default() };
     let (mut reader, mut line, mut read) = (BufReader::new(file), Vec::new(), 0);
     loop {

@@ -80,7 +80,7 @@ pub(super) fn make(args: &FactoryMake) -> Result<(), Failure> {
     let admin = Admin::find(&args.reach)?;
     let (mut rows, size) = Rows::open(&args.devices)?;
     let folder = Folder::open(&args.out, &terms, new_name)?;
-    let rejects = Rejects::new(folder.join("rejects.csv"));
+    let rejects = Rejects::of_run(folder.join("rejects.csv"));
     let mut run = Run { args, admin, sealer, folder, rejects, waiting: Vec::new(), batch: 1, made: 0, skipped: 0 };
     let progress = Progress::of(size);
     while let Some(row) = rows.next()? {

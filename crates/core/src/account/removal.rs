@@ -58,9 +58,12 @@ fn removal(source: &Source, account: &DmAccount) -> String {
     text
 }
 
-/// There is nothing to allow: no account of this server, and none that was removed.
+/// There is nothing to allow: no account of this server, and none of a card that was removed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no account of {0}, and none was removed")]
+#[error(
+    "there is no account of {0}, and none of a card was removed; what a factory file or a server brought comes again \
+     after a reset, or when no other account can be relied on"
+)]
 pub struct NothingToAllow(pub SrvId);
 
 impl AccountBook {

@@ -53,6 +53,12 @@ pub(super) struct Entry {
     pub(super) at: Timestamp,
 }
 
+/// The file of a manifest, which this process alone has.
+pub(super) struct Locked {
+    file: File,
+    path: PathBuf,
+}
+
 /// A manifest that this process alone writes.
 pub(super) struct Manifest {
     file: File,
@@ -65,15 +71,37 @@ impl Head {
     }
 }
 
-impl Manifest {
-    /// Opens the manifest of this batch and tells of the cards that it lists; a new one begins with the head. What was
-    /// cut off at its end is removed.
-    pub(super) fn open(path: PathBuf, head: &Head, mut told: impl FnMut(&Iccid)) -> Result<Self, Failure> {
-        let failed = |error| Failure::unwritable(&path, &error);
+impl Locked {
+    /// Takes the file, or makes it.
+    ///
+    /// # Errors
+    /// If another process has it.
+    pub(super) fn open(path: PathBuf) -> Result<Self, Failure> {
         let options = OpenOptions::new().read(true).append(true).create(true).mode(0o600).clone();
-        let file = options.open(&path).map_err(failed)?;
+        let file = options.open(&path).map_err(|error| Failure::unwritable(&path, &error))?;
         flock(&file, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| Failure::failed(format!("{}: another omadm is working on this batch", path.display())))?;
+        Ok(Self { file, path })
+    }
+
+    /// Whether the batch was begun: a part of its first line does not count.
+    pub(super) fn is_begun(&self) -> Result<bool, Failure> {
+        let failed = |error| Failure::unwritable(&self.path, &error);
+        let mut line = Vec::new();
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(0)).map_err(failed)?;
+        BufReader::new(file.take(MAX_LINE)).read_until(b'\n', &mut line).map_err(failed)?;
+        file.seek(SeekFrom::Start(0)).map_err(failed)?;
+        Ok(line.last() == Some(&b'\n') || line.len() as u64 == MAX_LINE)
+    }
+}
+
+impl Manifest {
+    /// Goes through the manifest of this batch and tells of the cards that it lists; a new one begins with the head. What was
+    /// cut off at its end is removed.
+    pub(super) fn open(locked: Locked, head: &Head, mut told: impl FnMut(&Iccid)) -> Result<Self, Failure> {
+        let Locked { file, path } = locked;
+        let failed = |error| Failure::unwritable(&path, &error);
         let mut reader = BufReader::new(&file);
         let mut whole = 0;
         let mut line = Vec::new();
@@ -157,7 +185,8 @@ mod tests {
 
     fn listed(path: &Path) -> Vec<String> {
         let mut cards = Vec::new();
-        Manifest::open(path.to_owned(), &head("a"), |iccid| cards.push(iccid.to_string())).unwrap();
+        Manifest::open(Locked::open(path.to_owned()).unwrap(), &head("a"), |iccid| cards.push(iccid.to_string()))
+            .unwrap();
         cards
     }
 
@@ -165,7 +194,7 @@ mod tests {
     fn a_manifest_that_was_cut_off_anywhere_loses_the_cut_line_only() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("manifest.jsonl");
-        let mut manifest = Manifest::open(path.clone(), &head("a"), |_| {}).unwrap();
+        let mut manifest = Manifest::open(Locked::open(path.clone()).unwrap(), &head("a"), |_| {}).unwrap();
         manifest.append(&[entry(1), entry(2)]).unwrap();
         drop(manifest);
         let whole = std::fs::read(&path).unwrap();
@@ -174,7 +203,7 @@ mod tests {
             std::fs::write(&path, &whole[..cut]).unwrap();
             let left = ends.iter().filter(|end| **end <= cut).count().saturating_sub(1);
             assert_eq!(listed(&path).len(), left, "cut at {cut}");
-            let mut manifest = Manifest::open(path.clone(), &head("a"), |_| {}).unwrap();
+            let mut manifest = Manifest::open(Locked::open(path.clone()).unwrap(), &head("a"), |_| {}).unwrap();
             manifest.append(&[entry(9)]).unwrap();
             drop(manifest);
             assert_eq!(listed(&path).len(), left + 1, "and goes on, cut at {cut}");
@@ -185,14 +214,14 @@ mod tests {
     fn another_batch_and_another_process_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("manifest.jsonl");
-        let first = Manifest::open(path.clone(), &head("a"), |_| {}).unwrap();
-        let busy = Manifest::open(path.clone(), &head("a"), |_| {}).err().unwrap();
+        let first = Manifest::open(Locked::open(path.clone()).unwrap(), &head("a"), |_| {}).unwrap();
+        let busy = Locked::open(path.clone()).err().unwrap();
         assert!(busy.message.contains("another omadm"), "{busy}");
         drop(first);
-        let other = Manifest::open(path.clone(), &head("b"), |_| {}).err().unwrap();
+        let other = Manifest::open(Locked::open(path.clone()).unwrap(), &head("b"), |_| {}).err().unwrap();
         assert!(other.message.contains("other settings"), "{other}");
         std::fs::write(&path, "no json\n").unwrap();
-        let damaged = Manifest::open(path, &head("a"), |_| {}).err().unwrap();
+        let damaged = Manifest::open(Locked::open(path).unwrap(), &head("a"), |_| {}).err().unwrap();
         assert!(damaged.message.contains("line 1"), "{damaged}");
     }
 }

@@ -11,19 +11,19 @@ use csv::ByteRecord;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use std::fs::{DirBuilder, File};
-use std::io::BufWriter;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, BufRead, BufReader, BufWriter};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::making;
 use crate::admin::Admin;
-use crate::args::BatchCards;
+use crate::args::{BatchCards, MadeAs};
 use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::private;
 use crate::signals::Ending;
-use manifest::{Head, Manifest};
+use manifest::{Head, Locked, Manifest};
 use pins::Pins;
 use press::{Press, Source};
 use rows::{Bad, Next, Row, Rows, RowsError};
@@ -59,39 +59,32 @@ pub(super) fn run(args: &BatchCards) -> Result<(), Failure> {
         .mode(0o700)
         .create(&cards)
         .map_err(|error| Failure::unwritable(&cards, &error))?;
-    let mut pins = args.make_pins.as_deref().map(Pins::open).transpose()?;
-    let id = pins.as_ref().and_then(|pins| pins.id.clone());
-    let head = Head::new(args.kind, args.profile.clone(), settings(args, &content, &others), id);
+    // From here on nobody else works on this batch.
+    let locked = Locked::open(args.out.join("manifest.jsonl"))?;
+    let mut pins = match &args.make_pins {
+        Some(path) => Pins::open(path, !locked.is_begun()?)?,
+        None => None,
+    };
+    let id = args.make_pins.is_some().then(|| pins.as_ref().map_or(Some(String::new()), |pins| pins.id.clone()));
+    let head = Head::new(args.kind, args.profile.clone(), settings(args, &content, &others), id.flatten());
     let mut made_before = Vec::new();
-    let manifest = Manifest::open(args.out.join("manifest.jsonl"), &head, |iccid| {
+    let mut manifest = Manifest::open(locked, &head, |iccid| {
         rows.is_done(iccid);
         if pins.is_some() {
             made_before.push(iccid.clone());
         }
-    });
-    let mut manifest = match (manifest, pins.take()) {
-        (Ok(manifest), taken) => {
-            pins = taken;
-            manifest
-        }
-        (Err(failure), taken) => {
-            taken.into_iter().for_each(Pins::withdraw);
-            return Err(failure);
-        }
-    };
+    })?;
     if let Some(pins) = &mut pins {
         pins.take_up(|iccid| rows.was_done(iccid), made_before)?;
     }
-    let mut rejects = Rejects::new(args.out.join("rejects.csv"), &rows.columns)?;
+    let mut rejects = Rejects::new(&args.out, &rows.columns)?;
     let press = Press { args, source, others, columns: rows.columns.clone() };
     let bar = progress(size);
     let mut tally = Tally::default();
     let mut is_over = false;
     while !is_over && !ending.is_due() {
         let chunk = take(&mut rows, &mut rejects, &mut tally, &mut is_over).map_err(|error| in_csv(args, &error))?;
-        let made = press.run(chunk, pins.as_mut(), &mut manifest, &mut rejects, &mut tally);
-        rejects.flush()?;
-        made?;
+        press.run(chunk, pins.as_mut(), &mut manifest, &mut rejects, &mut tally)?;
         bar.set_position(rows.position());
         bar.set_message(format!("{} made, {} refused", tally.made, tally.refused));
     }
@@ -100,7 +93,8 @@ pub(super) fn run(args: &BatchCards) -> Result<(), Failure> {
         return Err(Failure::failed(format!("interrupted after {} cards of this run", tally.made))
             .advise("give the same command again to go on"));
     }
-    report(args, tally, &rejects)
+    let listed = if tally.refused > 0 { Some(rejects.finish()?) } else { None };
+    report(args, tally, listed.as_deref())
 }
 
 /// The next rows to be made.
@@ -173,6 +167,10 @@ fn settings(args: &BatchCards, content: &[u8], others: &[omadm_card::make::NewOb
         scripting.pin_rule
     );
     add(options.as_bytes());
+    // Batches that were begun before there was a choice go on.
+    if args.pin_ref != 0x01 {
+        add(&[args.pin_ref]);
+    }
     omadm_card::hex::encode(&hash.finalize()).to_lowercase()
 }
 
@@ -187,7 +185,7 @@ fn progress(size: u64) -> ProgressBar {
     bar
 }
 
-fn report(args: &BatchCards, tally: Tally, rejects: &Rejects) -> Result<(), Failure> {
+fn report(args: &BatchCards, tally: Tally, rejects: Option<&Path>) -> Result<(), Failure> {
     let Tally { made, skipped, refused } = tally;
     if args.listing.json {
         output::json(&json!({
@@ -195,40 +193,53 @@ fn report(args: &BatchCards, tally: Tally, rejects: &Rejects) -> Result<(), Fail
             "made_before": skipped,
             "refused": refused,
             "manifest": args.out.join("manifest.jsonl"),
-            "rejects": (refused > 0).then_some(&rejects.path),
+            "rejects": rejects,
             "pins": args.make_pins,
         }))?;
     } else {
         let before = if skipped > 0 { format!(", {skipped} were made before") } else { String::new() };
         output::say(format!("{}: {made} cards made{before}.", args.out.display()))?;
     }
-    match refused {
-        0 if made == 0 && skipped == 0 => {
+    if let (Some(pins), MadeAs::Apdu | MadeAs::Pysim) = (&args.make_pins, args.kind) {
+        output::remark(&format!(
+            "a script sets no PIN: the bureau has to give each card its own of {}",
+            pins.display()
+        ));
+    }
+    match rejects {
+        None if made == 0 && skipped == 0 => {
             Err(Failure::new(Exit::Nothing, format!("{} has no rows", args.csv.display())))
         }
-        0 => Ok(()),
-        _ => Err(Failure::failed(format!("{refused} rows were refused; {} says why", rejects.path.display()))
+        None => Ok(()),
+        Some(rejects) => Err(Failure::failed(format!("{refused} rows were refused; {} says why", rejects.display()))
             .advise("correct them there and make a batch of that file into the same folder")),
     }
 }
 
-/// The rows that are no cards: line, reason, and the fields as they were. It may hold PINs.
+/// The rows that are no cards: line, reason, and the fields as they were. It may hold PINs. Its file is there when the
+/// run is through, under a name that no file had: an earlier one may have been corrected meanwhile, or be what is read.
 struct Rejects {
     writer: csv::Writer<BufWriter<File>>,
-    path: PathBuf,
+    folder: PathBuf,
+    /// For each column whether it is one of those that are written anew.
+    is_renewed: Vec<bool>,
     failed: Option<csv::Error>,
 }
 
+/// What stands before the fields.
+const ADDED: [&str; 2] = ["line", "reason"];
+/// The most files of rejects in one folder.
+const MAX_REJECTS: usize = 1000;
+
 impl Rejects {
-    fn new(path: PathBuf, columns: &[String]) -> Result<Self, Failure> {
-        let failed = |error| Failure::unwritable(&path, &error);
-        let file = private::replace(&path).map_err(failed)?;
+    fn new(folder: &Path, columns: &[String]) -> Result<Self, Failure> {
+        let path = unfinished(folder);
+        let file = private::replace(&path).map_err(|error| Failure::unwritable(&path, &error))?;
         let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(BufWriter::new(file));
-        let added = ["line", "reason"];
-        // A file of rejects may be corrected and be the input of the next batch.
-        let names = added.into_iter().chain(columns.iter().map(String::as_str).filter(|name| !added.contains(name)));
-        let failed = writer.write_record(names).err();
-        Ok(Self { writer, path, failed })
+        let is_renewed: Vec<bool> = columns.iter().map(|name| ADDED.contains(&name.as_str())).collect();
+        let kept = columns.iter().zip(&is_renewed).filter(|(_, renewed)| !**renewed).map(|(name, _)| name.as_str());
+        let failed = writer.write_record(ADDED.into_iter().chain(kept)).err();
+        Ok(Self { writer, folder: folder.to_owned(), is_renewed, failed })
     }
 
     fn add(&mut self, bad: &Bad) {
@@ -237,16 +248,67 @@ impl Rejects {
 
     fn write(&mut self, line: u64, why: &str, record: &ByteRecord) {
         let line = line.to_string();
-        let fields = [line.as_bytes(), why.as_bytes()].into_iter().chain(record.iter());
-        let written = self.writer.write_record(fields);
+        let is_kept = |at: &usize| !self.is_renewed.get(*at).copied().unwrap_or(false);
+        let kept = record.iter().enumerate().filter(|(at, _)| is_kept(at)).map(|(_, field)| field);
+        let written = self.writer.write_record([line.as_bytes(), why.as_bytes()].into_iter().chain(kept));
         self.failed = self.failed.take().or(written.err());
     }
 
-    fn flush(&mut self) -> Result<(), Failure> {
-        let failed = |why: String| Failure::failed(format!("cannot write {}: {why}", self.path.display()));
+    /// Puts the list into its place. One that says the same as the last one is that one.
+    fn finish(mut self) -> Result<PathBuf, Failure> {
+        let path = unfinished(&self.folder);
+        let failed = |error: io::Error| Failure::unwritable(&path, &error);
         match self.failed.take() {
-            Some(error) => Err(failed(error.to_string())),
-            None => self.writer.flush().map_err(|error| failed(error.to_string())),
+            Some(error) => return Err(failed(error.into())),
+            None => self.writer.flush().map_err(failed)?,
         }
+        self.writer.get_ref().get_ref().sync_all().map_err(failed)?;
+        for number in 1..=MAX_REJECTS {
+            let end = if number == 1 { String::new() } else { format!("-{number}") };
+            let place = self.folder.join(format!("rejects{end}.csv"));
+            match is_same(&path, &place) {
+                // Nobody else works in this folder.
+                Ok(None) => fs::rename(&path, &place).map_err(failed)?,
+                Ok(Some(true)) => {}
+                Ok(Some(false)) => continue,
+                Err(error) => return Err(Failure::unreadable(&place, &error)),
+            }
+            return Ok(place);
+        }
+        Err(Failure::failed(format!("{} holds {MAX_REJECTS} files of rejects", self.folder.display()))
+            .advise("remove those that are dealt with"))
+    }
+}
+
+impl Drop for Rejects {
+    fn drop(&mut self) {
+        // What is not finished is made anew by the next run.
+        let _ = fs::remove_file(unfinished(&self.folder));
+    }
+}
+
+fn unfinished(folder: &Path) -> PathBuf {
+    folder.join("rejects.csv.new")
+}
+
+/// Whether a file holds the same as the other one; none if there is no other one.
+fn is_same(one: &Path, other: &Path) -> io::Result<Option<bool>> {
+    let other = match File::open(other) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let one = File::open(one)?;
+    if one.metadata()?.len() != other.metadata()?.len() {
+        return Ok(Some(false));
+    }
+    let (mut one, mut other) = (BufReader::new(one), BufReader::new(other));
+    loop {
+        let (left, right) = (one.fill_buf()?, other.fill_buf()?);
+        let count = left.len().min(right.len());
+        if count == 0 || left.get(..count) != right.get(..count) {
+            return Ok(Some(left.is_empty() && right.is_empty()));
+        }
+        one.consume(count);
+        other.consume(count);
     }
 }

@@ -2,9 +2,10 @@
 
 use omadm_core::ids::Iccid;
 use omadm_core::secret::Secret;
+use rustix::fs::{FlockOperation, flock};
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -25,25 +26,33 @@ pub(super) struct Pins {
     path: PathBuf,
     /// What tells this file from another; none in those of older versions.
     pub(super) id: Option<String>,
-    is_new: bool,
     /// Those of cards that an interrupted run did not come to make.
     left_over: HashMap<Iccid, Secret>,
 }
 
 impl Pins {
-    /// Opens the file, or begins one.
-    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+    /// Opens the file and keeps others from it. Begins one where it may; else there is none.
+    pub(super) fn open(path: &Path, may_begin: bool) -> Result<Option<Self>, Failure> {
         let failed = |error| Failure::unwritable(path, &error);
-        let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path).map_err(failed)?;
+        let options = OpenOptions::new().read(true).append(true).create(may_begin).mode(0o600).clone();
+        let file = match options.open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !may_begin => return Ok(None),
+            opened => opened.map_err(failed)?,
+        };
         if file.metadata().map_err(failed)?.mode() & 0o077 != 0 {
             let name = path.display();
             return Err(Failure::usage(format!("{name} is to hold PINs and others may read it"))
                 .advise(format!("chmod 600 {name}, or name another file")));
         }
+        flock(&file, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| Failure::failed(format!("{}: another omadm is adding PINs to this file", path.display())))?;
         let mut header = String::new();
         BufReader::new(&file).take(MAX_LINE).read_line(&mut header).map_err(failed)?;
-        let is_new = !header.ends_with('\n') && (header.len() as u64) < MAX_LINE;
-        let mut pins = Self { file, path: path.to_owned(), id: None, is_new, left_over: HashMap::new() };
+        let is_new = is_beginning(&header);
+        if is_new && !may_begin {
+            return Ok(None);
+        }
+        let mut pins = Self { file, path: path.to_owned(), id: None, left_over: HashMap::new() };
         if is_new {
             // What was cut off goes.
             pins.file.set_len(0).map_err(failed)?;
@@ -58,15 +67,7 @@ impl Pins {
                 Some(_) | None => return Err(pins.damaged(1)),
             };
         }
-        Ok(pins)
-    }
-
-    /// Takes a file away again that this run began and that the batch does not use.
-    pub(super) fn withdraw(self) {
-        if self.is_new {
-            // What is left behind is an empty list.
-            let _ = fs::remove_file(&self.path);
-        }
+        Ok(Some(pins))
     }
 
     /// Reads the PINs of an interrupted run. `is_made` tells whether a card is made, `made` lists those that are.
@@ -141,6 +142,13 @@ impl Pins {
     }
 }
 
+/// Whether it is nothing, or what a cut left of a header.
+fn is_beginning(header: &str) -> bool {
+    let whole = format!("{COLUMNS},{ID}");
+    let id = header.strip_prefix(&whole);
+    whole.starts_with(header) || id.is_some_and(|id| id.bytes().all(|digit| digit.is_ascii_hexdigit()))
+}
+
 /// Tells one file of PINs from another.
 fn new_id() -> Result<String, Failure> {
     let mut bytes = [0; 8];
@@ -166,7 +174,7 @@ mod tests {
     use super::*;
 
     fn open(path: &Path, is_made: impl Fn(&Iccid) -> bool) -> Result<Pins, Failure> {
-        let mut pins = Pins::open(path)?;
+        let mut pins = Pins::open(path, true)?.unwrap();
         pins.take_up(is_made, Vec::new())?;
         Ok(pins)
     }
@@ -213,12 +221,34 @@ mod tests {
     }
 
     #[test]
+    fn a_header_that_was_cut_off_is_written_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pins.csv");
+        drop(Pins::open(&path, true).unwrap());
+        let whole = std::fs::read(&path).unwrap();
+        for cut in 0..whole.len() {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            assert!(Pins::open(&path, false).unwrap().is_none(), "cut at {cut}");
+            assert!(Pins::open(&path, true).unwrap().unwrap().id.is_some(), "cut at {cut}");
+        }
+        let first = Pins::open(&path, false).unwrap().unwrap();
+        let error = Pins::open(&path, true).err().unwrap();
+        assert!(error.message.contains("another omadm"), "{error}");
+        drop(first);
+        std::fs::remove_file(&path).unwrap();
+        assert!(Pins::open(&path, false).unwrap().is_none() && !path.exists());
+    }
+
+    #[test]
     fn a_file_of_something_else_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pins.csv");
         crate::private::write(&path, b"name,number\nsomebody,1\n").unwrap();
         assert!(open(&path, |_| false).is_err());
         assert_eq!(std::fs::read(&path).unwrap(), b"name,number\nsomebody,1\n");
+        crate::private::write(&path, b"4711").unwrap();
+        assert!(open(&path, |_| false).is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"4711");
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "iccid,pin\n").unwrap();
         assert!(open(&path, |_| false).is_err_and(|error| error.message.contains("others may read")));

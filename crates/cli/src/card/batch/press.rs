@@ -3,7 +3,6 @@
 use csv::ByteRecord;
 use omadm_card::make::{CardPlan, Content, NewObject, make};
 use omadm_card::personalise::AdmKey;
-use omadm_core::account::Credential;
 use omadm_core::bootstrap::message::{BootstrapMessage, Limit};
 use omadm_core::ids::Iccid;
 use omadm_core::secret::Secret;
@@ -23,7 +22,7 @@ use super::template::Template;
 use super::{CARDS, Rejects, Tally};
 use crate::admin::Admin;
 use crate::args::{BatchCards, MadeAs, ScriptKind};
-use crate::card::making;
+use crate::card::making::{self, Issued};
 use crate::failure::{Exit, Failure};
 use crate::private;
 
@@ -54,6 +53,8 @@ struct Made {
     message_sha256: String,
     users: Vec<String>,
     line: u64,
+    /// Withdrawn unless the card is listed.
+    issued: Option<Issued>,
 }
 
 /// Why a row is not made.
@@ -103,24 +104,28 @@ impl Press<'_> {
         }
         let folder = self.args.out.join(CARDS);
         sync_folder(&folder)?;
-        let entries: Vec<Entry> = made.into_iter().map(|one| self.entry(one)).collect();
+        let entries: Vec<Entry> = made.iter().map(|one| self.entry(one)).collect();
+        // Lines that could not be written whole may be there all the same.
+        made.into_iter().filter_map(|one| one.issued).for_each(Issued::keep);
         manifest.append(&entries)?;
         tally.made += entries.len() as u64;
         failure.map_or(Ok(()), Err)
     }
 
     fn make(&self, row: &Row, pin: Option<&Secret>) -> Result<Made, Trouble> {
-        let wrong = |why: String| Trouble::Row(why);
-        let message = match &self.source {
-            Source::Template(template) => template.fill(&self.columns, &row.fields),
+        let issued = match &self.source {
+            Source::Template(_) => None,
             Source::Server(admin, profile) => {
-                making::issued(admin, profile, row.iccid.as_str()).map_err(Trouble::Batch)?
+                Some(Issued::new(admin, profile, row.iccid.as_str()).map_err(Trouble::Batch)?)
             }
         };
+        let message = match (&self.source, &issued) {
+            (Source::Template(template), _) => template.fill(&self.columns, &row.fields),
+            (Source::Server(..), issued) => issued.as_ref().map(|issued| issued.message().to_vec()).unwrap_or_default(),
+        };
         let parsed = BootstrapMessage::parse(&message, Limit::Card)
-            .map_err(|error| wrong(format!("the message is refused: {error}")))?;
-        let credentials = parsed.accounts().iter().filter_map(|(account, _)| account.trsp.as_ref());
-        let users = credentials.filter_map(user).collect();
+            .map_err(|error| Trouble::Row(format!("the message is refused: {error}")))?;
+        let users = making::users(&parsed);
         let message_sha256 = sha256(&message);
         let plan = CardPlan {
             imsi: row.imsi.clone(),
@@ -135,7 +140,7 @@ impl Press<'_> {
             allow_public_secret: self.args.allow_public_secret,
             ..CardPlan::new(row.iccid.clone(), b"")
         };
-        let image = make(&plan).map_err(|error| wrong(error.to_string()))?;
+        let image = make(&plan).map_err(|error| Trouble::Row(error.to_string()))?;
         let iccid = row.iccid.as_str();
         let script = |kind, adm: Option<&AdmKey>| {
             making::script(&image, iccid, kind, &self.args.scripting, adm).map(String::into_bytes)
@@ -148,32 +153,30 @@ impl Press<'_> {
         // The options of scripts are the same for all rows.
         let content = content.map_err(Trouble::Batch)?;
         let file = format!("{CARDS}/{iccid}.{end}");
-        Ok(Made { iccid: row.iccid.clone(), pin: pin.cloned(), file, content, message_sha256, users, line: row.line })
+        Ok(Made {
+            iccid: row.iccid.clone(),
+            pin: pin.cloned(),
+            file,
+            content,
+            message_sha256,
+            users,
+            line: row.line,
+            issued,
+        })
     }
 
-    fn entry(&self, made: Made) -> Entry {
+    fn entry(&self, made: &Made) -> Entry {
         Entry {
             sha256: sha256(&made.content),
-            iccid: made.iccid,
-            file: made.file,
-            message_sha256: made.message_sha256,
+            iccid: made.iccid.clone(),
+            file: made.file.clone(),
+            message_sha256: made.message_sha256.clone(),
             profile: self.args.profile.clone(),
-            users: made.users,
+            users: made.users.clone(),
             pin: made.pin.is_some(),
             line: made.line,
             at: now(),
         }
-    }
-}
-
-/// Whom a credential names; nothing of its secret.
-fn user(credential: &Credential) -> Option<String> {
-    match credential {
-        Credential::Basic { user, .. } | Credential::Digest { user, .. } | Credential::Aka { user } => {
-            Some(user.clone())
-        }
-        Credential::Psk { identity, .. } => Some(identity.clone()),
-        Credential::X509 { .. } => None,
     }
 }
 
