@@ -388,7 +388,7 @@ fn what_is_wrong_is_said_before_anything_is_made() {
         ("meters", "none", "no profile of this name"),
         ("factory.key", "line.key", "has mode 0644"),
         ("factory.pem", "line.pem", "does not belong to the first certificate"),
-        ("factory.pem", "devices.csv", "a certificate cannot be read"),
+        ("factory.pem", "devices.csv", "no certificate found"),
         ("run", "full", "not the folder of a factory run"),
     ] {
         let (code, errors) = with(old, new);
