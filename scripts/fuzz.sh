@@ -52,18 +52,23 @@ minimise() {
     NR == 2 { next }
     NR <= files + 2 { name[NR - 3] = $0; next }
     $1 == "FT" { reached[$2] = NF - 2; for (i = 3; i <= NF; i++) feature[$2, i - 2] = $i }
+    function worth(file,   i, fresh) {
+      for (i = 1; i <= reached[file]; i++) if (!(feature[file, i] in seen)) fresh++
+      return fresh + 0
+    }
     END {
-      for (kept = 0; kept < most; kept++) {
+      # What an input is worth never grows, so its last worth is a bound and only the best bound is looked at again.
+      for (file in reached) bound[file] = reached[file]
+      for (kept = 0; kept < most; ) {
         best = -1; gain = 0
-        for (file in reached) {
-          fresh = 0
-          for (i = 1; i <= reached[file]; i++) if (!(feature[file, i] in seen)) fresh++
-          if (fresh > gain) { gain = fresh; best = file }
-        }
+        for (file in bound) if (bound[file] > gain) { gain = bound[file]; best = file }
         if (best == -1) exit
+        bound[best] = worth(best)
+        if (bound[best] < gain) continue
         for (i = 1; i <= reached[best]; i++) seen[feature[best, i]]
-        delete reached[best]
+        delete bound[best]
         print name[best]
+        kept++
       }
     }' "$control" | xargs -r -d '\n' cp -t "$new"
   rm "$control"

@@ -5,8 +5,9 @@ use std::fmt;
 
 /// Text that does not have the form of the name it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a {what}: {rule}")]
+#[error("not {what}: {rule}")]
 pub struct InvalidName {
+    /// Its name with the article that it is read with.
     what: &'static str,
     rule: &'static str,
 }
@@ -68,7 +69,7 @@ macro_rules! name {
 
 name! {
     /// The identifier of a kind of Management Object, such as `urn:oma:mo:oma-dm-devinfo:1.2`.
-    Moid, "MOID", "`urn:` and at most 200 characters of A-Z a-z 0-9 . _ - : are expected",
+    Moid, "a MOID", "`urn:` and at most 200 characters of A-Z a-z 0-9 . _ - : are expected",
     |text| text.len() <= 200
         && text.strip_prefix("urn:").is_some_and(|rest| {
             rest.contains(':')
@@ -80,7 +81,7 @@ name! {
 
 name! {
     /// The identifier of one instance of a Management Object, unique within its MOID (Profile P-17).
-    Miid, "MIID", "1 to 64 characters of A-Z a-z 0-9 . _ - are expected, not `.` or `..`",
+    Miid, "a MIID", "1 to 64 characters of A-Z a-z 0-9 . _ - are expected, not `.` or `..`",
     |text| (1..=64).contains(&text.len())
         && text != "."
         && text != ".."
@@ -89,31 +90,31 @@ name! {
 
 name! {
     /// The identifier of a DM Server, unique in the client (Profile P-3).
-    SrvId, "SrvID", "1 to 255 bytes without control characters are expected",
+    SrvId, "a SrvID", "1 to 255 bytes without control characters are expected",
     |text| (1..=255).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 name! {
     /// The identifier of a DM Device with its prefix, such as `IMEI:493005100592800`.
-    DevId, "DevID", "1 to 128 printable ASCII characters without spaces, quotes or backslashes are expected",
+    DevId, "a DevID", "1 to 128 printable ASCII characters without spaces, quotes or backslashes are expected",
     |text| (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() && !b"\"\\".contains(&b))
 }
 
 name! {
     /// Mobile country code of the home network.
-    Mcc, "MCC", "3 digits are expected",
+    Mcc, "an MCC", "3 digits are expected",
     |text| text.len() == 3 && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 name! {
     /// Mobile network code of the home network; `01` is not `1`.
-    Mnc, "MNC", "2 or 3 digits are expected",
+    Mnc, "an MNC", "2 or 3 digits are expected",
     |text| (2..=3).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 name! {
     /// The identifier of a card, as digits.
-    Iccid, "ICCID", "10 to 20 digits are expected",
+    Iccid, "an ICCID", "10 to 20 digits are expected",
     |text| (10..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
@@ -135,5 +136,17 @@ mod tests {
         }
         assert!("1".parse::<Mnc>().is_err() && "01".parse::<Mnc>().is_ok() && "001".parse::<Mnc>().is_ok());
         assert!("01".parse::<Mcc>().is_err() && "001".parse::<Mcc>().is_ok());
+    }
+
+    #[test]
+    fn what_a_name_is_not_is_said_in_english() {
+        let said = |error: InvalidName| error.to_string().split(':').next().unwrap_or_default().to_owned();
+        assert_eq!(said("x".parse::<Moid>().unwrap_err()), "not a MOID");
+        assert_eq!(said("".parse::<Miid>().unwrap_err()), "not a MIID");
+        assert_eq!(said("".parse::<SrvId>().unwrap_err()), "not a SrvID");
+        assert_eq!(said("".parse::<DevId>().unwrap_err()), "not a DevID");
+        assert_eq!(said("".parse::<Mcc>().unwrap_err()), "not an MCC");
+        assert_eq!(said("".parse::<Mnc>().unwrap_err()), "not an MNC");
+        assert_eq!(said("".parse::<Iccid>().unwrap_err()), "not an ICCID");
     }
 }

@@ -297,7 +297,7 @@ fn bad_ways_in_are_named() {
         (json!({"dev_id": IMEI, "psk": {"key": "ab".repeat(15)}}), "16 to 256 bytes"),
         (json!({"dev_id": IMEI, "psk": {"key": KEY_HEX, "identity": ""}}), "1 to 128 bytes"),
         (json!({"dev_id": IMEI, "psk": {"key": KEY_HEX, "identity": "omadm-resumption:1"}}), "may not begin"),
-        (json!({"dev_id": IMEI, "cert": "nonsense"}), "cert: a certificate cannot be read"),
+        (json!({"dev_id": IMEI, "cert": "nonsense"}), "cert: no certificate found"),
         (json!({"dev_id": IMEI, "device_ca": true}), "names no device CA"),
     ] {
         let detail = fleet.api("POST", "/devices", &body).problem(400);

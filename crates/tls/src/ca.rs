@@ -14,7 +14,7 @@ use openssl::x509::{X509, X509Builder, X509Name, X509NameRef, X509Ref};
 use std::net::IpAddr;
 use zeroize::Zeroizing;
 
-use crate::client::certificates;
+use crate::certificates;
 use crate::error::ContextError;
 use crate::key;
 
@@ -42,7 +42,7 @@ impl Identity {
     /// If one of them cannot be read.
     pub fn to_der(&self) -> Result<(Vec<u8>, Zeroizing<Vec<u8>>), ContextError> {
         let mut chain = Vec::new();
-        for certificate in certificates(&self.certificate)? {
+        for certificate in certificates::all(&self.certificate)? {
             chain.extend(certificate.to_der()?);
         }
         let key = key::from_pem(self.key.as_bytes())?;
@@ -178,7 +178,7 @@ pub fn issue_device(ca: &Identity, dev_id: &str, validity: Validity) -> Result<I
 /// # Errors
 /// If there is no readable certificate.
 pub fn key_digest(pem: &str) -> Result<[u8; 32], ContextError> {
-    let first = X509::from_pem(pem.as_bytes()).map_err(|error| ContextError::Certificate(error.to_string()))?;
+    let first = certificates::first(pem)?;
     Ok(key_digest_of(&first)?)
 }
 
@@ -191,8 +191,7 @@ pub(crate) fn key_digest_of(certificate: &X509Ref) -> Result<[u8; 32], ErrorStac
 /// # Errors
 /// If there is no readable certificate.
 pub fn valid_until(pem: &str) -> Result<u64, ContextError> {
-    let first = X509::from_pem(pem.as_bytes()).map_err(|error| ContextError::Certificate(error.to_string()))?;
-    Ok(unix_seconds(first.not_after())?)
+    Ok(unix_seconds(certificates::first(pem)?.not_after())?)
 }
 
 /// Whether the first certificate of a PEM text is for each of these names.
@@ -200,8 +199,7 @@ pub fn valid_until(pem: &str) -> Result<u64, ContextError> {
 /// # Errors
 /// If there is no readable certificate.
 pub fn covers(pem: &str, names: &[String]) -> Result<bool, ContextError> {
-    let first = X509::from_pem(pem.as_bytes()).map_err(|error| ContextError::Certificate(error.to_string()))?;
-    let alternatives = first.subject_alt_names();
+    let alternatives = certificates::first(pem)?.subject_alt_names();
     let found = |name: &String| {
         let address = name.parse::<IpAddr>().ok();
         alternatives.iter().flatten().any(|alternative| match (address, alternative.ipaddress()) {
@@ -219,13 +217,11 @@ pub fn covers(pem: &str, names: &[String]) -> Result<bool, ContextError> {
 /// # Errors
 /// If one of them cannot be read.
 pub fn signed_by(pem: &str, ca: &str) -> Result<bool, ContextError> {
-    let read = |pem: &str| X509::from_pem(pem.as_bytes()).map_err(|error| ContextError::Certificate(error.to_string()));
-    Ok(read(pem)?.verify(&*read(ca)?.public_key()?)?)
+    Ok(certificates::first(pem)?.verify(&*certificates::first(ca)?.public_key()?)?)
 }
 
 fn signer(ca: &Identity) -> Result<(X509, PKey<Private>), ContextError> {
-    let issuer =
-        X509::from_pem(ca.certificate.as_bytes()).map_err(|error| ContextError::Certificate(error.to_string()))?;
+    let issuer = certificates::first(&ca.certificate)?;
     let key = key::from_pem(ca.key.as_bytes())?;
     if issuer.public_key()?.public_eq(&key) { Ok((issuer, key)) } else { Err(ContextError::Mismatch) }
 }
@@ -313,6 +309,31 @@ mod tests {
     fn a_server_without_a_name_gets_no_certificate() {
         let ca = make("Test CA", Validity::of_ca(1_800_000_000)).unwrap();
         assert!(issue_server(&ca, &[], Validity::of_server(1_800_000_000)).is_err());
+    }
+
+    #[test]
+    fn an_encrypted_certificate_is_refused_and_nobody_is_asked_for_its_pass_phrase() {
+        let ca = make("Test CA", Validity::of_ca(1_800_000_000)).unwrap();
+        let pem = ca.certificate.replace(
+            "CERTIFICATE-----\nM",
+            "CERTIFICATE-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00112233445566778899AABBCCDDEEFF\n\nM",
+        );
+        assert_ne!(pem, ca.certificate);
+        let encrypted = Identity { certificate: pem.clone(), key: ca.key.clone() };
+        let refused = [
+            key_digest(&pem).err(),
+            valid_until(&pem).err(),
+            covers(&pem, &[]).err(),
+            signed_by(&pem, &ca.certificate).err(),
+            signed_by(&ca.certificate, &pem).err(),
+            issue_server(&encrypted, &names(&["dm.example"]), Validity::of_server(1_800_000_000)).err(),
+            issue_device(&encrypted, "IMEI:1", Validity::of_device(1_800_000_000)).err(),
+            encrypted.to_der().err(),
+        ];
+        for error in refused {
+            // OpenSSL's own words would mean that it had looked for somebody to ask.
+            assert!(error.as_ref().is_some_and(|error| error.to_string().contains("header lines")), "{error:?}");
+        }
     }
 
     #[test]

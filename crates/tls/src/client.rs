@@ -4,7 +4,6 @@ use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
 use openssl::sha::Sha256;
 use openssl::ssl::{Ssl, SslContext, SslMethod, SslRef, SslStream, SslVerifyMode};
-use openssl::x509::X509;
 use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::verify::{X509CheckFlags, X509VerifyFlags};
 use std::io::{self, Read, Write};
@@ -13,6 +12,7 @@ use std::sync::OnceLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::ca;
+use crate::certificates;
 use crate::error::{ContextError, TlsError, version};
 use crate::identity::{ClientIdentity, Kind, PreShared};
 use crate::psk;
@@ -72,7 +72,7 @@ impl ClientContext {
                 let mut store = X509StoreBuilder::new()?;
                 // An anchor need not be self-signed: an intermediate or the server's certificate will do.
                 store.set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
-                for certificate in certificates(pem)? {
+                for certificate in certificates::all(pem)? {
                     store.add_cert(certificate)?;
                 }
                 context.set_cert_store(store.build());
@@ -283,29 +283,4 @@ impl<S> std::fmt::Debug for TlsStream<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "TlsStream({})", self.version())
     }
-}
-
-/// Whether the block of a certificate has header lines. They may say that it is encrypted, and OpenSSL would then ask for
-/// a pass phrase on the terminal.
-fn has_headers(pem: &str) -> bool {
-    let mut inside = false;
-    pem.lines().any(|line| {
-        if line.contains("-----BEGIN") {
-            inside = line.contains("CERTIFICATE");
-        } else if line.contains("-----END") {
-            inside = false;
-        }
-        inside && line.contains(':')
-    })
-}
-
-/// The certificates of a PEM text, at least one.
-pub(crate) fn certificates(pem: &str) -> Result<Vec<X509>, ContextError> {
-    if has_headers(pem) {
-        return Err(ContextError::Certificate(
-            "a block has header lines, as an encrypted one; write it without".to_owned(),
-        ));
-    }
-    let found = X509::stack_from_pem(pem.as_bytes()).map_err(|error| ContextError::Certificate(error.to_string()))?;
-    if found.is_empty() { Err(ContextError::NoCertificate) } else { Ok(found) }
 }

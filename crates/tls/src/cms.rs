@@ -13,7 +13,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use crate::ca::Identity;
-use crate::client::certificates;
+use crate::certificates;
 use crate::error::ContextError;
 use crate::key;
 
@@ -55,8 +55,7 @@ impl Sealer {
     /// # Errors
     /// If a certificate or key cannot be read, or the key is another's.
     pub fn new(signer: &Identity, readers: Option<&str>) -> Result<Self, ContextError> {
-        let certificate = X509::from_pem(signer.certificate.as_bytes())
-            .map_err(|error| ContextError::Certificate(error.to_string()))?;
+        let certificate = certificates::first(&signer.certificate)?;
         let key = key::from_pem(signer.key.as_bytes())?;
         if !certificate.public_key()?.public_eq(&key) {
             return Err(ContextError::Mismatch);
@@ -65,7 +64,7 @@ impl Sealer {
             None => None,
             Some(pem) => {
                 let mut stack = Stack::new()?;
-                for reader in certificates(pem)? {
+                for reader in certificates::all(pem)? {
                     stack.push(reader)?;
                 }
                 Some(stack)
@@ -120,7 +119,7 @@ pub fn open(bytes: &[u8], signers: Option<&str>, key: Option<&[u8]>) -> Result<Z
         Some(pem) => {
             flags |= CMSOptions::NOINTERN;
             let mut stack = Stack::new().map_err(ContextError::from)?;
-            for certificate in certificates(pem)? {
+            for certificate in certificates::all(pem)? {
                 stack.push(certificate).map_err(ContextError::from)?;
             }
             Some(stack)

@@ -5,7 +5,7 @@ use openssl::sha::Sha256;
 use openssl::x509::X509;
 use zeroize::Zeroizing;
 
-use crate::client::certificates;
+use crate::certificates;
 use crate::error::ContextError;
 use crate::key;
 use crate::psk;
@@ -59,7 +59,7 @@ impl ClientIdentity {
     /// As for [`ClientIdentity::x509`].
     pub fn from_pem(chain: &str, key: &str) -> Result<Self, ContextError> {
         let key = key::from_pem(key.as_bytes())?;
-        Self::certificate(certificates(chain)?, key)
+        Self::certificate(certificates::all(chain)?, key)
     }
 
     /// A pre-shared key of 16 to 256 bytes, and the name under which the server knows it: 1 to 128 bytes of text.

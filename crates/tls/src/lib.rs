@@ -6,6 +6,7 @@
 //! themselves by certificates or pre-shared keys.
 
 pub mod ca;
+mod certificates;
 mod client;
 pub mod cms;
 mod error;

@@ -9,7 +9,7 @@ use openssl::x509::verify::X509VerifyFlags;
 use openssl::x509::{X509, X509PurposeId, X509Ref, X509StoreContext};
 
 use crate::ca::{self, Validity};
-use crate::client::certificates;
+use crate::certificates;
 use crate::error::ContextError;
 
 /// Who is at the other end, as far as TLS can tell.
@@ -76,7 +76,7 @@ impl DeviceAuthorities {
         let mut store = X509StoreBuilder::new()?;
         store.set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
         store.set_purpose(X509PurposeId::SSL_CLIENT)?;
-        for certificate in certificates(pem)? {
+        for certificate in certificates::all(pem)? {
             store.add_cert(certificate)?;
         }
         Ok(Self(Some(store.build())))

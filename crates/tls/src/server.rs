@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 use zeroize::Zeroizing;
 
-use crate::client::certificates;
+use crate::certificates;
 use crate::error::{ContextError, TlsError};
 use crate::key;
 use crate::peer::{DeviceAuthorities, Peer, PeerCertificate};
@@ -69,7 +69,7 @@ impl ServerContext {
     /// # Errors
     /// If one of them cannot be read, or they do not belong together.
     pub fn from_pem(chain: &str, key: &str, options: ServerOptions) -> Result<Self, ContextError> {
-        let mut certificates = certificates(chain)?.into_iter();
+        let mut certificates = certificates::all(chain)?.into_iter();
         let leaf = certificates.next().ok_or(ContextError::NoCertificate)?;
         let key = key::from_pem(key.as_bytes())?;
         if !leaf.public_key()?.public_eq(&key) {

@@ -109,71 +109,46 @@ pub struct ToldSim {
     pub not_ready: Option<String>,
 }
 
-impl<L: Link + ?Sized> Link for &mut L {
-    fn protocol(&self) -> Protocol {
-        (**self).protocol()
-    }
-    fn is_exclusive(&self) -> bool {
-        (**self).is_exclusive()
-    }
-    fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>, LinkError> {
-        (**self).transmit(command)
-    }
-    fn reset_when_released(&mut self) {
-        (**self).reset_when_released();
-    }
-    fn open_application(&mut self, aid: &[u8]) -> Result<Opening, LinkError> {
-        (**self).open_application(aid)
-    }
-    fn transmit_to(&mut self, application: Handle, command: &[u8]) -> Result<Vec<u8>, LinkError> {
-        (**self).transmit_to(application, command)
-    }
-    fn close_application(&mut self, application: Handle) {
-        (**self).close_application(application);
-    }
-    fn tell_iccid(&mut self) -> Result<Option<Iccid>, LinkError> {
-        (**self).tell_iccid()
-    }
-    fn tell_sim(&mut self) -> Result<Option<ToldSim>, LinkError> {
-        (**self).tell_sim()
-    }
-    fn tell_dir(&mut self) -> Result<Vec<Vec<u8>>, LinkError> {
-        (**self).tell_dir()
-    }
+/// What leads to a link is one.
+macro_rules! forward {
+    ($to:ty) => {
+        impl<L: Link + ?Sized> Link for $to {
+            fn protocol(&self) -> Protocol {
+                (**self).protocol()
+            }
+            fn is_exclusive(&self) -> bool {
+                (**self).is_exclusive()
+            }
+            fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>, LinkError> {
+                (**self).transmit(command)
+            }
+            fn reset_when_released(&mut self) {
+                (**self).reset_when_released();
+            }
+            fn open_application(&mut self, aid: &[u8]) -> Result<Opening, LinkError> {
+                (**self).open_application(aid)
+            }
+            fn transmit_to(&mut self, application: Handle, command: &[u8]) -> Result<Vec<u8>, LinkError> {
+                (**self).transmit_to(application, command)
+            }
+            fn close_application(&mut self, application: Handle) {
+                (**self).close_application(application);
+            }
+            fn tell_iccid(&mut self) -> Result<Option<Iccid>, LinkError> {
+                (**self).tell_iccid()
+            }
+            fn tell_sim(&mut self) -> Result<Option<ToldSim>, LinkError> {
+                (**self).tell_sim()
+            }
+            fn tell_dir(&mut self) -> Result<Vec<Vec<u8>>, LinkError> {
+                (**self).tell_dir()
+            }
+        }
+    };
 }
 
-impl<L: Link + ?Sized> Link for Box<L> {
-    fn protocol(&self) -> Protocol {
-        (**self).protocol()
-    }
-    fn is_exclusive(&self) -> bool {
-        (**self).is_exclusive()
-    }
-    fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>, LinkError> {
-        (**self).transmit(command)
-    }
-    fn reset_when_released(&mut self) {
-        (**self).reset_when_released();
-    }
-    fn open_application(&mut self, aid: &[u8]) -> Result<Opening, LinkError> {
-        (**self).open_application(aid)
-    }
-    fn transmit_to(&mut self, application: Handle, command: &[u8]) -> Result<Vec<u8>, LinkError> {
-        (**self).transmit_to(application, command)
-    }
-    fn close_application(&mut self, application: Handle) {
-        (**self).close_application(application);
-    }
-    fn tell_iccid(&mut self) -> Result<Option<Iccid>, LinkError> {
-        (**self).tell_iccid()
-    }
-    fn tell_sim(&mut self) -> Result<Option<ToldSim>, LinkError> {
-        (**self).tell_sim()
-    }
-    fn tell_dir(&mut self) -> Result<Vec<Vec<u8>>, LinkError> {
-        (**self).tell_dir()
-    }
-}
+forward!(&mut L);
+forward!(Box<L>);
 
 /// Why a link cannot be had, or why an exchange over it failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -77,20 +77,31 @@ impl Admin {
         Ok(self.call(Method::POST, "/messages", body.to_string().into_bytes())?.body)
     }
 
+    /// The credentials of cards and factory files, the newest first.
+    pub(crate) fn messages(&self, limit: u16) -> Result<Vec<Value>, Failure> {
+        #[derive(serde::Deserialize)]
+        struct Messages {
+            messages: Vec<Value>,
+        }
+        Ok(self.get::<Messages>(&format!("/messages?limit={limit}"))?.messages)
+    }
+
     /// Withdraws the credential of this user, which was made for a card or factory file.
     pub(crate) fn withdraw(&self, user: &str) -> Result<(), Failure> {
         self.call(Method::DELETE, &format!("/messages/{}", segment(user)), Vec::new()).map(|_| ())
     }
 
-    /// Has messages of this profile made for the devices of a factory run, which is given the same whenever it asks.
+    /// Has messages of this profile made for the devices of a factory run, which is given the same whenever it asks. A
+    /// device whose message has more than `limit` bytes gets nothing.
     pub(crate) fn factory_messages<T: DeserializeOwned>(
         &self,
         profile: &str,
         run: &str,
         devices: &[&str],
         enrol: bool,
+        limit: usize,
     ) -> Result<T, Failure> {
-        let body = json!({"profile": profile, "run": run, "devices": devices, "enrol": enrol});
+        let body = json!({"profile": profile, "run": run, "devices": devices, "enrol": enrol, "message_limit": limit});
         self.send(Method::POST, "/factory/messages", &body)
     }
 

@@ -6,6 +6,7 @@ mod device;
 mod factory;
 mod figure;
 mod making;
+mod message;
 mod profile;
 mod reach;
 mod serve;
@@ -20,8 +21,9 @@ pub(crate) use device::{AddDevice, DeviceCommand, EnrolBy};
 pub(crate) use factory::{FactoryCommand, FactoryImport, FactoryKey, FactoryMake};
 pub(crate) use figure::Figure;
 pub(crate) use making::{
-    BatchCards, CreateCard, Form, MadeAs, NewCard, Objects, ScriptCard, ScriptKind, Scripting, WriteCard,
+    BatchCards, CreateCard, Form, Laid, MadeAs, NewCard, Objects, ScriptCard, ScriptKind, Scripting, WriteCard,
 };
+pub(crate) use message::{ListMessages, MessageCommand};
 pub(crate) use profile::{Preview, ProfileCommand};
 pub(crate) use reach::Reach;
 pub(crate) use serve::Serve;
@@ -85,6 +87,14 @@ Example:
   omadm factory import run7/manifest.jsonl"
     )]
     Factory(FactoryCommand),
+    /// The messages of cards and factory files: whose their credentials are, and how one is withdrawn
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  omadm message withdraw c7Hk2p"
+    )]
+    Message(MessageCommand),
     /// Draw a sequence diagram from a trace of omadm-client
     Figure(Figure),
     /// Print the completion script of a shell

@@ -7,13 +7,14 @@ use omadm_card::personalise::{AdmKey, PersonaliseError};
 use omadm_card::read::MAX_MESSAGE;
 use omadm_core::account::Credential;
 use omadm_core::bootstrap::message::{BootstrapMessage, Limit};
+use omadm_core::ids::Iccid;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use super::source;
 use crate::admin::{Admin, Carrier};
-use crate::args::{Form, NewCard, Objects, Reach, ScriptKind, Scripting};
+use crate::args::{Form, Laid, NewCard, Objects, Reach, ScriptKind, Scripting};
 use crate::failure::{Exit, Failure};
 use crate::{output, private};
 
@@ -36,14 +37,22 @@ pub(super) fn plan(card: &NewCard, reach: &Reach) -> Result<(CardPlan, Option<Is
         mnc_length: card.mnc_length,
         content,
         others,
-        listing: listing(card.form),
         pin,
-        pin_reference: card.pin_ref,
-        file_size: card.file_size.map(usize::from),
-        allow_public_secret: card.allow_public_secret,
-        ..CardPlan::new(iccid, b"")
+        ..laid(&card.laid, iccid)
     };
     Ok((plan, issued))
+}
+
+/// A card that holds its message in this way, and none so far.
+pub(super) fn laid(laid: &Laid, iccid: Iccid) -> CardPlan {
+    CardPlan {
+        content: Content::None,
+        listing: listing(laid.form),
+        pin_reference: laid.pin_ref,
+        file_size: laid.file_size.map(usize::from),
+        allow_public_secret: laid.allow_public_secret,
+        ..CardPlan::new(iccid, b"")
+    }
 }
 
 pub(super) fn listing(form: Form) -> Listing {
@@ -178,7 +187,7 @@ pub(super) fn failure(error: &PersonaliseError) -> Failure {
         PersonaliseError::KeyNotTried { .. } | PersonaliseError::KeyRefused { .. } => Exit::Denied,
         PersonaliseError::PublicSecret(_)
         | PersonaliseError::Size { .. }
-        | PersonaliseError::NoRule(_)
+        | PersonaliseError::NoRule { .. }
         | PersonaliseError::KeyNeeded(_) => Exit::Usage,
         PersonaliseError::OtherCard
         | PersonaliseError::Place { .. }
