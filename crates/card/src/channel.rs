@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::apdu::{Command, GET_RESPONSE, MANAGE_CHANNEL, MAX_CHANNEL, Protocol, Response};
 use crate::error::{CardError, CardErrorKind, Place};
-use crate::link::{Handle, Link, Opening, ToldSim};
+use crate::link::{Handle, Link, LinkError, Opening, ToldSim};
 use omadm_core::ids::Iccid;
 
 /// The most commands that one reading sends, repeats and GET RESPONSE included.
@@ -142,12 +142,26 @@ impl<'a> Card<'a> {
         Ok(Response { data, status: response.status })
     }
 
-    /// Opens a logical channel and gives its number; none where the card refuses.
+    /// Opens a logical channel and gives its number; none where the card refuses. Where nobody can tell whether one was
+    /// opened, and which, the card is reset when the link is given up.
     pub fn open_channel(&mut self) -> Result<Option<Channel>, CardError> {
-        let response = self.send(Channel::BASIC, &Command::case2(MANAGE_CHANNEL, 0, 0, 1))?;
+        let response = match self.send(Channel::BASIC, &Command::case2(MANAGE_CHANNEL, 0, 0, 1)) {
+            Ok(response) => response,
+            Err(error) => {
+                // A channel is gone with its card.
+                if !matches!(error.kind, CardErrorKind::Removed | CardErrorKind::NoCard) {
+                    self.link.reset_when_released();
+                }
+                return Err(error);
+            }
+        };
         match response.data.as_slice() {
             [channel @ 1..=MAX_CHANNEL] if response.status.is_ok() => Ok(Some(Channel::Logical(*channel))),
-            _ => Ok(None),
+            [] if !response.status.is_ok() => Ok(None),
+            _ => {
+                self.link.reset_when_released();
+                Ok(None)
+            }
         }
     }
 
@@ -179,15 +193,25 @@ impl<'a> Card<'a> {
         Ok(self.link.tell_dir()?)
     }
 
-    /// Closes a channel. That it cannot be closed is no reason to throw away what was read.
+    /// Closes a channel. That it cannot be closed is no reason to throw away what was read: the card is reset then when the
+    /// link is given up.
     pub fn close_channel(&mut self, channel: Channel) {
         // Beyond any limit: a channel left open is missing to the next reading.
         match channel {
             Channel::BASIC => {}
             Channel::Logical(number) => {
-                self.count();
                 let close = Command::case1(MANAGE_CHANNEL, 0x80, number).encode(0, self.link.protocol());
-                let _ = self.link.transmit(&close);
+                // A card may be disturbed once.
+                for _ in 0..2 {
+                    self.count();
+                    match self.link.transmit(&close).map(Response::parse) {
+                        Ok(Some(response)) if response.status.is_ok() => return,
+                        Ok(Some(_) | None) => {}
+                        Err(LinkError::Removed(_) | LinkError::NoCard(_)) => return,
+                        Err(LinkError::Timeout(_) | LinkError::Io(_)) => break,
+                    }
+                }
+                self.link.reset_when_released();
             }
             Channel::Opened(application) => {
                 self.count();
@@ -222,9 +246,14 @@ impl<'a> Card<'a> {
         self.count();
         let protocol = self.link.protocol();
         let answer = match channel {
-            Channel::Logical(number) => self.link.transmit(&command.encode(number, protocol))?,
-            Channel::Opened(application) => self.link.transmit_to(application, &command.encode(0, protocol))?,
+            Channel::Logical(number) => self.link.transmit(&command.encode(number, protocol)),
+            Channel::Opened(application) => self.link.transmit_to(application, &command.encode(0, protocol)),
         };
+        if let Err(LinkError::Timeout(_)) = &answer {
+            // A card that keeps silent may do so until its reset.
+            self.link.reset_when_released();
+        }
+        let answer = answer?;
         self.bytes = self.bytes.saturating_add(answer.len());
         Response::parse(answer).ok_or_else(|| {
             CardError::new(

@@ -12,7 +12,7 @@ use omadm_card::link::at::{AtLink, Port, PortError};
 use omadm_card::make::{CardPlan, Listing, make};
 use omadm_card::virtual_modem::{ModemQuirk, VirtualModem};
 use omadm_card::virtual_uicc::{ChannelRefusal, Channels, Fault, FaultKind, Quirk};
-use omadm_card::{CardImage, CardReading, ReadRequest, VirtualUicc, read};
+use omadm_card::{CardImage, CardReading, Link, LinkError, ReadRequest, VirtualUicc, read};
 use omadm_core::reason::Reason;
 use omadm_core::secret::Secret;
 
@@ -90,6 +90,40 @@ struct Outcome {
     strayed: usize,
     /// How many commands reached the card.
     commands: u32,
+    /// How many channels of the card are open after the link was given up; of a modem also those that it still knows.
+    open: usize,
+}
+
+/// A card that is ours alone, reset at the end if the reader asked for it, as the service of a reader does.
+struct Held<'a> {
+    card: &'a mut VirtualUicc,
+    reset: bool,
+}
+
+impl Link for Held<'_> {
+    fn protocol(&self) -> Protocol {
+        self.card.protocol()
+    }
+
+    fn is_exclusive(&self) -> bool {
+        true
+    }
+
+    fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>, LinkError> {
+        self.card.transmit(command)
+    }
+
+    fn reset_when_released(&mut self) {
+        self.reset = true;
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if self.reset {
+            self.card.reset();
+        }
+    }
 }
 
 struct Wire<'a> {
@@ -130,8 +164,9 @@ fn read_by(by: By, image: &CardImage, fault: Option<Fault>) -> Outcome {
     let quirks: &[ModemQuirk] = match by {
         By::Itself => {
             let elapsed = card.elapsed();
-            let reading = read(&mut card, &request, &|| elapsed.so_far());
-            return Outcome { reading, tries: card.tries_left(PIN), strayed: 0, commands: card.commands() };
+            let reading = read(&mut Held { card: &mut card, reset: false }, &request, &|| elapsed.so_far());
+            let (tries, commands, open) = (card.tries_left(PIN), card.commands(), card.open_channels());
+            return Outcome { reading, tries, strayed: 0, commands, open };
         }
         By::Modem => &[],
         By::PlainModem => &[ModemQuirk::NoCcho],
@@ -146,7 +181,8 @@ fn read_by(by: By, image: &CardImage, fault: Option<Fault>) -> Outcome {
     let strayed = modem.basic_channel().iter().filter(|command| command.get(1) != Some(&MANAGE_CHANNEL)).count();
     let card = modem.card();
     let tries = card.and_then(|card| card.tries_left(PIN));
-    Outcome { reading, tries, strayed, commands: card.map_or(0, VirtualUicc::commands) }
+    let open = modem.open_channels().max(card.map_or(0, VirtualUicc::open_channels));
+    Outcome { reading, tries, strayed, commands: card.map_or(0, VirtualUicc::commands), open }
 }
 
 /// Counts what goes wrong, so that one run tells of all.
@@ -190,12 +226,22 @@ fn judge(ledger: &mut Ledger, by: By, card: Card, fault: Option<Fault>, outcome:
     {
         ledger.note(format!("another message was read ({quirk} {kind})"), row);
     }
+    if outcome.open > 0 && !may_leave_open(by, card, fault) {
+        ledger.note(format!("a channel was left open ({quirk} {kind} by {by:?})"), row);
+    }
     if outcome.tries.is_some_and(|left| left < 2) {
         ledger.note(format!("the PIN was tried twice ({quirk} {kind})"), row);
     }
     if outcome.strayed > 0 {
         ledger.note(format!("a command strayed to channel 0 of the modem ({quirk} {kind})"), row);
     }
+}
+
+/// A card that is ours alone can be reset. In a modem a channel stays open that the card refuses to close, and one whose
+/// number was falsified.
+fn may_leave_open(by: By, card: Card, fault: Option<Fault>) -> bool {
+    let is_falsified = matches!(fault, Some(Fault { kind: FaultKind::Flip(_), .. }));
+    by != By::Itself && (card.quirk == Some(Quirk::ChannelsStayOpen) || is_falsified)
 }
 
 /// A modem tells of its card in its own words, so a fault may look otherwise behind it.

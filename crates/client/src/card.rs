@@ -128,9 +128,11 @@ pub fn look(
         Ok::<_, Stopped>(reading)
     };
     let mut reading = read(config.wait, &mut apdus)?;
+    let mut removed = None;
     for _ in 0..EXCHANGED {
-        if !matches!(&reading.message, Err(error) if error.kind == CardErrorKind::Removed) {
-            break;
+        match &reading.message {
+            Err(error) if error.kind == CardErrorKind::Removed => removed = Some(error.clone()),
+            Ok(_) | Err(_) => break,
         }
         reading = read(config.wait, &mut apdus)?;
     }
@@ -148,6 +150,12 @@ pub fn look(
         world.sleep(pause)?;
         reading = read(Duration::ZERO, &mut apdus)?;
         absent = no_card(&reading) && slot_is_empty(config, world)?;
+    }
+    if no_card(&reading)
+        && let Some(error) = removed
+    {
+        // That it was there, and taken out while it was read, tells more.
+        reading.message = Err(error);
     }
     Ok(to_look(reading, absent, apdus, pin_problem))
 }

@@ -11,6 +11,7 @@ use crate::status::Status;
 use crate::trace::Trace;
 use crate::transport::Meter;
 use crate::wait::Stop;
+use crate::watch::Sign;
 use crate::world::World;
 use omadm_core::access::DeviceRights;
 use omadm_core::account::{Credential, Judgement, NothingToAllow};
@@ -281,10 +282,15 @@ impl Client {
         }
     }
 
-    /// Whether the card was read after a sign of this time, so that the sign tells nothing new. A sign takes a moment to
-    /// come; a card is not exchanged in one.
-    pub(crate) fn has_read_card_since(&self, sign: Duration) -> bool {
-        self.card_read.is_some_and(|read| sign < read + Duration::from_secs(1))
+    /// Whether the card was read after what this sign of this time tells of. A sign that a card came takes a moment, in
+    /// which it may be read already; one that it went is news whenever it comes after the reading.
+    pub(crate) fn has_read_card_since(&self, sign: Sign, at: Duration) -> bool {
+        let moment = match sign {
+            Sign::Card => Duration::from_secs(1),
+            Sign::CardWent => Duration::ZERO,
+            Sign::FactoryFile => return false,
+        };
+        self.card_read.is_some_and(|read| at < read + moment)
     }
 
     /// Brings the tree in line with configuration and accounts.

@@ -112,7 +112,7 @@ fn work_on(client: &mut Client, calls: &Taker<Call>) -> Result<Infallible, Stopp
         let Some(pause) = schedule.step(client)? else { continue };
         match calls.take(pause.min(LONGEST_PAUSE)) {
             Ok(Call::Order(ticket)) => serve(&mut schedule, client, &ticket)?,
-            Ok(Call::Sign(Sign::Card, at)) if client.has_read_card_since(at) => {}
+            Ok(Call::Sign(sign, at)) if client.has_read_card_since(sign, at) => {}
             Ok(Call::Sign(sign, _)) => schedule.notice(sign, client.clock.now()),
             Err(Nothing::Yet) => {}
             Ok(Call::End) | Err(Nothing::Ever) => return Err(Stopped),

@@ -3,7 +3,7 @@
 
 use crate::config::{CardLink, Config};
 use crate::wait::{For, Stop, Waited};
-use rustix::fs::inotify::{CreateFlags, Reader, WatchFlags, add_watch, init};
+use rustix::fs::inotify::{CreateFlags, ReadFlags, Reader, WatchFlags, add_watch, init};
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
@@ -31,8 +31,10 @@ const EVENTS: usize = 4096;
 /// What was noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sign {
-    /// A card came, went, or was exchanged.
+    /// A card came.
     Card,
+    /// The card that was there went; another one may be in its place.
+    CardWent,
     /// The factory file was written, replaced or removed.
     FactoryFile,
 }
@@ -40,7 +42,7 @@ pub enum Sign {
 impl fmt::Display for Sign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Card => "a card came or went",
+            Self::Card | Self::CardWent => "a card came or went",
             Self::FactoryFile => "the factory file changed",
         })
     }
@@ -90,10 +92,12 @@ fn watch_reader(reader: &str, stop: &Stop, tell: impl Fn(Sign) + Send + 'static)
     let (mut watch, stop) = (omadm_card::link::pcsc::Watch::new(reader), stop.clone());
     spawn(move || {
         // What is there at the beginning is read by the start itself.
-        let _ = watch.changed(Duration::ZERO);
+        let mut seen = watch.changed(Duration::ZERO);
         while !stop.is_raised() {
-            if watch.changed(MISSING).is_some() {
-                tell(Sign::Card);
+            if let Some(now) = watch.changed(MISSING) {
+                let was_there = matches!(seen, Some(omadm_card::link::pcsc::Presence::Card(_)));
+                tell(if was_there { Sign::CardWent } else { Sign::Card });
+                seen = Some(now);
             }
         }
     });
@@ -149,13 +153,14 @@ fn watch_slot<T: PartialEq>(mut ask: impl FnMut() -> Option<T>, stop: &Stop, tel
     loop {
         match ask() {
             Some(found) => {
-                // What came while there was no answer, the start itself may have missed too.
-                let is_news = known.as_ref().map_or(missed, |known| *known != found);
+                let sign = match &known {
+                    Some(known) => (*known != found).then_some(Sign::CardWent),
+                    // What came while there was no answer, the start itself may have missed too.
+                    None => missed.then_some(Sign::Card),
+                };
                 known = Some(found);
                 pause = ASKED;
-                if is_news {
-                    tell(Sign::Card);
-                }
+                sign.into_iter().for_each(tell);
             }
             None => {
                 missed = true;
@@ -207,7 +212,7 @@ impl Folder {
         let events = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let there = match self.sign {
             // A socket is there once it is created, a file once it is written.
-            Sign::Card => WatchFlags::CREATE,
+            Sign::Card | Sign::CardWent => WatchFlags::CREATE,
             Sign::FactoryFile => WatchFlags::CLOSE_WRITE,
         };
         let gone = WatchFlags::DELETE | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
@@ -223,11 +228,15 @@ impl Folder {
             if stop.wait_for(events, For::Input, Duration::MAX) == Waited::Stopped {
                 return Waited::Stopped;
             }
-            let mut ours = false;
+            let (mut ours, mut went) = (false, false);
             loop {
                 match reader.next() {
                     Ok(event) => match event.file_name() {
-                        Some(name) => ours |= name.to_bytes() == self.name.as_bytes(),
+                        Some(name) if name.to_bytes() == self.name.as_bytes() => {
+                            ours = true;
+                            went |= event.events().intersects(ReadFlags::DELETE | ReadFlags::MOVED_FROM);
+                        }
+                        Some(_) => {}
                         // About the folder itself.
                         None => return Waited::Ready,
                     },
@@ -236,7 +245,7 @@ impl Folder {
                 }
             }
             if ours {
-                tell(self.sign);
+                tell(if went && self.sign == Sign::Card { Sign::CardWent } else { self.sign });
             }
         }
     }
@@ -252,23 +261,20 @@ mod tests {
         let look = |answers: &[Option<u8>]| {
             let stop = Stop::new().unwrap();
             let mut left = answers.iter();
-            let signs = std::cell::Cell::new(0);
+            let signs = std::cell::RefCell::new(Vec::new());
             let ask = || {
                 left.next().copied().unwrap_or_else(|| {
                     stop.raise();
                     None
                 })
             };
-            watch_slot(ask, &stop, &|sign| {
-                assert_eq!(sign, Sign::Card);
-                signs.set(signs.get() + 1);
-            });
-            signs.get()
+            watch_slot(ask, &stop, &|sign| signs.borrow_mut().push(sign));
+            signs.take()
         };
-        assert_eq!(look(&[Some(1), Some(1), None, None, Some(1)]), 0);
-        assert_eq!(look(&[Some(1), Some(2), None, Some(1), Some(1)]), 2);
-        assert_eq!(look(&[None, None, Some(1), Some(1)]), 1, "the start may have missed it too");
-        assert_eq!(look(&[None, None, None]), 0);
+        assert_eq!(look(&[Some(1), Some(1), None, None, Some(1)]), []);
+        assert_eq!(look(&[Some(1), Some(2), None, Some(1), Some(1)]), [Sign::CardWent, Sign::CardWent]);
+        assert_eq!(look(&[None, None, Some(1), Some(1)]), [Sign::Card], "the start may have missed it too");
+        assert_eq!(look(&[None, None, None]), []);
     }
 
     #[test]

@@ -44,7 +44,8 @@ pub trait Link {
     /// Sends one command as it is and waits for its response, status word included.
     fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>, LinkError>;
 
-    /// Told once a PIN was verified: the card has to be reset when the link is given up.
+    /// The card has to be reset when the link is given up: told once a PIN was verified, when the card kept silent, and when a
+    /// channel may have stayed open. For links that are ours alone.
     fn reset_when_released(&mut self) {}
 
     /// Opens a logical channel on which the application with this AID is selected, where the link does both in one step.

@@ -1,7 +1,7 @@
 //! CCHO, CGLA, CCHC and CSIM.
 
 use super::{Answer, Cme, MAX_KEPT, ModemQuirk, VirtualModem};
-use crate::apdu::{Protocol, SELECT, channel_of, class};
+use crate::apdu::{Command, MANAGE_CHANNEL, Protocol, SELECT, channel_of, class};
 use crate::hex;
 use crate::link::Link;
 
@@ -21,14 +21,21 @@ impl VirtualModem {
         let aid = hex::decode(aid).map_err(|_| Cme::WrongParameters)?;
         let length = u8::try_from(aid.len()).ok().filter(|length| (1..=16).contains(length));
         let length = length.ok_or(Cme::WrongParameters)?;
-        let number = match self.pass(&[0, 0x70, 0, 0, 1])?.as_slice() {
-            [number, 0x90, 0x00] => *number,
+        let number = match self.pass(&[0, MANAGE_CHANNEL, 0, 0, 1])?.as_slice() {
+            [number, 0x90 | 0x91, _] => *number,
             _ => return Err(Cme::MemoryFull),
         };
         for p2 in ANSWERS {
             let select = [&[class(number), SELECT, 0x04, p2, length], aid.as_slice()].concat();
             // Opening is one thing to the other end, whatever it takes.
-            if matches!(self.ask_card(&select)?.as_slice(), [.., 0x90 | 0x61 | 0x91, _]) {
+            let answer = match self.ask_card(&select) {
+                Ok(answer) => answer,
+                Err(error) => {
+                    self.give_up(number);
+                    return Err(error);
+                }
+            };
+            if matches!(answer.as_slice(), [.., 0x90 | 0x61 | 0x91, _]) {
                 let name = match self.has(ModemQuirk::TextHandle) {
                     true => format!("uicc:{number}/a"),
                     false => (32 + u32::from(number)).to_string(),
@@ -39,7 +46,7 @@ impl VirtualModem {
                 return Ok(vec![if is_bare { name } else { format!("+CCHO: {name}") }]);
             }
         }
-        self.close(number);
+        self.give_up(number);
         Err(Cme::NotFound)
     }
 
@@ -55,15 +62,21 @@ impl VirtualModem {
             *cla = *cla & 0x80 | class(number);
         }
         let response = self.pass_on(&command)?;
+        if matches!((command.as_slice(), response.as_slice()), ([_, MANAGE_CHANNEL, 0x80, ..], [.., 0x90 | 0x91, _])) {
+            self.opened.retain(|(opened, _)| opened != name);
+        }
         Ok(vec![self.response("+CGLA", &response)])
     }
 
     /// Closes what [`Self::ccho`] opened.
     pub(super) fn cchc(&mut self, parameters: &str) -> Answer {
         let place = self.opened.iter().position(|(name, _)| name == parameters).ok_or(Cme::NotFound)?;
-        let (_, number) = self.opened.remove(place);
+        let number = self.opened.get(place).map(|(_, number)| *number).ok_or(Cme::NotFound)?;
         self.passed = self.passed.saturating_add(1);
-        self.close(number);
+        if !self.close(number) {
+            return Err(Cme::NotAllowed);
+        }
+        self.opened.remove(place);
         Ok(Vec::new())
     }
 
@@ -82,9 +95,19 @@ impl VirtualModem {
         Ok(vec![self.response("+CSIM", &response)])
     }
 
-    fn close(&mut self, number: u8) {
-        // That a card cannot close it is no matter of who asked for it.
-        let _ = self.ask_card(&[0, 0x70, 0x80, number, 0]);
+    /// Closes a channel of the card; whether it is closed.
+    fn close(&mut self, number: u8) -> bool {
+        let protocol = self.card.as_ref().map_or(Protocol::T1, |card| card.protocol());
+        let answer = self.ask_card(&Command::case1(MANAGE_CHANNEL, 0x80, number).encode(0, protocol));
+        // 6881: it is not open.
+        matches!(answer.as_deref(), Ok([.., 0x90 | 0x91, _] | [0x68, 0x81]))
+    }
+
+    /// Closes a channel that nobody is told of. A card may be disturbed once.
+    fn give_up(&mut self, number: u8) {
+        if !self.close(number) {
+            self.close(number);
+        }
     }
 
     /// Passes on what the other end sent, with what modems make of it.

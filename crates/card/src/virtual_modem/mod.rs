@@ -153,8 +153,8 @@ impl VirtualModem {
         std::mem::take(&mut self.delay)
     }
 
-    /// What the card makes of a command, faults included. The modem gives up on a card that stays silent, and the channels
-    /// are gone with a card that was reset.
+    /// What the card makes of a command, faults included. The modem resets a card that stays silent (ISO 7816-3), and the
+    /// channels are gone with a card that was reset.
     fn ask_card(&mut self, command: &[u8]) -> Result<Vec<u8>, Cme> {
         let card = self.card.as_mut().ok_or(Cme::NoSim)?;
         match card.react(command) {
@@ -162,10 +162,13 @@ impl VirtualModem {
                 self.delay += after;
                 Ok(answer)
             }
-            Reaction::Silence => Err(Cme::SimFailure),
+            Reaction::Silence => {
+                card.reset();
+                self.was_reset();
+                Err(Cme::SimFailure)
+            }
             Reaction::WasReset => {
-                self.opened.clear();
-                self.enter_pin();
+                self.was_reset();
                 Err(Cme::SimBusy)
             }
             Reaction::Gone => {
@@ -173,6 +176,11 @@ impl VirtualModem {
                 Err(Cme::NoSim)
             }
         }
+    }
+
+    fn was_reset(&mut self) {
+        self.opened.clear();
+        self.enter_pin();
     }
 
     fn has(&self, quirk: ModemQuirk) -> bool {

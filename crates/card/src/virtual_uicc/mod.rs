@@ -97,6 +97,11 @@ impl VirtualUicc {
         self.keys.unlock(reference);
     }
 
+    /// How many logical channels are open, the basic one aside.
+    pub fn open_channels(&self) -> usize {
+        self.channels.iter().skip(1).flatten().count()
+    }
+
     /// How many commands it answered since it was inserted.
     pub fn commands(&self) -> u32 {
         self.commands

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "a part of each test file, which uses a part of it")]
 
 pub mod clocked;
+pub mod slot;
 
 use omadm_client::client::Client;
 use omadm_client::config::Config;

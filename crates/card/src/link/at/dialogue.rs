@@ -83,6 +83,16 @@ impl<P: Port> Dialogue<P> {
         self.exchange(question, self.limit)
     }
 
+    /// Waits a little longer for the answer that did not come in time; none where it does not come, or none is late.
+    pub(super) fn late_answer(&mut self, question: &Question<'_>) -> Option<Values> {
+        if !self.is_late {
+            return None;
+        }
+        let answer = self.await_answer(question, self.port.now().saturating_add(LATE));
+        self.is_late = answer.is_err();
+        answer.ok()?.ok()
+    }
+
     /// Asks although an earlier answer may be late: for what has to be put back in any case.
     pub(super) fn ask_in_the_end(&mut self, question: &Question<'_>) -> Result<Result<Values, Refusal>, LinkError> {
         if self.is_late {

@@ -18,7 +18,9 @@ mod sim;
 
 use std::time::Duration;
 
-use crate::apdu::{GET_RESPONSE, MANAGE_CHANNEL, Protocol, READ_BINARY, StatusWord, VERIFY, channel_of};
+use crate::apdu::{
+    Command, GET_RESPONSE, MANAGE_CHANNEL, MAX_CHANNEL, Protocol, READ_BINARY, StatusWord, VERIFY, channel_of,
+};
 use crate::hex;
 use crate::link::{Handle, Link, LinkError, Opening, Patience, ToldSim};
 use dialogue::{Dialogue, Values};
@@ -181,17 +183,64 @@ impl<P: Port> AtLink<P> {
     }
 
     fn exchange(&mut self, line: &str, name: &str) -> Result<Result<Vec<u8>, Refusal>, LinkError> {
-        let values = match self.modem.ask(&Question { command: line, names: &[name], bare: is_hex })? {
-            Ok(values) => values,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let response = values.iter().find_map(|value| response(value));
-        response.map(Ok).ok_or_else(|| LinkError::Io(format!("{name} was answered without a response of the card")))
+        let answer = self.modem.ask(&Question { command: line, names: &[name], bare: is_hex });
+        taken(answer, name)
     }
 
     fn open_by(&mut self, aid: &str) -> Result<Result<Values, Refusal>, LinkError> {
         let command = format!("AT+CCHO={aid}");
-        self.modem.ask(&Question { command: &command, names: &["+CCHO"], bare: is_hex_digits })
+        let question = Question { command: &command, names: &["+CCHO"], bare: is_hex_digits };
+        let answer = self.modem.ask(&question);
+        // What was opened too late is of no use to anybody.
+        if matches!(answer, Err(LinkError::Timeout(_)))
+            && let Some(name) =
+                self.modem.late_answer(&question).and_then(|values| values.into_iter().find(|value| is_handle(value)))
+        {
+            self.close_by(&name);
+        }
+        answer
+    }
+
+    fn close_by(&mut self, name: &str) {
+        // The channel that MANAGE CHANNEL comes on is closed by it, ISO 7816-4; and a card may be disturbed once.
+        if !self.cchc(name) && !self.is_closed_by(&format!("AT+CGLA={name},8,\"00708000\"")) {
+            self.cchc(name);
+        }
+    }
+
+    /// Whether the modem closed the channel. Some lack the command.
+    fn cchc(&mut self, name: &str) -> bool {
+        let question = Question { command: &format!("AT+CCHC={name}"), names: &["+CCHC"], bare: |_| false };
+        matches!(self.modem.ask_in_the_end(&question), Ok(Ok(_)))
+    }
+
+    /// Whether the card says that it carried out a command by CGLA.
+    fn is_closed_by(&mut self, command: &str) -> bool {
+        let question = Question { command, names: &["+CGLA"], bare: is_hex };
+        let response = taken(self.modem.ask_in_the_end(&question), "+CGLA");
+        matches!(response, Ok(Ok(response)) if status(&response).is_some_and(StatusWord::is_ok))
+    }
+
+    /// Has the card close a channel that MANAGE CHANNEL opened, although an earlier answer may be late.
+    fn close_by_csim(&mut self, command: &[u8]) -> Result<Vec<u8>, LinkError> {
+        let question = Question { command: &csim(command), names: &["+CSIM"], bare: is_hex };
+        taken(self.modem.ask_in_the_end(&question), "+CSIM")?.map_err(|refusal| match refusal {
+            Refusal::NoSim => LinkError::Removed("the modem has no SIM any more".to_owned()),
+            Refusal::Plain | Refusal::PinPending | Refusal::Number(_) => {
+                LinkError::Io(format!("the modem refused +CSIM: {refusal}"))
+            }
+        })
+    }
+
+    /// Closes the channel that MANAGE CHANNEL opened too late.
+    fn close_late(&mut self) {
+        let question = Question { command: "AT+CSIM", names: &["+CSIM"], bare: is_hex };
+        let opened = self.modem.late_answer(&question);
+        let opened = opened.and_then(|values| values.iter().find_map(|value| response(value)));
+        if let Some([number @ 1..=MAX_CHANNEL, 0x90 | 0x91, _]) = opened.as_deref() {
+            let close = Command::case1(MANAGE_CHANNEL, 0x80, *number).encode(0, self.protocol);
+            let _ = self.close_by_csim(&close);
+        }
     }
 }
 
@@ -213,7 +262,14 @@ impl<P: Port> Link for AtLink<P> {
         if !is_own {
             return Err(LinkError::Io("channel 0 is the modem's: nothing but MANAGE CHANNEL is sent there".to_owned()));
         }
-        self.pass(command, "+CSIM", &|bytes| format!("AT+CSIM={},\"{}\"", bytes.len() * 2, hex::encode(bytes)))
+        if let [_, MANAGE_CHANNEL, 0x80, ..] = command {
+            return self.close_by_csim(command);
+        }
+        let answer = self.pass(command, "+CSIM", &csim);
+        if matches!((command, &answer), ([_, MANAGE_CHANNEL, 0x00, ..], Err(LinkError::Timeout(_)))) {
+            self.close_late();
+        }
+        answer
     }
 
     fn open_application(&mut self, aid: &[u8]) -> Result<Opening, LinkError> {
@@ -245,12 +301,8 @@ impl<P: Port> Link for AtLink<P> {
     }
 
     fn close_application(&mut self, application: Handle) {
-        let Ok(handle) = self.handle(application) else { return };
-        let close = format!("AT+CCHC={handle}");
-        let question = |command| Question { command, names: &["+CCHC", "+CGLA"], bare: is_hex };
-        if !matches!(self.modem.ask_in_the_end(&question(&close)), Ok(Ok(_))) {
-            // Some modems lack the command. The channel that MANAGE CHANNEL comes on is closed by it, ISO 7816-4.
-            let _ = self.modem.ask_in_the_end(&question(&format!("AT+CGLA={handle},8,\"00708000\"")));
+        if let Ok(name) = self.handle(application) {
+            self.close_by(&name);
         }
     }
 
@@ -273,6 +325,24 @@ impl<P> AtLink<P> {
         let handle = number.and_then(|number| self.handles.get(number));
         handle.cloned().ok_or_else(|| LinkError::Io("the modem opened no such channel".to_owned()))
     }
+}
+
+/// The response of the card in an answer to a command of this name.
+fn taken(
+    answer: Result<Result<Values, Refusal>, LinkError>,
+    name: &str,
+) -> Result<Result<Vec<u8>, Refusal>, LinkError> {
+    let values = match answer? {
+        Ok(values) => values,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let response = values.iter().find_map(|value| response(value));
+    response.map(Ok).ok_or_else(|| LinkError::Io(format!("{name} was answered without a response of the card")))
+}
+
+/// The AT command that passes a command on as it is.
+fn csim(command: &[u8]) -> String {
+    format!("AT+CSIM={},\"{}\"", command.len() * 2, hex::encode(command))
 }
 
 /// The PINs of the SIM and of the user belong to the modem, which alone may verify them.
