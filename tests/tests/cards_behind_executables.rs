@@ -6,7 +6,7 @@ use std::process::Output;
 
 use omadm_card::make::{CardPlan, make};
 use omadm_card::{CardImage, VirtualUicc};
-use omadm_tests::{Device, Fleet, Folder, ModemTools, Signal, omadm, private_file, until};
+use omadm_tests::{Device, Fleet, Folder, ModemTools, Process, Signal, omadm, private_file, until};
 use serde_json::Value;
 
 const ICCID: &str = "8988000000000000016";
@@ -212,26 +212,43 @@ fn a_sim_that_is_not_registered_is_not_ready() {
     drop(client);
 }
 
-#[test]
-fn nothing_is_left_of_an_executable_when_the_client_is_killed() {
+/// A device with an executable that says hello and then goes on like this, and its process once it runs.
+fn with_an_executable(then: &str) -> (Device, Process, PathBuf) {
     let folder = Folder::new();
     let file = folder.join("id");
-    // It tells of no card for as long as somebody listens.
-    let script = format!(
-        "echo $$ >{}; read -r hello; echo '{{\\\"hello\\\":1}}'; while read -r line; do echo '{{\\\"error\\\":\\\"starting\\\",\\\"code\\\":\\\"no-link\\\"}}'; done",
-        file.display()
-    );
+    let script = format!("echo $$ >{}; read -r hello; echo '{{\\\"hello\\\":1}}'; {then}", file.display());
     let mut device = Device::new("IMEI:490154203237518", &format!("[card]\nlink = '''exec:sh -c \"{script}\"'''\n"));
-    let mut client = device.run();
+    let client = device.run();
     let id = until("the executable runs", 30, || std::fs::read_to_string(&file).ok().filter(|id| id.ends_with('\n')));
     let place = Path::new("/proc").join(id.trim());
     assert!(place.exists());
-    client.signal(Signal::KILL);
-    client.wait(10);
+    (device, client, place)
+}
+
+fn ends(place: &Path) {
     until("the executable has ended", 10, || {
         let stat = std::fs::read_to_string(place.join("stat")).unwrap_or_default();
         (stat.is_empty() || stat.contains(") Z ")).then_some(())
     });
+}
+
+#[test]
+fn nothing_is_left_of_an_executable_when_the_client_is_killed() {
+    // It tells of no card for as long as somebody listens.
+    let (_device, mut client, place) = with_an_executable(
+        "while read -r line; do echo '{\\\"error\\\":\\\"starting\\\",\\\"code\\\":\\\"no-link\\\"}'; done",
+    );
+    client.signal(Signal::KILL);
+    client.wait(10);
+    ends(&place);
+}
+
+#[test]
+fn an_executable_that_hangs_does_not_outlive_the_client() {
+    let (_device, mut client, place) = with_an_executable("trap : TERM; while :; do sleep 1; done");
+    client.signal(Signal::TERM);
+    assert_eq!(client.wait(20).code(), Some(0));
+    ends(&place);
 }
 
 #[test]

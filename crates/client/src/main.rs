@@ -9,5 +9,9 @@ mod no_backtrace;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::main(args::read(lexopt::Parser::from_env())).into()
+    let exit = cli::main(args::read(lexopt::Parser::from_env()));
+    // An executable that hangs keeps the thread that reads through it, which is not waited for.
+    #[cfg(feature = "exec")]
+    omadm_card::link::exec::kill_running();
+    exit.into()
 }

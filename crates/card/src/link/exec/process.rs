@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -52,6 +52,21 @@ pub struct Process {
 static TURN: Mutex<()> = Mutex::new(());
 /// The turn of one executable, until the value is dropped.
 pub(super) type Turn = MutexGuard<'static, ()>;
+
+/// The process groups of the executables that run.
+static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+fn running() -> MutexGuard<'static, Vec<Pid>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Kills the executables that still run, with their process groups: for the end of a program, which does not wait for a
+/// thread that one of them keeps.
+pub fn kill_running() {
+    for group in running().drain(..) {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+}
 
 /// Waits for the turn, at most `limit`; none where another one does not end in time.
 pub(super) fn turn(limit: Duration) -> Option<Turn> {
@@ -116,6 +131,7 @@ impl Process {
             _turn: turn,
         };
         // From here on dropping it ends the child.
+        running().extend(process.pid());
         let (input, errors) = (process.input.as_ref().map(AsFd::as_fd), process.errors.as_ref().map(AsFd::as_fd));
         for pipe in [input, Some(process.output.as_fd()), errors].into_iter().flatten() {
             rustix::io::ioctl_fionbio(pipe, true).map_err(|error| failed(error.into()))?;
@@ -267,6 +283,9 @@ impl Drop for Process {
         }
         self.log.finish();
         self.signal(Signal::KILL);
+        // Once it is reaped, its number may be another's.
+        let group = self.pid();
+        running().retain(|one| Some(*one) != group);
         let deadline = Instant::now() + REAPING;
         while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
             thread::sleep(PAUSE);
