@@ -9,7 +9,7 @@ use omadm_card::link::pcsc::{PcscLink, Presence, Watch, readers};
 use omadm_card::link::vpcd::{PrivatePcscd, SharedCard};
 use omadm_card::link::{LinkError, Patience};
 use omadm_card::make::{CardPlan, make};
-use omadm_card::{ReadRequest, VirtualUicc, read};
+use omadm_card::{Card, CardErrorKind, Channel, ReadRequest, VirtualUicc, read};
 use omadm_core::secret::Secret;
 
 const MESSAGE: &str = include_str!("../../core/tests/samples/bootstrap-message-public.json");
@@ -22,6 +22,7 @@ fn main() {
         Some("hold_service") => hold_service(),
         Some("watch") => watch(),
         Some("hanging_card") => hanging_card(),
+        Some("late_channel") => late_channel(),
         other => panic!("no such scene: {other:?}"),
     }
 }
@@ -52,6 +53,19 @@ fn read_with_pin() {
     let mut link = PcscLink::open("", &Patience::default()).unwrap();
     let reading = read(&mut link, &ReadRequest::default(), &|| start.elapsed());
     assert_eq!(reading.message.unwrap_err().reason().to_string(), "pin-needed");
+}
+
+/// The card takes longer to open a channel than is waited for.
+fn late_channel() {
+    let now = || Duration::ZERO;
+    let limit = Duration::from_secs(20);
+    let mut link = PcscLink::open("", &Patience { command: Duration::from_secs(1), ..Patience::default() }).unwrap();
+    let error = Card::new(&mut link, &now, limit).open_channel().unwrap_err();
+    assert_eq!(error.kind, CardErrorKind::Timeout);
+    drop(link);
+    // The first channel is free again.
+    let mut link = PcscLink::open("", &Patience::default()).unwrap();
+    assert_eq!(Card::new(&mut link, &now, limit).open_channel(), Ok(Some(Channel::Logical(1))));
 }
 
 fn read_open() {

@@ -123,6 +123,13 @@ fn opensc_lists_dumps_and_explores_the_card() {
 }
 
 #[test]
+fn a_channel_that_was_opened_too_late_is_closed_by_a_reset() {
+    let bench = Bench::new(&plan());
+    bench.card.lock().plan_faults(["slow@1:2500".parse().unwrap()]);
+    bench.play("late_channel");
+}
+
+#[test]
 fn our_reader_reads_through_pcsc() {
     for protocol in [Protocol::T0, Protocol::T1] {
         let bench = Bench::new(&CardPlan { protocol, pin: Some(Secret::from("1234")), ..plan() });
