@@ -239,3 +239,27 @@ fn a_batch_and_a_card_that_is_there_get_messages_that_the_server_issues() {
     let message = server.json(&["card", "read", "card.json", "--pin-file", "pin"]);
     assert!(message["message"][0]["MOData"]["DMAcc"]["Auth"]["Trsp"]["Secret"].is_string(), "{message}");
 }
+
+#[test]
+fn what_was_issued_for_a_card_that_is_not_made_is_withdrawn() {
+    let server = Server::start();
+    server.add_profile("meters", &json!({"default": true}));
+    for (name, content) in [("pin", "4711\n"), ("adm", "12345678\n"), ("wrong", "87654321\n")] {
+        fs::write(server.path(name), content).unwrap();
+        fs::set_permissions(server.path(name), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    // Everybody could read these (Profile P-36).
+    fs::write(server.path("cards.csv"), "iccid\n8988000000000000001\n8988000000000000002\n").unwrap();
+    assert_eq!(server.code(&["card", "batch", "cards.csv", "--profile", "meters", "--out", "made"]), 1);
+    assert_eq!(server.code(&["card", "create", "--profile", "meters", "-o", "open.json"]), 2);
+    assert_eq!(server.code(&["card", "script", "--profile", "meters", "--as", "apdu", "-o", "open.apdu"]), 2);
+    let create = ["card", "create", "--empty", "--pin", "pin", "--adm-file", "adm", "-o", "card.json"];
+    assert_eq!(server.code(&create), 0);
+    let write = ["card", "write", "card.json", "--profile", "meters", "--behind-pin", "--pin-file", "pin"];
+    assert_eq!(server.code(&[&write[..], &["--adm-file", "wrong"]].concat()), 4);
+    assert_eq!(server.code(&write[..6]), 2, "open");
+    assert_eq!(server.json(&["message", "list"]), json!([]), "no credential is valid that lies nowhere");
+    assert_eq!(server.code(&[&write[..], &["--adm-file", "adm"]].concat()), 0);
+    assert_eq!(server.code(&["card", "create", "--profile", "meters", "--pin", "pin", "-o", "private.json"]), 0);
+    assert_eq!(server.json(&["message", "list"]).as_array().unwrap().len(), 2);
+}

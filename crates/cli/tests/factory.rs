@@ -318,6 +318,27 @@ fn a_line_that_is_wrong_is_named_and_the_others_are_imported() {
 }
 
 #[test]
+fn the_file_of_rejects_that_a_person_names_is_theirs() {
+    let factory = factory();
+    factory.list(0..1);
+    factory.done(MAKE);
+    factory.write("notes.txt", "mine");
+    let import = ["factory", "import", "run/manifest.jsonl", "--rejects"];
+    let output = factory.omadm(&[&import[..], &["notes.txt"]].concat());
+    assert!(output.status.code() == Some(2) && text(&output.stderr).contains("--force"), "{}", text(&output.stderr));
+    assert_eq!(factory.json(&[&import[..], &["notes.txt", "--force"]].concat()).0, 0);
+    assert_eq!(factory.read("notes.txt"), "mine", "nothing was refused");
+    let manifest = factory.read("run/manifest.jsonl");
+    assert_eq!(factory.omadm(&[&import[..], &["run/manifest.jsonl"]].concat()).status.code(), Some(2));
+    assert_eq!(factory.read("run/manifest.jsonl"), manifest);
+    factory.write("bad.jsonl", &(manifest + "{}\n"));
+    let import = ["factory", "import", "bad.jsonl", "--rejects", "notes.txt", "--force"];
+    assert_eq!(factory.json(&import).0, 1);
+    assert!(factory.read("notes.txt").starts_with("line,reason,row\n"));
+    assert_eq!(mode(factory.path("notes.txt")), 0o600);
+}
+
+#[test]
 fn a_bundle_may_hold_what_its_device_enrols_by() {
     let factory = factory();
     factory.list(1..3);
