@@ -114,8 +114,8 @@ impl Shell {
             data.extend(more);
             status = next;
         }
-        if status.starts_with("6C") {
-            return send(&format!("{}{}", &last[..8], &status[2..]));
+        if let Some(length) = status.strip_prefix("6C") {
+            return send(&format!("{}{length}", &last[..8]));
         }
         (data, status)
     }
