@@ -18,8 +18,8 @@ use omadm_core::secret::Secret;
 use crate::script::Script;
 
 const MESSAGE: &str = r#"[{"ClientURI":"urn:oma:mo:oma-dm-dmacc:1.2/acme/","MOData":{"DMAcc":{"SrvID":"acme","SrvURI":"https://dm.example/dm","Name":"Acme"}}}]"#;
-/// The most commands of one reading: its own limit, and the close of its channel.
-const MOST_COMMANDS: usize = 1_001;
+/// The most commands of one reading: its own limit, and the close of its channel, twice if need be.
+const MOST_COMMANDS: usize = 1_002;
 /// The longest message that a card gives, of all its objects (Profile P-22).
 const MOST_BYTES: usize = 4 * 32_767;
 /// How often a card is read with one memory of refused PINs: more often than it has tries.
