@@ -1,9 +1,12 @@
 //! What SELECT tells about a file, ETSI TS 102 221 11.1.1.3.
 
-use super::files::{Kind, Tree};
+use super::files::{Kind, MF, Tree};
 use super::quirks::{Quirk, Quirks};
 use super::rules::ARR;
 use crate::file::tlv::object;
+
+/// The characteristics of the UICC, which the MF has to tell: the clock may be stopped, at any level; all voltages.
+const CHARACTERISTICS: [u8; 3] = [0x80, 0x01, 0x71];
 
 impl Tree {
     /// The parameters of a file as the content of the template 62 or 6F.
@@ -16,8 +19,10 @@ impl Tree {
         match &node.kind {
             Kind::Mf | Kind::Application(_) => {
                 let name = node.kind.aid().map_or(id, |aid| object(0x84, aid));
+                let proprietary = if number == MF { object(0xA5, &CHARACTERISTICS) } else { Vec::new() };
                 let rule = rule(self.rule_of_directories());
-                [object(0x82, &[0x78, 0x21]), name, activated, rule, object(0xC6, &self.pin_status())].concat()
+                let pins = object(0xC6, &self.pin_status());
+                [object(0x82, &[0x78, 0x21]), name, proprietary, activated, rule, pins].concat()
             }
             Kind::File { file, .. } => {
                 let content = &file.content.0;
