@@ -244,9 +244,10 @@ fn pkcs15_application(plan: &CardPlan, content: Option<&[u8]>) -> CardApplicatio
     let others = (FIRST_OTHER..).zip(&plan.others);
     let objects: Vec<(u16, &NewObject)> = content.map(|_| (MESSAGE, &message)).into_iter().chain(others).collect();
     let auth_id = private.then_some(&[AUTH_ID][..]);
-    let dodf: Vec<u8> = objects
+    // OpenSC reads a directory up to the first oidDO.
+    let dodf: Vec<u8> = forms(plan.listing)
         .iter()
-        .flat_map(|(id, object)| forms(plan.listing).iter().map(|form| object.listed(*id, auth_id, *form)))
+        .flat_map(|form| objects.iter().map(|(id, object)| object.listed(*id, auth_id, *form)))
         .flat_map(|listed| listed.encode())
         .collect();
     let token = TokenInfo {

@@ -10,9 +10,10 @@ use omadm_card::image::{Access, Byte, CardFile, CardImage};
 use omadm_card::link::LinkError;
 use omadm_card::make::{CardPlan, Content, Listing, NewObject, make};
 use omadm_card::personalise::{AdmKey, PersonaliseError, Plan, Wanted, Written, carry_out, plan as plan_for, survey};
-use omadm_card::pkcs15::dodf::DataObject;
+use omadm_card::pkcs15::dodf::{DataObject, Form};
 use omadm_card::pkcs15::odf::Odf;
 use omadm_card::pkcs15::oid::ObjectId;
+use omadm_card::virtual_uicc::Quirk;
 use omadm_card::{CardErrorKind, CardReading, Link, ReadRequest, VirtualUicc, read};
 use omadm_core::secret::Secret;
 
@@ -221,6 +222,73 @@ fn a_message_of_dm_1x_stays_and_ours_is_listed_behind_it() {
 }
 
 #[test]
+fn where_no_rule_fits_it_says_which_key_or_rule_would_do() {
+    let said = |card: &mut VirtualUicc, wanted: &Wanted| planned(card, wanted).unwrap_err().to_string();
+    let of_other = said(&mut card(&empty()), &Wanted { adm: 0x0B, ..dm("New") });
+    assert!(of_other.contains("lets everybody read a new file and the administrator 0B write it"), "{of_other}");
+    assert!(of_other.contains("give that one's key, with --adm-ref 0A"), "{of_other}");
+    let without_pin = said(&mut card(&empty()), &Wanted { behind_pin: true, ..dm("New") });
+    for part in ["the holder of a PIN", "add one to EF(ARR) 2F06", "--access-rule", "leave --behind-pin away"] {
+        assert!(without_pin.contains(part), "{part}: {without_pin}");
+    }
+    // A card that tells no rule of a file.
+    let mut parts = make(&empty()).unwrap().into_parts();
+    parts.quirks.insert(Quirk::NoAccessRule);
+    let silent = said(&mut VirtualUicc::new(&CardImage::try_from(parts).unwrap()), &dm("New"));
+    assert!(silent.contains("the card shows no rules: ask its maker"), "{silent}");
+}
+
+/// The labels up to which OpenSC reads a directory: the first oidDO is the end for it.
+fn seen_by_opensc(card: &VirtualUicc) -> Vec<String> {
+    let odf = Odf::parse(&content(card, 0x5031).unwrap());
+    let dodfs = odf.dodfs.iter().map(|path| content(card, path.file_id()).unwrap());
+    let seen = dodfs.flat_map(|dodf| {
+        let objects: Vec<_> = DataObject::parse_all(&dodf).filter_map(Result::ok).collect();
+        objects.into_iter().take_while(|object| object.form == Form::Opaque).collect::<Vec<_>>()
+    });
+    seen.filter_map(|object| object.label).collect()
+}
+
+#[test]
+fn an_opaque_entry_stands_where_opensc_comes_to_it() {
+    let both = |objects: Vec<NewObject>| Wanted { listing: Listing::Both, ..Wanted::new(objects) };
+    let lwm2m = || NewObject::lwm2m(vec![0xC8; 40]);
+    let mut together = card(&empty());
+    write(&mut together, &both(vec![NewObject::dm(message("New")), lwm2m()])).unwrap();
+    assert_eq!(seen_by_opensc(&together), ["DM Bootstrap", "LwM2M Bootstrap"]);
+    assert_eq!(listed(&together).len(), 4);
+    // As many as there may be, which one new directory has room for.
+    let others = (1..=7).map(|n| NewObject::new(format!("1.3.6.1.4.1.99999.{n}").parse().unwrap(), vec![n; 3]));
+    let mut many = card(&empty());
+    write(&mut many, &both([NewObject::dm(message("New"))].into_iter().chain(others).collect())).unwrap();
+    assert_eq!((seen_by_opensc(&many).len(), listed(&many).len()), (8, 16));
+    // One after the other: the second does not fit before the oidDO of the first, and gets a directory of its own.
+    let mut apart = card(&CardPlan { listing: Listing::Both, ..plan() });
+    write(&mut apart, &both(vec![lwm2m()])).unwrap();
+    assert_eq!(seen_by_opensc(&apart), ["DM Bootstrap", "LwM2M Bootstrap"]);
+    assert_eq!(reading(&mut apart).message.unwrap(), message("Old"));
+    // Where there is no room for one it is listed all the same, and that is told.
+    let mut parts = make(&CardPlan { listing: Listing::Oid, ..plan() }).unwrap().into_parts();
+    for file in &mut parts.applications[0].files {
+        match file.id.0 {
+            // One entry and nothing more.
+            0x5031 => file.content.0.truncate(8),
+            0x6430 => file.content.0.resize(256, 0xFF),
+            _ => {}
+        }
+    }
+    let mut full = VirtualUicc::new(&CardImage::try_from(parts).unwrap());
+    let plan = planned(&mut full, &Wanted::new(vec![lwm2m()])).unwrap();
+    assert!(
+        plan.notes.iter().any(|note| note.contains("OpenSC does not see the object 2.23.43.9.1")),
+        "{:?}",
+        plan.notes
+    );
+    write(&mut full, &Wanted::new(vec![lwm2m()])).unwrap();
+    assert_eq!(listed(&full).len(), 2);
+}
+
+#[test]
 fn a_secret_goes_behind_the_pin_of_the_card_and_nowhere_else() {
     let with_secret = || Wanted::new(vec![NewObject::dm(secret_message())]);
     let mut open = card(&CardPlan { file_size: Some(600), ..plan() });
@@ -231,7 +299,7 @@ fn a_secret_goes_behind_the_pin_of_the_card_and_nowhere_else() {
     let error = write(&mut card(&empty()), &with_secret()).unwrap_err();
     assert!(matches!(error, PersonaliseError::PublicSecret(_)), "{error}");
     let error = write(&mut card(&empty()), &Wanted { behind_pin: true, ..with_secret() }).unwrap_err();
-    assert!(matches!(error, PersonaliseError::NoRule(_)), "the card has no PIN: {error}");
+    assert!(matches!(error, PersonaliseError::NoRule { adm: 0x0A, .. }), "the card has no PIN: {error}");
     write(&mut card(&empty()), &Wanted { allow_public_secret: true, ..with_secret() }).unwrap();
 
     // A card with a PIN, and with the directory of PINs or without.

@@ -125,6 +125,17 @@ fn a_wrong_key_costs_one_try_and_is_said_clearly() {
 }
 
 #[test]
+fn where_no_access_rule_fits_it_says_whose_key_would_do() {
+    let desk = Desk::new();
+    desk.outcome(&["create", "--empty", "--adm-file", "adm", "-o", "card.json"]);
+    let write = ["write", "card.json", "--message", "open.json", "--adm-file", "adm", "--dry-run"];
+    let (code, error) = desk.outcome(&[&write[..], &["--adm-ref", "0B"]].concat());
+    assert!(code == 2 && error.contains("the administrator 0B") && error.contains("--adm-ref 0A"), "{error}");
+    let (code, error) = desk.outcome(&[&write[..], &["--behind-pin"]].concat());
+    assert!(code == 2 && error.contains("add one to EF(ARR) 2F06"), "{error}");
+}
+
+#[test]
 fn a_secret_is_written_behind_the_pin_and_read_back_with_it() {
     let desk = Desk::new();
     desk.outcome(&["create", "--empty", "--pin", "pin", "--adm-file", "adm", "-o", "card.json"]);

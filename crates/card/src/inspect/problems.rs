@@ -175,7 +175,11 @@ fn of_listing(one: &SeenObject, seen: &Seen, problems: &mut Problems) {
     let mut add = |severity, problem: &str, advice| problems.add(severity, place, problem, advice);
     if object.form == Form::Oid {
         let advice = "list it as opaqueDO too (`--form both`)";
-        add(Severity::Note, "the object is listed as oidDO only, which OpenSC passes over in silence", advice);
+        add(
+            Severity::Note,
+            "the object is listed as oidDO only: OpenSC reads neither it nor what is listed behind it",
+            advice,
+        );
     }
     if one.is_doubled {
         let advice = "write the identifier once: 06 04 67 2B 07 01";

@@ -52,6 +52,19 @@ impl Rule {
         rule
     }
 
+    /// Whether the holder of this key may write, and who is to read may: whoever knows a PIN, or everybody.
+    pub(crate) fn fits(&self, adm: u8, is_private: bool) -> bool {
+        if is_private { self.pin(adm).is_some() } else { self.is_open(adm) }
+    }
+
+    /// The administrator who may write.
+    pub(crate) fn writer(&self) -> Option<u8> {
+        match self.update {
+            Right::Key(adm @ (0x0A..=0x0E | 0x8A..=0x8E)) => Some(adm),
+            Right::Key(_) | Right::Always | Right::Other => None,
+        }
+    }
+
     /// Whether the holder of this key may write, and everybody may read.
     pub(crate) fn is_open(&self, adm: u8) -> bool {
         self.read == Right::Always && self.update == Right::Key(adm)

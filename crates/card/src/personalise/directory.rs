@@ -7,7 +7,7 @@ use crate::personalise::plan::{Check, select};
 use crate::personalise::region::{self, is_blank};
 use crate::personalise::step::Step;
 use crate::personalise::survey::Directory;
-use crate::pkcs15::dodf::DataObject;
+use crate::pkcs15::dodf::{DataObject, Form};
 use crate::pkcs15::path::Path;
 
 /// A directory as it will be once the steps so far are taken.
@@ -48,6 +48,12 @@ impl Growing {
     /// Whether so many bytes of entries fit.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
         self.damage.is_none() && self.content.len().saturating_sub(self.end) >= bytes
+    }
+
+    /// Whether OpenSC comes to the end of it: it reads up to the first oidDO.
+    pub(crate) fn is_open_to_all(&self) -> bool {
+        let content = self.content.get(..self.end).unwrap_or_default();
+        DataObject::parse_all(content).filter_map(Result::ok).all(|object| object.form == Form::Opaque)
     }
 
     /// Appends an entry for which there is room.

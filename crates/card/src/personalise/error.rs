@@ -44,8 +44,17 @@ pub enum PersonaliseError {
         limit: usize,
     },
     /// No access rule for a file that has to be created.
-    #[error("no access rule of the card fits a new file that {0}; name one by --access-rule FILE:RECORD")]
-    NoRule(&'static str),
+    #[error(
+        "no access rule of the card lets {readers} read a new file and the administrator {adm:02X} write it; {advice}"
+    )]
+    NoRule {
+        /// Who is to read it.
+        readers: &'static str,
+        /// Who is to write it: P2 of VERIFY.
+        adm: u8,
+        /// What to do: another administrator that a rule names, or the rule that is missing.
+        advice: String,
+    },
     /// A key is needed and none was given.
     #[error("writing needs the ADM key {0:02X}; name its file by --adm-file")]
     KeyNeeded(u8),

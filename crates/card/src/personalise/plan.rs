@@ -9,12 +9,13 @@ use omadm_core::ids::Iccid;
 use crate::error::{CardErrorKind, Place};
 use crate::hex;
 use crate::make::{Listing, NewObject, forms};
+use crate::personalise::access::Rule;
 use crate::personalise::directory::Growing;
 use crate::personalise::error::PersonaliseError;
 use crate::personalise::region::{self, BLANK, is_blank};
 use crate::personalise::step::{Action, MAX_OFFSET, NewFile, RuleRef, Step};
 use crate::personalise::survey::{DIRECTORY_FILES, FileState, OBJECT_FILES, Present, Survey};
-use crate::pkcs15::dodf::DataObject;
+use crate::pkcs15::dodf::{DataObject, Form};
 use crate::pkcs15::oid::ObjectId;
 use crate::pkcs15::path::Path;
 use crate::read::{MAX_MESSAGE, check_content};
@@ -90,6 +91,10 @@ pub fn plan(survey: &Survey, wanted: &Wanted) -> Result<Plan, PersonaliseError> 
     for object in &wanted.objects {
         planner.add(object)?;
     }
+    // OpenSC reads a directory up to the first oidDO, so they come last.
+    for entry in std::mem::take(&mut planner.oid_entries) {
+        planner.list(&entry)?;
+    }
     Ok(planner.finish())
 }
 
@@ -107,6 +112,8 @@ struct Planner<'a> {
     /// EF(AODF) and its place in EF(ODF): a private object must find its PIN from the moment on that it is listed.
     pins: Vec<Step>,
     lists: Vec<Step>,
+    /// Entries of the form oidDO, which come last.
+    oid_entries: Vec<Vec<u8>>,
     /// New directories become known last.
     listed: Vec<Step>,
     /// Files that nothing names any more.
@@ -128,6 +135,7 @@ impl<'a> Planner<'a> {
             files: Vec::new(),
             pins: Vec::new(),
             lists: Vec::new(),
+            oid_entries: Vec::new(),
             listed: Vec::new(),
             leftovers: Vec::new(),
             checks: Vec::new(),
@@ -247,23 +255,43 @@ impl<'a> Planner<'a> {
         if !is_private && !self.wanted.allow_public_secret {
             secrets::refuse_public(content).map_err(PersonaliseError::PublicSecret)?;
         }
-        let fitting = |rule: &&crate::personalise::access::Rule| match is_private {
-            true => rule.pin(adm).is_some(),
-            false => rule.is_open(adm),
-        };
-        let found = self.survey.rules.iter().find(fitting).map(|rule| rule.at);
-        let what = if is_private { "lies behind a PIN" } else { "everybody may read" };
-        let rule = self.wanted.rule.or(found).ok_or(PersonaliseError::NoRule(what))?;
+        let found = self.survey.rules.iter().find(|rule| rule.fits(adm, is_private)).map(|rule| rule.at);
+        let rule = self.wanted.rule.or(found).ok_or_else(|| self.no_rule(is_private))?;
         let Some((id, state)) = self.free_file(content, is_private)? else {
             let why = "none of the files 6434 to 643F is free".to_owned();
             return Err(PersonaliseError::Place { place: format!("object {}", object.oid), why });
         };
         self.write_new(object, content, id, state, rule);
         let auth_id = if is_private { Some(self.pin(rule)?) } else { None };
-        let entries =
-            forms(self.wanted.listing).iter().map(|form| object.listed(id, auth_id.as_deref(), *form).encode());
-        let entries: Vec<Vec<u8>> = entries.collect();
-        self.list(&entries)
+        for form in forms(self.wanted.listing) {
+            let entry = object.listed(id, auth_id.as_deref(), *form).encode();
+            match form {
+                Form::Opaque => self.list_opaque(&entry, object)?,
+                Form::Oid => self.oid_entries.push(entry),
+            }
+        }
+        Ok(())
+    }
+
+    /// What to do where no rule fits.
+    fn no_rule(&self, is_private: bool) -> PersonaliseError {
+        let adm = self.wanted.adm;
+        let rules = &self.survey.rules;
+        let mut others: Vec<u8> = rules.iter().filter_map(Rule::writer).collect();
+        others.retain(|other| rules.iter().any(|rule| rule.fits(*other, is_private)));
+        others.sort_unstable();
+        others.dedup();
+        let advice = if let Some(other) = others.first() {
+            format!("its rules let the administrator {other:02X}: give that one's key, with --adm-ref {other:02X}")
+        } else if rules.is_empty() {
+            "the card shows no rules: ask its maker for them, and name one by --access-rule FILE:RECORD".to_owned()
+        } else {
+            let file = rules.first().map_or(0, |rule| rule.at.file);
+            let rest = if is_private { ", or leave --behind-pin away" } else { "" };
+            format!("have its maker add one to EF(ARR) {file:04X}, or name one by --access-rule FILE:RECORD{rest}")
+        };
+        let readers = if is_private { "the holder of a PIN" } else { "everybody" };
+        PersonaliseError::NoRule { readers, adm, advice }
     }
 
     /// The first file that is not there, or that is left over from a run that was cut off.
@@ -323,20 +351,39 @@ impl<'a> Planner<'a> {
         self.checks.push(Check { file, path: path.to_vec(), offset, expected: new });
     }
 
-    /// Lists an object in the first directory with room, or in a new one.
-    fn list(&mut self, entries: &[Vec<u8>]) -> Result<(), PersonaliseError> {
-        let needed: usize = entries.iter().map(Vec::len).sum();
-        if let Some(dodf) = self.dodfs.iter_mut().find(|dodf| dodf.has_room(needed)) {
-            for entry in entries {
-                self.lists.extend(dodf.append(entry));
-            }
+    /// Lists an object where OpenSC finds it, if that can be had.
+    fn list_opaque(&mut self, entry: &[u8], object: &NewObject) -> Result<(), PersonaliseError> {
+        let is_seen = |dodf: &&mut Growing| dodf.is_open_to_all() && dodf.has_room(entry.len());
+        if let Some(dodf) = self.dodfs.iter_mut().find(is_seen) {
+            self.lists.extend(dodf.append(entry));
             return Ok(());
         }
-        let (new, mut steps) = self.new_directory("EF(DODF)", &entries.concat())?;
-        let entry = Growing::entry(0xA7, new.id);
+        let has_room = self.dodfs.iter().any(|dodf| dodf.has_room(entry.len()));
+        match self.list_in_new_directory(entry) {
+            Err(_) if has_room => {
+                self.notes.push(format!("OpenSC does not see the object {}: it is listed behind an oidDO", object.oid));
+                self.list(entry)
+            }
+            listed => listed,
+        }
+    }
+
+    /// Lists an object in the first directory with room, or in a new one.
+    fn list(&mut self, entry: &[u8]) -> Result<(), PersonaliseError> {
+        match self.dodfs.iter_mut().find(|dodf| dodf.has_room(entry.len())) {
+            Some(dodf) => {
+                self.lists.extend(dodf.append(entry));
+                Ok(())
+            }
+            None => self.list_in_new_directory(entry),
+        }
+    }
+
+    fn list_in_new_directory(&mut self, entry: &[u8]) -> Result<(), PersonaliseError> {
+        let (new, mut steps) = self.new_directory("EF(DODF)", entry)?;
+        self.listed.extend(self.odf.try_append(&Growing::entry(0xA7, new.id))?);
         self.files.append(&mut steps);
         self.dodfs.push(new);
-        self.listed.extend(self.odf.try_append(&entry)?);
         Ok(())
     }
 
@@ -387,7 +434,7 @@ impl<'a> Planner<'a> {
     fn new_directory(&mut self, kind: &str, entries: &[u8]) -> Result<(Growing, Vec<Step>), PersonaliseError> {
         let open = self.survey.rules.iter().find(|rule| rule.is_open(self.wanted.adm)).map(|rule| rule.at);
         let rule = self.survey.dodfs.iter().find_map(|dodf| dodf.rule).or(self.survey.odf.rule).or(open);
-        let rule = rule.ok_or(PersonaliseError::NoRule("everybody may read"))?;
+        let rule = rule.ok_or_else(|| self.no_rule(false))?;
         let is_free = |id: &u16| {
             let path = Path::bare(*id);
             let is_unused = match self.survey.file(&path) {
@@ -411,7 +458,8 @@ impl<'a> Planner<'a> {
         self.taken.push(id);
         let name = format!("{kind} {id:04X}");
         // With room for the entries of further objects.
-        let size = entries.len().next_multiple_of(32).max(128);
+        let to_come = if kind == "EF(DODF)" { self.entries_wanted() } else { 0 };
+        let size = entries.len().max(to_come).next_multiple_of(32).max(128);
         let state = self.survey.file(&Path::bare(id));
         let (path, size, mut steps) = match state {
             FileState::Present(Present { path, size: Some(there), .. }) if *there >= entries.len() => {
@@ -431,6 +479,15 @@ impl<'a> Planner<'a> {
         };
         steps.extend(region::rewrite(&name, 0, old, &content));
         Ok((Growing::new(id, name, path, content, entries.len()), steps))
+    }
+
+    /// How many bytes the entries of all objects that are wanted have.
+    fn entries_wanted(&self) -> usize {
+        let forms = forms(self.wanted.listing);
+        let entries = self.wanted.objects.iter().flat_map(|object| {
+            forms.iter().map(|form| object.listed(0, self.auth_id.as_deref(), *form).encode().len())
+        });
+        entries.sum()
     }
 
     fn application(&self) -> Step {

@@ -11,7 +11,7 @@ use crate::pkcs15::{DM_BOOTSTRAP_OID, StructureError, text};
 pub enum Form {
     /// opaqueDO: the object identifier is that of the application.
     Opaque,
-    /// oidDO: the object identifier is that of the object. OpenSC passes over these.
+    /// oidDO: the object identifier is that of the object. OpenSC reads a directory up to the first of these.
     Oid,
 }
 

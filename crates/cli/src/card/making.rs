@@ -126,7 +126,7 @@ pub(super) fn failure(error: &PersonaliseError) -> Failure {
         PersonaliseError::KeyNotTried { .. } | PersonaliseError::KeyRefused { .. } => Exit::Denied,
         PersonaliseError::PublicSecret(_)
         | PersonaliseError::Size { .. }
-        | PersonaliseError::NoRule(_)
+        | PersonaliseError::NoRule { .. }
         | PersonaliseError::KeyNeeded(_) => Exit::Usage,
         PersonaliseError::OtherCard
         | PersonaliseError::Place { .. }
