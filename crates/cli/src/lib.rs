@@ -6,7 +6,7 @@
 //! | [`output`], [`failure`] | what is printed, and how it ends |
 //! | [`admin`] | the server's admin API, as its client sees it |
 //! | [`serve`] | runs the servers |
-//! | [`profile`], [`device`] | speak to the admin API |
+//! | [`profile`], [`device`], [`message`] | speak to the admin API |
 //! | [`card`] | cards: made, read, looked into, run |
 //! | [`factory`] | bundles for many devices, and the manifest of them |
 //! | [`figure`] | sequence diagrams from recorded runs |
@@ -21,6 +21,7 @@ mod device;
 mod factory;
 mod failure;
 pub mod figure;
+mod message;
 mod output;
 mod private;
 mod profile;
@@ -64,6 +65,7 @@ fn carry_out(command: &Command) -> Result<(), Failure> {
         Command::Device(command) => device::run(command),
         Command::Card(command) => card::run(command),
         Command::Factory(command) => factory::run(command),
+        Command::Message(command) => message::run(command),
         Command::Figure(args) => draw(args),
         Command::Completion { shell } => complete(*shell),
         Command::Guarded(args) => supervise::become_program(args),

@@ -2,52 +2,19 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "kit/server.rs"]
+mod server;
+
 use serde_json::{Value, json};
+use server::{Server, text};
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 const DEV_ID: &str = "IMEI:493005100592800";
 
-/// A running `omadm serve`, killed with the value.
-struct Server {
-    process: Child,
-    ready: Value,
-    folder: tempfile::TempDir,
-}
-
 impl Server {
-    fn start() -> Self {
-        let folder = tempfile::Builder::new().prefix("oa").tempdir_in("/tmp").unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_omadm"))
-            .args(["serve", "--json", "--device", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data"])
-            .arg(folder.path().join("data"))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        Self { process, ready: serde_json::from_str(&line).unwrap(), folder }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_omadm"));
-        command.args(arguments).current_dir(self.folder.path()).env("OMADM_DATA", self.path("data"));
-        command.env_remove("OMADM_SERVER").env_remove("OMADM_TOKEN_FILE");
-        command
-    }
-
-    fn omadm(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
-    }
-
     fn code(&self, arguments: &[&str]) -> i32 {
         self.omadm(arguments).status.code().unwrap()
     }
@@ -68,17 +35,6 @@ impl Server {
         fs::write(self.path("profile.json"), profile.to_string()).unwrap();
         self.omadm(&["profile", "add", "profile.json"])
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 fn members(value: &Value) -> Vec<&str> {
@@ -159,6 +115,41 @@ fn a_card_gets_a_message_that_the_server_issues() {
     assert_eq!(server.code(&["card", "create", "--profile", "none", "-o", "none.json"]), 2);
     // Without a PIN everybody could read the credentials.
     assert_eq!(server.code(&["card", "create", "--profile", "meters", "-o", "open.json"]), 2);
+}
+
+#[test]
+fn the_message_of_a_lost_card_is_found_and_withdrawn() {
+    let server = Server::start();
+    assert_eq!(server.json(&["message", "list"]), json!([]));
+    assert!(text(&server.omadm(&["message", "list"]).stdout).contains("omadm card create --profile"));
+    server.add_profile("meters", &json!({"default": true}));
+    fs::write(server.path("pin"), "4711\n").unwrap();
+    fs::set_permissions(server.path("pin"), fs::Permissions::from_mode(0o600)).unwrap();
+    for iccid in ["8988000000000000001", "8988000000000000002"] {
+        let create =
+            ["card", "create", "--profile", "meters", "--pin", "pin", "--iccid", iccid, "--force", "-o", "c.json"];
+        assert_eq!(server.code(&create), 0);
+    }
+    let list = server.json(&["message", "list"]);
+    let users: Vec<_> = list.as_array().unwrap().iter().map(|one| one["user"].as_str().unwrap()).collect();
+    assert_eq!(
+        (users.len(), &list[0]["label"], &list[0]["source"]),
+        (2, &json!("8988000000000000002"), &json!("smartcard"))
+    );
+    assert_eq!(server.json(&["message", "list", "--limit", "1"]).as_array().unwrap().len(), 1);
+    let shown = text(&server.omadm(&["message", "list"]).stdout);
+    assert!(shown.contains(users[1]) && shown.contains("8988000000000000001") && shown.contains("not yet"), "{shown}");
+
+    assert_eq!(server.json(&["message", "withdraw", users[0]]), json!({"withdrawn": users[0]}));
+    let again = server.omadm(&["message", "withdraw", users[0]]);
+    assert_eq!(again.status.code(), Some(3), "there is nothing to withdraw any more");
+    assert!(text(&again.stderr).contains("omadm message list"), "{}", text(&again.stderr));
+    let said = text(&server.omadm(&["message", "withdraw", users[1]]).stdout);
+    assert!(said.contains(users[1]) && said.contains("worth nothing"), "{said}");
+    assert_eq!(server.json(&["message", "list"]), json!([]));
+    // A name is one segment of a path, whatever it holds.
+    assert_eq!(server.code(&["message", "withdraw", "../devices"]), 3);
+    assert_eq!(server.code(&["message", "list", "--limit", "0"]), 2);
 }
 
 #[test]

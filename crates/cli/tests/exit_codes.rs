@@ -71,6 +71,6 @@ fn a_client_that_is_not_there_is_2() {
 fn completion_is_a_script() {
     for shell in ["bash", "zsh", "fish"] {
         let (code, out, _) = omadm(&["completion", shell]);
-        assert!(code == 0 && out.contains("omadm"), "{shell}");
+        assert!(code == 0 && out.contains("omadm") && out.contains("withdraw"), "{shell}");
     }
 }

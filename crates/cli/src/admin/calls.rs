@@ -77,6 +77,15 @@ impl Admin {
         Ok(self.call(Method::POST, "/messages", body.to_string().into_bytes())?.body)
     }
 
+    /// The credentials of cards and factory files, the newest first.
+    pub(crate) fn messages(&self, limit: u16) -> Result<Vec<Value>, Failure> {
+        #[derive(serde::Deserialize)]
+        struct Messages {
+            messages: Vec<Value>,
+        }
+        Ok(self.get::<Messages>(&format!("/messages?limit={limit}"))?.messages)
+    }
+
     /// Withdraws the credential of this user, which was made for a card or factory file.
     pub(crate) fn withdraw(&self, user: &str) -> Result<(), Failure> {
         self.call(Method::DELETE, &format!("/messages/{}", segment(user)), Vec::new()).map(|_| ())

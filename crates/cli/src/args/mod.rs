@@ -6,6 +6,7 @@ mod device;
 mod factory;
 mod figure;
 mod making;
+mod message;
 mod profile;
 mod reach;
 mod serve;
@@ -22,6 +23,7 @@ pub(crate) use figure::Figure;
 pub(crate) use making::{
     BatchCards, CreateCard, Form, MadeAs, NewCard, Objects, ScriptCard, ScriptKind, Scripting, WriteCard,
 };
+pub(crate) use message::{ListMessages, MessageCommand};
 pub(crate) use profile::{Preview, ProfileCommand};
 pub(crate) use reach::Reach;
 pub(crate) use serve::Serve;
@@ -85,6 +87,14 @@ Example:
   omadm factory import run7/manifest.jsonl"
     )]
     Factory(FactoryCommand),
+    /// The messages of cards and factory files: whose their credentials are, and how one is withdrawn
+    #[command(
+        subcommand,
+        after_help = "\
+Example:
+  omadm message withdraw c7Hk2p"
+    )]
+    Message(MessageCommand),
     /// Draw a sequence diagram from a trace of omadm-client
     Figure(Figure),
     /// Print the completion script of a shell
