@@ -2,70 +2,42 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "kit/server.rs"]
+mod server;
+
 use omadm_core::bootstrap::message::{BootstrapMessage, Limit};
 use omadm_core::factory::bundle::{FactoryBundle, MAX_FILE};
 use omadm_core::factory::manifest::ManifestLine;
 use omadm_tls::cms;
 use serde_json::{Value, json};
+use server::{Server, text};
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 
-/// A running `omadm serve` with a profile and the keys of a factory, killed with the value.
-struct Factory {
-    server: Child,
-    folder: tempfile::TempDir,
+/// A server with a profile and the keys of a factory.
+fn factory() -> Server {
+    let factory = Server::start();
+    let perm = json!({"1": {"MOID": "urn:oma:mo:oma-dm-devinfo:1.2"}});
+    let account = json!({"SrvID": "acme", "Name": "Acme", "Perm": perm});
+    let message = json!([{"ClientURI": "urn:oma:mo:oma-dm-dmacc:1.2//", "MOData": {"DMAcc": account}}]);
+    let profile = json!({"name": "meters", "match": {"default": true}, "message": message});
+    factory.write("profile.json", &profile.to_string());
+    factory.done(&["profile", "add", "profile.json"]);
+    factory.done(&["factory", "key", "factory"]);
+    factory.done(&["factory", "key", "line", "--line"]);
+    factory
 }
 
-impl Factory {
-    fn start() -> Self {
-        let folder = tempfile::Builder::new().prefix("oa").tempdir_in("/tmp").unwrap();
-        let mut server = Command::new(env!("CARGO_BIN_EXE_omadm"))
-            .args(["serve", "--json", "--device", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data"])
-            .arg(folder.path().join("data"))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert!(line.starts_with('{'), "{line}");
-        let factory = Self { server, folder };
-        let perm = json!({"1": {"MOID": "urn:oma:mo:oma-dm-devinfo:1.2"}});
-        let account = json!({"SrvID": "acme", "Name": "Acme", "Perm": perm});
-        let message = json!([{"ClientURI": "urn:oma:mo:oma-dm-dmacc:1.2//", "MOData": {"DMAcc": account}}]);
-        let profile = json!({"name": "meters", "match": {"default": true}, "message": message});
-        factory.write("profile.json", &profile.to_string());
-        factory.done(&["profile", "add", "profile.json"]);
-        factory.done(&["factory", "key", "factory"]);
-        factory.done(&["factory", "key", "line", "--line"]);
-        factory
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
+impl Server {
     fn write(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).unwrap();
     }
 
     fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap()
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_omadm"));
-        command.args(arguments).current_dir(self.folder.path()).env("OMADM_DATA", self.path("data"));
-        command.env_remove("OMADM_SERVER").env_remove("OMADM_TOKEN_FILE");
-        command
-    }
-
-    fn omadm(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
     }
 
     fn done(&self, arguments: &[&str]) -> String {
@@ -98,8 +70,8 @@ impl Factory {
     }
 
     fn messages_url(&self) -> (String, String) {
-        let (url, token) = (self.read("data/admin-url"), self.read("data/admin-token"));
-        (format!("{}/api/v1/messages", url.trim()), format!("Bearer {}", token.trim()))
+        let (url, token) = (self.ready["admin_url"].as_str().unwrap(), self.read("data/admin-token"));
+        (format!("{url}/api/v1/messages"), format!("Bearer {}", token.trim()))
     }
 
     /// The users of all credentials that the server made for factories.
@@ -109,13 +81,6 @@ impl Factory {
         let answer: Value = serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
         let messages = answer["messages"].as_array().unwrap();
         messages.iter().map(|one| one["user"].as_str().unwrap().to_owned()).collect()
-    }
-}
-
-impl Drop for Factory {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
     }
 }
 
@@ -134,17 +99,13 @@ const MAKE: &[&str] = &[
 ];
 const ENCRYPTED: &[&str] = &["--encrypt-to", "line.pem"];
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
 fn mode(path: PathBuf) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
 #[test]
 fn each_device_gets_a_bundle_of_its_own_and_the_manifest_tells_of_it() {
-    let factory = Factory::start();
+    let factory = factory();
     factory.list(0..450);
     let (code, made) = factory.json(&[MAKE, ENCRYPTED].concat());
     assert_eq!((code, &made["rows"], &made["made"], &made["refused"]), (0, &json!(450), &json!(450), &json!(0)));
@@ -192,7 +153,7 @@ const DEVICES: u32 = 900;
 
 #[test]
 fn a_run_that_is_killed_goes_on_and_nothing_is_issued_twice() {
-    let factory = Factory::start();
+    let factory = factory();
     factory.list(0..DEVICES);
     let mut lines = 0;
     for goal in [200, 400, 600] {
@@ -231,7 +192,7 @@ fn a_run_that_is_killed_goes_on_and_nothing_is_issued_twice() {
 
 #[test]
 fn bad_rows_and_duplicates_are_listed_and_the_others_made() {
-    let factory = Factory::start();
+    let factory = factory();
     factory.write("devices.csv", "serial,dev_id\n1,IMEI:1\n2,IMEI 2\n3\n4,IMEI:1\n5,\"IMEI:5\n6,IMEI:6\n");
     let output = factory.omadm(MAKE);
     assert_eq!(output.status.code(), Some(1));
@@ -257,7 +218,7 @@ fn bad_rows_and_duplicates_are_listed_and_the_others_made() {
 
 #[test]
 fn a_bundle_that_its_device_would_not_read_is_not_made() {
-    let factory = Factory::start();
+    let factory = factory();
     factory.list(0..2);
     // So large that the message is good and the bundle, with its signature, is not.
     let store = |ballast: usize| {
@@ -275,15 +236,16 @@ fn a_bundle_that_its_device_would_not_read_is_not_made() {
     let length = answer.body_mut().read_to_vec().unwrap().len();
     let issued = factory.issued();
     store(MAX_FILE - 100 - length);
-    let (code, made) = factory.json(&[MAKE, ENCRYPTED].concat());
+    let (code, made) = factory.json(&[MAKE, ENCRYPTED, &["--enrol"]].concat());
     assert_eq!((code, &made["made"], &made["refused"]), (1, &json!(0), &json!(2)));
     let rejects = factory.read("run/rejects.csv");
-    assert!(rejects.contains("and a device reads 1048576 at most"), "{rejects}");
+    assert!(rejects.contains("at most fit into its bundle"), "{rejects}");
     assert_eq!(factory.issued(), issued, "no credential is left that is in no bundle");
+    assert_eq!(factory.json(&["device", "list"]).1, json!([]), "and no device is known by what is in no bundle");
     assert_eq!(fs::read_dir(factory.path("run/bundles")).unwrap().count(), 0);
     // A little smaller, and each is made and read.
     store(MAX_FILE - 10_000 - length);
-    let (code, made) = factory.json(&[MAKE, ENCRYPTED].concat());
+    let (code, made) = factory.json(&[MAKE, ENCRYPTED, &["--enrol"]].concat());
     assert_eq!((code, &made["made"]), (0, &json!(2)));
     for line in factory.manifest() {
         assert!(fs::metadata(factory.path("run").join(&line.file)).unwrap().len() as usize <= MAX_FILE);
@@ -293,7 +255,7 @@ fn a_bundle_that_its_device_would_not_read_is_not_made() {
 
 #[test]
 fn an_import_makes_devices_known_and_a_second_one_changes_nothing() {
-    let factory = Factory::start();
+    let factory = factory();
     factory.list(0..700);
     factory.done(MAKE);
     let import = ["factory", "import", "run/manifest.jsonl"];
@@ -313,7 +275,7 @@ fn an_import_makes_devices_known_and_a_second_one_changes_nothing() {
 
 #[test]
 fn a_line_that_is_wrong_is_named_and_the_others_are_imported() {
-    let factory = Factory::start();
+    let factory = factory();
     factory.list(0..3);
     factory.done(MAKE);
     let manifest = factory.read("run/manifest.jsonl");
@@ -357,7 +319,7 @@ fn a_line_that_is_wrong_is_named_and_the_others_are_imported() {
 
 #[test]
 fn a_bundle_may_hold_what_its_device_enrols_by() {
-    let factory = Factory::start();
+    let factory = factory();
     factory.list(1..3);
     factory.done(&["device", "add", "IMEI:2"]);
     let (code, made) = factory.json(&[MAKE, &["--enrol"]].concat());
@@ -372,7 +334,7 @@ fn a_bundle_may_hold_what_its_device_enrols_by() {
 
 #[test]
 fn what_is_wrong_is_said_before_anything_is_made() {
-    let factory = Factory::start();
+    let factory = factory();
     factory.list(0..1);
     fs::set_permissions(factory.path("line.key"), fs::Permissions::from_mode(0o644)).unwrap();
     fs::create_dir(factory.path("full")).unwrap();
@@ -416,7 +378,7 @@ fn peak_memory(process: &mut Child) -> u64 {
 #[test]
 fn a_long_list_takes_little_memory() {
     const ROWS: u32 = 30_000;
-    let factory = Factory::start();
+    let factory = factory();
     factory.list(0..1);
     factory.done(MAKE);
     let first = factory.read("run/manifest.jsonl");

@@ -91,15 +91,17 @@ impl Admin {
         self.call(Method::DELETE, &format!("/messages/{}", segment(user)), Vec::new()).map(|_| ())
     }
 
-    /// Has messages of this profile made for the devices of a factory run, which is given the same whenever it asks.
+    /// Has messages of this profile made for the devices of a factory run, which is given the same whenever it asks. A
+    /// device whose message has more than `limit` bytes gets nothing.
     pub(crate) fn factory_messages<T: DeserializeOwned>(
         &self,
         profile: &str,
         run: &str,
         devices: &[&str],
         enrol: bool,
+        limit: usize,
     ) -> Result<T, Failure> {
-        let body = json!({"profile": profile, "run": run, "devices": devices, "enrol": enrol});
+        let body = json!({"profile": profile, "run": run, "devices": devices, "enrol": enrol, "message_limit": limit});
         self.send(Method::POST, "/factory/messages", &body)
     }
 

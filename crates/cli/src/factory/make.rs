@@ -26,6 +26,11 @@ const BATCH: usize = 200;
 /// How many bytes of bundles are made at a time, at most and as far as it can be known beforehand.
 const BATCH_BYTES: usize = 8 << 20;
 
+/// How many bytes a bundle has at most around its message and DevID: names of members, user and secret.
+const FRAME: usize = 512;
+/// By how many bytes the signatures of one key, and what encrypts for others, differ at most.
+const SIGNATURES_DIFFER: usize = 64;
+
 /// What the server gives.
 #[derive(Deserialize)]
 struct Answer {
@@ -61,6 +66,8 @@ struct Run<'a> {
     batch: usize,
     made: u64,
     skipped: u64,
+    /// How many bytes signature and encryption add to a bundle at most.
+    around: usize,
 }
 
 /// Makes the bundles of a list that are not made yet.
@@ -70,7 +77,7 @@ pub(super) fn make(args: &FactoryMake) -> Result<(), Failure> {
     let unusable = |error| Failure::usage(format!("the keys cannot be used: {error}"));
     let sealer = Sealer::new(&signer, readers.as_deref()).map_err(unusable)?;
     // What cannot be encrypted to is found before anything is asked for.
-    sealer.seal(b"{}").map_err(unusable)?;
+    let around = sealer.seal(&[b' '; MAX_FILE]).map_err(unusable)?.len() - MAX_FILE + SIGNATURES_DIFFER;
     let terms = Terms {
         profile: args.profile.clone(),
         signer: hex(&key_digest(&signer.certificate).map_err(unusable)?),
@@ -81,7 +88,8 @@ pub(super) fn make(args: &FactoryMake) -> Result<(), Failure> {
     let (mut rows, size) = Rows::open(&args.devices)?;
     let folder = Folder::open(&args.out, &terms, new_name)?;
     let rejects = Rejects::new(folder.join("rejects.csv"));
-    let mut run = Run { args, admin, sealer, folder, rejects, waiting: Vec::new(), batch: 1, made: 0, skipped: 0 };
+    let mut run =
+        Run { args, admin, sealer, folder, rejects, waiting: Vec::new(), batch: 1, made: 0, skipped: 0, around };
     let progress = Progress::of(size);
     while let Some(row) = rows.next()? {
         run.take(row)?;
@@ -118,7 +126,11 @@ impl Run<'_> {
         }
         let waiting = std::mem::take(&mut self.waiting);
         let dev_ids: Vec<&str> = waiting.iter().map(|(_, dev_id, _)| dev_id.as_str()).collect();
-        let answer = self.admin.factory_messages(&self.args.profile, self.folder.run(), &dev_ids, self.args.enrol);
+        // What is found to be too large only afterwards has made the device known already.
+        let longest = dev_ids.iter().map(|dev_id| dev_id.len()).max().unwrap_or(0);
+        let limit = MAX_FILE.saturating_sub(self.around + FRAME + longest);
+        let (profile, run) = (&self.args.profile, self.folder.run());
+        let answer = self.admin.factory_messages(profile, run, &dev_ids, self.args.enrol, limit);
         let answer: Answer = answer.map_err(|failure| self.broken_off(failure.or_usage()))?;
         if !answer.devices.iter().map(|given| given.dev_id.as_str()).eq(dev_ids) {
             return Err(Failure::failed("the server answered for other devices than were asked for"));
@@ -129,7 +141,7 @@ impl Run<'_> {
             match (self.bundle(given)?, user) {
                 (Ok(bundle), _) => made.push(bundle),
                 (Err(why), user) => {
-                    // No credential is to be valid that is in no bundle.
+                    // No credential is to be valid that is in no bundle. The server was told how much fits, so this is rare.
                     user.map_or(Ok(()), |user| self.admin.withdraw(&user))?;
                     self.rejects.add(*line, &why, text)?;
                 }

@@ -46,6 +46,8 @@ pub(super) struct OrderBody {
     /// Each device is made known, and gets an enrolment secret.
     #[serde(default)]
     enrol: bool,
+    /// How many bytes a message may have; a device whose message has more gets nothing, and stays what it is.
+    message_limit: Option<usize>,
 }
 
 /// What a device is given, or why not.
@@ -111,29 +113,42 @@ pub(super) async fn issue(State(admin): State<Admin>, Input(body): Input<OrderBo
         }
         Scheme::None => {}
     }
-    let (mut fresh, mut orders) = (Vec::new(), Vec::new());
+    let (mut fresh, mut orders, mut first) = (Vec::new(), Vec::new(), None);
     for dev_id in &body.devices {
         // Certificates take a while; devices are served between them.
         tokio::task::yield_now().await;
         let (scheme, label) = (profile.credentials, dev_id.to_string());
         let (values, credential) = new_credential(app, &profile, scheme, None, Method::Factory, label)?;
-        if fresh.is_empty() {
-            // Whatever cannot be answered is found before anything is issued, by the first one: they hardly differ.
-            let message = render(&profile, &values)?;
-            if (message.len() + DIFFERENCE).saturating_mul(body.devices.len()) > ANSWER {
-                let detail = format!("devices: so many messages have more than {ANSWER} bytes; name fewer");
-                return Err(Refusal::bad(detail));
+        // Whatever cannot be answered is found before anything is issued, by the first one: they hardly differ.
+        let size = match first {
+            Some(size) => size,
+            None => *first.insert(render(&profile, &values)?.len()),
+        };
+        if (size + DIFFERENCE).saturating_mul(body.devices.len()) > ANSWER {
+            let detail = format!("devices: so many messages have more than {ANSWER} bytes; name fewer");
+            return Err(Refusal::bad(detail));
+        }
+        if let Some(limit) = body.message_limit.filter(|limit| size + DIFFERENCE > *limit) {
+            let size = render(&profile, &values)?.len();
+            if size > limit {
+                fresh.push(Err(format!("its message has {size} bytes, and {limit} at most fit into its bundle")));
+                continue;
             }
         }
-        fresh.push((values.credential, credential.as_ref().map(|row| (row.scheme, row.user.clone()))));
+        fresh.push(Ok((values.credential, credential.as_ref().map(|row| (row.scheme, row.user.clone())))));
         let enrolment = if body.enrol { Some(new_device(app, dev_id)?) } else { None };
         orders.push(FactoryOrder { run: body.run.clone(), dev_id: dev_id.clone(), credential, enrolment });
     }
     let issued = app.store.issue_in_factory(orders).await?;
-    let mut given = Vec::with_capacity(issued.len());
-    for ((dev_id, fresh), issue) in body.devices.into_iter().zip(fresh).zip(issued) {
-        let issue = match issue {
-            Ok(issue) => issue,
+    let mut issued = issued.into_iter();
+    let mut given = Vec::with_capacity(fresh.len());
+    for (dev_id, fresh) in body.devices.into_iter().zip(fresh) {
+        let ordered = match fresh {
+            Ok(fresh) => issued.next().ok_or(StoreError::Broken)?.map(|issue| (fresh, issue)),
+            Err(problem) => Err(problem),
+        };
+        let (fresh, issue) = match ordered {
+            Ok(ordered) => ordered,
             Err(problem) => {
                 given.push(Given::Refused { dev_id, problem });
                 continue;
