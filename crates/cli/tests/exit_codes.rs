@@ -68,6 +68,16 @@ fn a_client_that_is_not_there_is_2() {
 }
 
 #[test]
+fn a_card_that_is_written_needs_something_to_write_and_all_that_would_do_is_named() {
+    let (code, _, err) = omadm(&["card", "write", "card.json"]);
+    assert_eq!(code, 2);
+    let wanted = "<--message <FILE>|--profile <NAME>|--lwm2m <FILE>|--object <OID=FILE>>";
+    assert!(err.contains(wanted), "{err}");
+    let (code, _, err) = omadm(&["card", "write", "card.json", "--message", "m", "--profile", "p"]);
+    assert!(code == 2 && err.contains("cannot be used with"), "{err}");
+}
+
+#[test]
 fn completion_is_a_script() {
     for shell in ["bash", "zsh", "fish"] {
         let (code, out, _) = omadm(&["completion", shell]);

@@ -1,6 +1,6 @@
 //! `omadm card create`, `write`, `script` and `batch`: what makes cards.
 
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use omadm_card::personalise::RuleRef;
 use omadm_card::pkcs15::oid::ObjectId;
 use std::path::PathBuf;
@@ -106,11 +106,12 @@ fn object(text: &str) -> Result<(ObjectId, PathBuf), String> {
 
 /// Options of `omadm card write`.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").args(["message", "profile", "lwm2m", "object"]).required(true).multiple(true))]
 pub(crate) struct WriteCard {
     #[command(flatten)]
     pub(crate) card: Ask,
     /// The file with the Bootstrap Message
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["profile", "lwm2m", "object"], conflicts_with = "profile")]
+    #[arg(long, value_name = "FILE", conflicts_with = "profile")]
     pub(crate) message: Option<PathBuf>,
     /// Have the server issue a message of this profile, with credentials of its own; not in a dry run, which would leave
     /// them unused
