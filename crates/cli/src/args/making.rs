@@ -46,16 +46,11 @@ pub(crate) struct NewCard {
     pub(crate) content: Content,
     #[command(flatten)]
     pub(crate) objects: Objects,
-    /// How the card's directory tells of the message
-    #[arg(long, value_enum, default_value_t = Form::Opaque)]
-    pub(crate) form: Form,
     /// Put the message behind the PIN in this file: 4 to 8 digits, mode 0600
     #[arg(long, value_name = "FILE")]
     pub(crate) pin: Option<PathBuf>,
-    /// Which PIN that is: 01, which a modem verifies itself when it starts, to 08, or 81 to 88 for one that the client
-    /// sends in a modem too
-    #[arg(long, value_name = "HEX", default_value = "01", value_parser = pin_reference)]
-    pub(crate) pin_ref: u8,
+    #[command(flatten)]
+    pub(crate) laid: Laid,
     /// The card's ICCID: 10 to 20 digits
     #[arg(long, value_name = "DIGITS", default_value = "8988000000000000016")]
     pub(crate) iccid: String,
@@ -65,6 +60,18 @@ pub(crate) struct NewCard {
     /// How many digits of the IMSI are the network code: 2 or 3
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=3))]
     pub(crate) mnc_length: u8,
+}
+
+/// How the message is laid on a new card.
+#[derive(Debug, Args)]
+pub(crate) struct Laid {
+    /// Which PIN the message lies behind, if it does: 01, which a modem verifies itself when it starts, to 08, or 81 to 88
+    /// for one that the client sends in a modem too
+    #[arg(long, value_name = "HEX", default_value = "01", value_parser = pin_reference)]
+    pub(crate) pin_ref: u8,
+    /// How the card's directory tells of the message
+    #[arg(long, value_enum, default_value_t = Form::Opaque)]
+    pub(crate) form: Form,
     /// Bytes of the message's file, for a later message that is longer; without it as many as the message has
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(1..=32_767))]
     pub(crate) file_size: Option<u16>,
@@ -253,19 +260,8 @@ pub(crate) struct BatchCards {
     /// Make up a PIN for each card and list them in this file, mode 0600
     #[arg(long, value_name = "FILE")]
     pub(crate) make_pins: Option<PathBuf>,
-    /// Which PIN of each card that is: 01, which a modem verifies itself when it starts, to 08, or 81 to 88 for one that
-    /// the client sends in a modem too
-    #[arg(long, value_name = "HEX", default_value = "01", value_parser = pin_reference)]
-    pub(crate) pin_ref: u8,
-    /// How each card's directory tells of the message
-    #[arg(long, value_enum, default_value_t = Form::Opaque)]
-    pub(crate) form: Form,
-    /// Bytes of each message's file; without it as many as the message has
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(1..=32_767))]
-    pub(crate) file_size: Option<u16>,
-    /// Accept messages with secrets that everybody can read off the card
-    #[arg(long)]
-    pub(crate) allow_public_secret: bool,
+    #[command(flatten)]
+    pub(crate) laid: Laid,
     #[command(flatten)]
     pub(crate) scripting: Scripting,
     #[command(flatten)]

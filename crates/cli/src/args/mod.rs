@@ -21,7 +21,7 @@ pub(crate) use device::{AddDevice, DeviceCommand, EnrolBy};
 pub(crate) use factory::{FactoryCommand, FactoryImport, FactoryKey, FactoryMake};
 pub(crate) use figure::Figure;
 pub(crate) use making::{
-    BatchCards, CreateCard, Form, MadeAs, NewCard, Objects, ScriptCard, ScriptKind, Scripting, WriteCard,
+    BatchCards, CreateCard, Form, Laid, MadeAs, NewCard, Objects, ScriptCard, ScriptKind, Scripting, WriteCard,
 };
 pub(crate) use message::{ListMessages, MessageCommand};
 pub(crate) use profile::{Preview, ProfileCommand};

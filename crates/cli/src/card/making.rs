@@ -6,13 +6,14 @@ use omadm_card::personalise::script::{Writing, apdu_script, pysim_script, steps}
 use omadm_card::personalise::{AdmKey, PersonaliseError};
 use omadm_card::read::MAX_MESSAGE;
 use omadm_core::bootstrap::message::{BootstrapMessage, Limit};
+use omadm_core::ids::Iccid;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 use super::source;
 use crate::admin::{Admin, Carrier};
-use crate::args::{Form, NewCard, Objects, Reach, ScriptKind, Scripting};
+use crate::args::{Form, Laid, NewCard, Objects, Reach, ScriptKind, Scripting};
 use crate::failure::{Exit, Failure};
 use crate::private;
 
@@ -29,13 +30,21 @@ pub(super) fn plan(card: &NewCard, reach: &Reach) -> Result<CardPlan, Failure> {
         mnc_length: card.mnc_length,
         content,
         others: objects(&card.objects)?,
-        listing: listing(card.form),
         pin: source::pin(card.pin.as_deref())?,
-        pin_reference: card.pin_ref,
-        file_size: card.file_size.map(usize::from),
-        allow_public_secret: card.allow_public_secret,
-        ..CardPlan::new(iccid, b"")
+        ..laid(&card.laid, iccid)
     })
+}
+
+/// A card that holds its message in this way, and none so far.
+pub(super) fn laid(laid: &Laid, iccid: Iccid) -> CardPlan {
+    CardPlan {
+        content: Content::None,
+        listing: listing(laid.form),
+        pin_reference: laid.pin_ref,
+        file_size: laid.file_size.map(usize::from),
+        allow_public_secret: laid.allow_public_secret,
+        ..CardPlan::new(iccid, b"")
+    }
 }
 
 pub(super) fn listing(form: Form) -> Listing {

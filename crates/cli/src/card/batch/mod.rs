@@ -31,6 +31,8 @@ use template::Template;
 
 /// How many cards are made before they are listed: what an interruption costs at most.
 const CHUNK: usize = 32;
+/// The PIN that cards usually have.
+const USUAL_PIN: u8 = 0x01;
 /// The folder of the cards.
 const CARDS: &str = "cards";
 
@@ -163,9 +165,9 @@ fn settings(args: &BatchCards, content: &[u8], others: &[omadm_card::make::NewOb
     let scripting = &args.scripting;
     let options = format!(
         "{:?} {:?} {} {} {} {:02X} {} {}",
-        args.form,
-        args.file_size,
-        args.allow_public_secret,
+        args.laid.form,
+        args.laid.file_size,
+        args.laid.allow_public_secret,
         args.make_pins.is_some(),
         scripting.create_files,
         scripting.adm_ref,
@@ -173,6 +175,10 @@ fn settings(args: &BatchCards, content: &[u8], others: &[omadm_card::make::NewOb
         scripting.pin_rule
     );
     add(options.as_bytes());
+    // Left out where it is the usual one, as by versions that did not know another.
+    if args.laid.pin_ref != USUAL_PIN {
+        add(&[args.laid.pin_ref]);
+    }
     omadm_card::hex::encode(&hash.finalize()).to_lowercase()
 }
 

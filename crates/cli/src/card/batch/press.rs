@@ -127,13 +127,9 @@ impl Press<'_> {
             mnc_length: row.mnc_length.unwrap_or(2),
             content: Content::Message(message),
             others: self.others.clone(),
-            listing: making::listing(self.args.form),
             pin: pin.cloned(),
-            pin_reference: self.args.pin_ref,
             adm: row.adm.clone(),
-            file_size: self.args.file_size.map(usize::from),
-            allow_public_secret: self.args.allow_public_secret,
-            ..CardPlan::new(row.iccid.clone(), b"")
+            ..making::laid(&self.args.laid, row.iccid.clone())
         };
         let image = make(&plan).map_err(|error| wrong(error.to_string()))?;
         let iccid = row.iccid.as_str();
