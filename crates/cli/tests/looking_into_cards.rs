@@ -117,3 +117,33 @@ fn the_short_way_gives_the_same_with_fewer_commands() {
     let inspect = desk.json(&["inspect", "card.json", "--pin-file", "pin", "--json", "--fast"]);
     assert_eq!(inspect["apdus"], fast["apdus"]);
 }
+
+#[test]
+fn a_check_tells_by_its_exit_code_what_was_found() {
+    let behind_pin = || CardPlan { pin: Some(Secret::from("1234")), ..plan(MESSAGE.as_bytes()) };
+    let secret =
+        MESSAGE.replace("\"Name\"", "\"Auth\":{\"Trsp\":{\"Data\":\"YmFzaWM6YQ==\",\"Secret\":\"aHVzaA==\"}},\"Name\"");
+    let public = CardPlan { allow_public_secret: true, ..plan(secret.as_bytes()) };
+    let padded = CardPlan { file_size: Some(400), ..plan(MESSAGE.as_bytes()) };
+    for (what, plan, more, code) in [
+        ("a good card", plan(MESSAGE.as_bytes()), &[][..], 0),
+        ("a card with a note", padded, &[], 0),
+        ("a damaged one", plan(&MESSAGE.as_bytes()[..100]), &[], 1),
+        ("one of DM 1.x", plan(b"\x03\x0B\x6A\x00\x45\xC6\x56\x01\x87\x07"), &[], 1),
+        ("a secret that everybody can read", public, &[], 1),
+        ("one without a message", CardPlan { content: Content::None, ..plan(b"") }, &[], 3),
+        ("one behind a PIN", behind_pin(), &[], 4),
+        ("the same, with the PIN", behind_pin(), &["--pin-file", "pin"], 0),
+    ] {
+        let desk = Desk::with(&make(&plan).unwrap());
+        for form in [&[][..], &["--json"]] {
+            let inspect = [&["inspect", "card.json"], more, form].concat();
+            let plain = desk.omadm(&inspect);
+            assert_eq!((plain.status.code(), plain.stderr.len()), (Some(0), 0), "{what}: it could be looked at");
+            let checked = desk.omadm(&[&inspect[..], &["--check"]].concat());
+            let error = String::from_utf8(checked.stderr).unwrap();
+            assert_eq!(checked.status.code(), Some(code), "{what}: {error}");
+            assert!(checked.stdout == plain.stdout && error.is_empty() == (code == 0), "{what}: {error}");
+        }
+    }
+}

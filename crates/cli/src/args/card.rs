@@ -54,8 +54,11 @@ Examples:
     Read(ReadCard),
     /// Show the files of a card, what they mean, what is wrong, and what a DM Client would do with it
     #[command(after_help = "\
-Example:
-  omadm card inspect --reader 'Virtual PCD'")]
+Examples:
+  omadm card inspect --reader 'Virtual PCD'
+  omadm card inspect card.json --pin-file pin.txt --check
+
+Without --check the exit code says whether the card could be looked at, not what was found.")]
     Inspect(InspectCard),
     /// Put a virtual card into a virtual reader, until Ctrl-C
     #[command(after_help = "\
@@ -82,9 +85,20 @@ Examples:
     },
 }
 
-/// Which card is meant, for reading; without any the first PC/SC reader with a card in it.
+/// Options of `omadm card inspect`.
 #[derive(Debug, Args)]
 pub(crate) struct InspectCard {
+    #[command(flatten)]
+    pub(crate) what: Asked,
+    /// Exit with 1 where the card has an error or its message cannot be used, with 3 where there is no message, with 4 where
+    /// it lies behind a PIN that is not given or is refused
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+/// Which card is meant, for reading; without any the first PC/SC reader with a card in it.
+#[derive(Debug, Args)]
+pub(crate) struct Asked {
     #[command(flatten)]
     pub(crate) card: Ask,
     /// The file with the PIN; it is tried once, and only if the card has more than one try left
@@ -101,7 +115,7 @@ pub(crate) struct InspectCard {
 #[derive(Debug, Args)]
 pub(crate) struct ReadCard {
     #[command(flatten)]
-    pub(crate) what: InspectCard,
+    pub(crate) what: Asked,
     /// Read the data object with this identifier, as it is, such as 2.23.43.9.1 of LwM2M
     #[arg(long, value_name = "OID")]
     pub(crate) object: Option<omadm_card::pkcs15::oid::ObjectId>,

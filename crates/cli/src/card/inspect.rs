@@ -1,7 +1,7 @@
 //! `omadm card inspect`: the files of a card, and what a DM Client would make of them.
 
-use omadm_card::inspect::{Ink, Inspection, Line, MessageView, inspect as look_into};
-use omadm_card::{ReadRequest, Shortcuts};
+use omadm_card::inspect::{Ink, Inspection, Line, MessageView, Severity, inspect as look_into};
+use omadm_card::{CardError, ReadRequest, Shortcuts};
 use omadm_core::bootstrap::message::{BootstrapMessage, Limit};
 use omadm_core::reason::{Reason, sentence};
 use serde::Serialize;
@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::source;
 use crate::args::InspectCard;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::output::{self, Output, Style};
 
 /// What `omadm card inspect --json` prints.
@@ -37,7 +37,7 @@ struct Account {
 }
 
 /// Shows what is on the card.
-pub(super) fn inspect(args: &InspectCard) -> Result<(), Failure> {
+pub(super) fn inspect(InspectCard { what: args, check }: &InspectCard) -> Result<(), Failure> {
     let mut link = source::open(&args.card)?;
     let pin = source::pin(args.pin_file.as_deref())?;
     let began = Instant::now();
@@ -65,7 +65,27 @@ pub(super) fn inspect(args: &InspectCard) -> Result<(), Failure> {
             Report { card, accounts: Vec::new(), reason: Some(reason), verdict, passed_over, apdus }
         }
     };
-    if args.listing.json { output::json(&report) } else { show(&report) }
+    if args.listing.json {
+        output::json(&report)?
+    } else {
+        show(&report)?
+    }
+    if *check { checked(&report, reading.message.as_ref().err()) } else { Ok(()) }
+}
+
+/// Whether the card is good: nothing on it is an error, and a DM Client installs its message.
+fn checked(report: &Report, unread: Option<&CardError>) -> Result<(), Failure> {
+    if let Some(failure) = unread.map(source::card_failure).filter(|failure| failure.exit != Exit::Failed) {
+        return Err(failure);
+    }
+    let errors = report.card.problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+    let what = match (errors, report.reason) {
+        (0, None) => return Ok(()),
+        (0, Some(_)) => report.verdict.trim_end_matches('.').to_owned(),
+        (1, _) => "the card has an error".to_owned(),
+        (count, _) => format!("the card has {count} errors"),
+    };
+    Err(Failure::failed(what).advise("the report says what is wrong and what to do"))
 }
 
 impl From<&omadm_core::account::DmAccount> for Account {
