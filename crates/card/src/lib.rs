@@ -38,6 +38,6 @@ pub use channel::{Card, Channel, Counts, Purpose};
 pub use error::{CardError, CardErrorKind, Place};
 pub use image::CardImage;
 pub use link::{Link, LinkError};
-pub use read::{CardReading, Cause, PassedOver, ReadRequest, RefusedPin, Shortcuts, SimFacts, read};
+pub use read::{CardReading, Cause, PassedOver, ReadRequest, RefusedPin, Shortcuts, SimFacts, read, which_card};
 pub use virtual_modem::VirtualModem;
 pub use virtual_uicc::VirtualUicc;

@@ -78,6 +78,27 @@ fn a_card_that_is_written_needs_something_to_write_and_all_that_would_do_is_name
 }
 
 #[test]
+fn no_reader_at_all_is_3_and_the_list_says_why() {
+    for form in [&[][..], &["--json"]] {
+        let arguments = [&["card", "readers", "--link", "socket:/no/such/card.sock"], form].concat();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_omadm"));
+        let output = command.args(&arguments).env("PCSCLITE_CSOCK_NAME", "/no/such/pcscd").output().unwrap();
+        let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        assert_eq!(output.status.code(), Some(3), "{err}");
+        assert!(out.contains("PC/SC") && out.contains("/no/such/card.sock"), "{out}");
+        assert!(err.contains("no reader, no modem") && err.contains("--link"), "{err}");
+        if !form.is_empty() {
+            let ways: serde_json::Value = serde_json::from_str(&out).unwrap();
+            for way in ways.as_array().unwrap() {
+                let members: Vec<&str> = way.as_object().unwrap().keys().map(String::as_str).collect();
+                assert_eq!(members, ["name", "card", "link", "iccid", "why"]);
+                assert!(way["card"] == false && way["iccid"].is_null() && way["why"].is_string(), "{way}");
+            }
+        }
+    }
+}
+
+#[test]
 fn completion_is_a_script() {
     for shell in ["bash", "zsh", "fish"] {
         let (code, out, _) = omadm(&["completion", shell]);

@@ -192,14 +192,35 @@ pub fn read(link: &mut dyn Link, request: &ReadRequest<'_>, now: &dyn Fn() -> Du
     reading
 }
 
-fn read_into(reading: &mut CardReading, card: &mut Card<'_>, request: &ReadRequest<'_>) -> Result<(), CardError> {
-    reading.iccid = identity::iccid(card, Teller::Link)?;
-    let mut teller = reading.iccid.is_some().then_some(Teller::Link);
-    if teller.is_none() && card.is_exclusive() {
-        let basic = Teller::Card(Channel::BASIC);
-        reading.iccid = identity::iccid(card, basic)?;
-        teller = Some(basic);
+/// Which card it is, and nothing else: told by the link, else by the card on the basic channel where that is ours. None
+/// where neither tells. `now` tells the time since some fixed moment, `limit` how long it may take.
+///
+/// # Errors
+/// If the card or its reader fails.
+pub fn which_card(
+    link: &mut dyn Link,
+    now: &dyn Fn() -> Duration,
+    limit: Duration,
+) -> Result<Option<Iccid>, CardError> {
+    Ok(told_iccid(&mut Card::new(link, now, limit))?.0)
+}
+
+/// The ICCID where it is told without a channel of ours, and who told it; nobody where a channel is needed.
+fn told_iccid(card: &mut Card<'_>) -> Result<(Option<Iccid>, Option<Teller>), CardError> {
+    let told = identity::iccid(card, Teller::Link)?;
+    if told.is_some() {
+        return Ok((told, Some(Teller::Link)));
     }
+    if !card.is_exclusive() {
+        return Ok((None, None));
+    }
+    let basic = Teller::Card(Channel::BASIC);
+    Ok((identity::iccid(card, basic)?, Some(basic)))
+}
+
+fn read_into(reading: &mut CardReading, card: &mut Card<'_>, request: &ReadRequest<'_>) -> Result<(), CardError> {
+    let (iccid, teller) = told_iccid(card)?;
+    reading.iccid = iccid;
     if teller == Some(Teller::Link) && !request.admitted.covers(reading.iccid.as_ref()) {
         reading.message = Err(not_allowed());
         // Where the link tells of the SIM too, nothing has to be opened.
