@@ -369,6 +369,9 @@ fn a_batch_goes_on_with_its_own_pins_only() {
     // Another file, and one that is gone: neither has the PINs of the cards that are made.
     let (code, error) = desk.outcome(&[&batch[..], &["other.csv"]].concat());
     assert!(code == 2 && error.contains("another file of PINs") && !desk.path("other.csv").exists(), "{error}");
+    // The cards that are made have another PIN.
+    let (code, error) = desk.outcome(&[&batch[..], &["pins.csv", "--pin-ref", "81"]].concat());
+    assert!(code == 2 && desk.manifest("made") == before, "{error}");
     // A line is lost.
     let whole = fs::read_to_string(desk.path("pins.csv")).unwrap();
     let lines: Vec<&str> = whole.lines().collect();
