@@ -138,6 +138,17 @@ fn a_secret_is_written_behind_the_pin_and_read_back_with_it() {
 }
 
 #[test]
+fn a_message_file_that_ends_in_a_newline_is_read_back_as_good() {
+    let desk = Desk::new();
+    fs::write(desk.path("newline.json"), format!("{SECRET}\n")).unwrap();
+    desk.outcome(&["create", "--empty", "--pin", "pin", "--adm-file", "adm", "-o", "card.json"]);
+    let write = ["write", "card.json", "--message", "newline.json", "--adm-file", "adm", "--behind-pin"];
+    let (code, error) = desk.outcome(&[&write[..], &["--pin-file", "pin"]].concat());
+    assert_eq!(code, 0, "{error}");
+    assert_eq!(desk.read(&["card.json", "--pin-file", "pin"]), SECRET);
+}
+
+#[test]
 fn a_dry_run_shows_what_is_written_on_demand_only() {
     let desk = Desk::new();
     desk.outcome(&["create", "--empty", "--pin", "pin", "--adm-file", "adm", "-o", "card.json"]);

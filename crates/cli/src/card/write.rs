@@ -89,15 +89,17 @@ fn put(link: &mut dyn Link, args: &WriteCard) -> Result<(), Failure> {
     report(args, &seen, &plan, commands, &unchecked)
 }
 
+/// The message as the card is to hold it: what follows the JSON text of a file, such as a newline, is not written.
 fn message(args: &WriteCard, seen: &Survey) -> Result<Option<Vec<u8>>, Failure> {
-    match (&args.message, &args.profile) {
-        (Some(path), _) => making::message_of(path).map(Some),
+    let message = match (&args.message, &args.profile) {
+        (Some(path), _) => making::message_of(path)?,
         (None, Some(profile)) => {
             let iccid = seen.iccid.as_ref().ok_or_else(|| Failure::failed("the card does not tell its ICCID"))?;
-            making::issued(&Admin::find(&args.reach)?, profile, iccid.as_str()).map(Some)
+            making::issued(&Admin::find(&args.reach)?, profile, iccid.as_str())?
         }
-        (None, None) => Ok(None),
-    }
+        (None, None) => return Ok(None),
+    };
+    Ok(Some(message.trim_ascii_end().to_vec()))
 }
 
 fn progress(steps: usize) -> ProgressBar {
