@@ -13,6 +13,7 @@ use omadm_card::personalise::{AdmKey, PersonaliseError, Plan, Wanted, Written, c
 use omadm_card::pkcs15::dodf::DataObject;
 use omadm_card::pkcs15::odf::Odf;
 use omadm_card::pkcs15::oid::ObjectId;
+use omadm_card::virtual_uicc::Preset;
 use omadm_card::{CardErrorKind, CardReading, Link, ReadRequest, VirtualUicc, read};
 use omadm_core::secret::Secret;
 
@@ -118,6 +119,18 @@ fn an_object_that_is_there_gets_new_content_in_its_own_file() {
     assert_eq!([content(&card, 0x5031), content(&card, 0x6430)], directories, "no directory was touched");
     assert!(content(&card, 0x6434).unwrap().ends_with(&[0xFF; 200]), "nothing is left of what was there");
     assert!(planned(&mut card, &dm("N")).unwrap().steps.is_empty(), "what is there is not written again");
+}
+
+#[test]
+fn a_card_of_every_kind_that_is_read_can_be_written() {
+    for preset in ["plain", "old-sim"].map(|name| Preset::named(name).unwrap()) {
+        for content in [Content::None, Content::Message(message("Old"))] {
+            let image = make(&CardPlan { content, file_size: Some(400), ..plan() }).unwrap();
+            let mut card = VirtualUicc::new(&preset.apply(image).unwrap());
+            write(&mut card, &dm("New")).unwrap_or_else(|error| panic!("{}: {error}", preset.name));
+            assert_eq!(reading(&mut card).message.unwrap(), message("New"), "{}", preset.name);
+        }
+    }
 }
 
 #[test]

@@ -77,6 +77,13 @@ fn take(session: &mut FileSession<'_, '_>, step: &Step, key: Option<&AdmKey>) ->
             // Some cards want to return parameters.
             session.select_aid(aid)?.map(drop).map_err(|Refusal(status)| refused(step, status, false))
         }
+        Action::SelectDf { path } => {
+            let status = session.send(&command)?.status;
+            if status.is_ok() {
+                return Ok(());
+            }
+            session.select_df(path)?.map(drop).map_err(|Refusal(status)| refused(step, status, false))
+        }
         Action::SelectFile { path } => {
             let status = session.send(&command)?.status;
             if status.is_ok() {

@@ -166,6 +166,7 @@ fn look(session: &mut FileSession<'_, '_>) -> Result<Survey, PersonaliseError> {
     Ok(survey)
 }
 
+/// By its AID, else as EF(DIR) says: by a longer AID, or by the path of its DF.
 fn select_application(session: &mut FileSession<'_, '_>) -> Result<(Action, Vec<u8>), PersonaliseError> {
     let Err(refusal) = session.select_aid(&AID)? else {
         return Ok((Action::SelectApplication { aid: AID.to_vec() }, USUAL_DF.to_be_bytes().to_vec()));
@@ -176,8 +177,14 @@ fn select_application(session: &mut FileSession<'_, '_>) -> Result<(Action, Vec<
         if session.select_aid(&application.aid)?.is_ok() {
             return Ok((Action::SelectApplication { aid: application.aid }, application.df));
         }
+        if !application.df.is_empty() && session.select_df(&application.df)?.is_ok() {
+            return Ok((Action::SelectDf { path: application.df.clone() }, application.df));
+        }
     }
-    Err(PersonaliseError::NoApplication(format!("SELECT of its AID was answered {}", refusal.0)))
+    if refusal.0.says_no_application() {
+        return Err(PersonaliseError::NoApplication(format!("SELECT of its AID was answered {}", refusal.0)));
+    }
+    Err(CardError::status(Place::Pkcs15, "SELECT", refusal.0).into())
 }
 
 /// Reads a directory; none where it is not there.
