@@ -128,6 +128,7 @@ impl Growing {
     /// What it holds at the end, if something was changed.
     pub(crate) fn check(&self) -> Option<Check> {
         let whole = self.content.get(..self.end).unwrap_or_default().to_vec();
-        self.is_changed.then(|| Check { file: self.id, path: self.path.clone(), offset: 0, expected: whole })
+        let check = || Check { file: self.id, path: self.path.clone(), offset: 0, expected: whole, is_closed: false };
+        self.is_changed.then(check)
     }
 }

@@ -9,11 +9,13 @@ use omadm_core::ids::Iccid;
 use crate::error::{CardErrorKind, Place};
 use crate::hex;
 use crate::make::{Listing, NewObject, forms};
+use crate::personalise::access::{Right, Rule};
 use crate::personalise::directory::Growing;
 use crate::personalise::error::PersonaliseError;
+use crate::personalise::files::{FileState, Present, Readers};
 use crate::personalise::region::{self, BLANK, is_blank};
 use crate::personalise::step::{Action, MAX_OFFSET, NewFile, RuleRef, Step};
-use crate::personalise::survey::{DIRECTORY_FILES, FileState, OBJECT_FILES, Present, Survey};
+use crate::personalise::survey::{DIRECTORY_FILES, OBJECT_FILES, Survey};
 use crate::pkcs15::dodf::DataObject;
 use crate::pkcs15::oid::ObjectId;
 use crate::pkcs15::path::Path;
@@ -37,6 +39,8 @@ pub struct Wanted {
     pub rule: Option<RuleRef>,
     /// Write secrets that everybody can read (Profile P-36).
     pub allow_public_secret: bool,
+    /// Write over an object behind a PIN although what it holds could not be seen, which may be of DM 1.x.
+    pub replace_unseen: bool,
 }
 
 impl Wanted {
@@ -50,6 +54,7 @@ impl Wanted {
             adm: 0x0A,
             rule: None,
             allow_public_secret: false,
+            replace_unseen: false,
         }
     }
 }
@@ -64,6 +69,8 @@ pub struct Plan {
     pub(crate) iccid: Option<Iccid>,
     /// What the files hold at the end.
     pub(crate) checks: Vec<Check>,
+    /// Whether the PIN of the user is verified already, so that the card hides nothing behind it.
+    pub(crate) is_opened: bool,
 }
 
 /// What a part of a file holds at the end.
@@ -73,6 +80,8 @@ pub(crate) struct Check {
     pub(crate) path: Vec<u8>,
     pub(crate) offset: usize,
     pub(crate) expected: Vec<u8>,
+    /// Whether its access rule lets nobody read it but who knows the PIN.
+    pub(crate) is_closed: bool,
 }
 
 impl std::fmt::Debug for Check {
@@ -91,6 +100,15 @@ pub fn plan(survey: &Survey, wanted: &Wanted) -> Result<Plan, PersonaliseError> 
         planner.add(object)?;
     }
     Ok(planner.finish())
+}
+
+/// A file to be written.
+struct Target<'a> {
+    /// What selects it.
+    path: &'a [u8],
+    id: u16,
+    name: &'a str,
+    rule: Option<RuleRef>,
 }
 
 /// The steps by the order in which they are taken.
@@ -137,32 +155,38 @@ impl<'a> Planner<'a> {
 
     fn add(&mut self, object: &NewObject) -> Result<(), PersonaliseError> {
         let content = content(object)?;
-        match self.existing(object) {
+        match self.existing(object)? {
             Some((listed, file)) => self.replace(object, &content, &listed, file),
             None => self.create(object, &content),
         }
     }
 
     /// The first entry for this object whose file is there and holds nothing of another generation.
-    fn existing(&mut self, object: &NewObject) -> Option<(DataObject, &'a Present)> {
+    fn existing(&mut self, object: &NewObject) -> Result<Option<(DataObject, &'a Present)>, PersonaliseError> {
         let survey = self.survey;
         for (_, listed) in survey.objects() {
-            if !listed.oids.iter().any(|oid| oid == object.oid.content()) {
+            if !listed.is(&object.oid) {
                 continue;
             }
             let FileState::Present(file) = survey.file(&listed.path) else { continue };
-            let bytes = file.content.clone().unwrap_or_default();
-            let holds = check_content(bytes, Place::Message(listed.path.file_id()));
+            if let Some(trouble) = &file.trouble {
+                return Err(trouble.clone().into());
+            }
+            let id = listed.path.file_id();
+            if file.is_unseen() && !self.wanted.replace_unseen {
+                return Err(PersonaliseError::Unseen { place: name(object, id) });
+            }
+            let bytes = file.content.as_ref().and_then(|content| content.get(listed.path.index..));
+            let holds = check_content(bytes.unwrap_or_default().to_vec(), Place::Message(id));
             let is_dm = object.oid == ObjectId::dm_bootstrap();
             if is_dm && holds.is_err_and(|error| error.kind == CardErrorKind::HoldsDm1x) {
-                let id = listed.path.file_id();
                 self.notes
                     .push(format!("the message of DM 1.x in file {id:04X} stays; the new one is listed behind it"));
                 continue;
             }
-            return Some((listed, file));
+            return Ok(Some((listed, file)));
         }
-        None
+        Ok(None)
     }
 
     /// Gives new content to an object that is listed.
@@ -176,23 +200,31 @@ impl<'a> Planner<'a> {
         let id = listed.path.file_id();
         let name = name(object, id);
         let refused = |why: String| Err(PersonaliseError::Place { place: name.clone(), why });
-        let is_public = file.content.is_some();
-        if is_public && self.wanted.behind_pin {
-            return refused("everybody may read this file; only the card's maker can put it behind a PIN".to_owned());
-        }
-        if is_public && !self.wanted.allow_public_secret {
-            secrets::refuse_public(content).map_err(PersonaliseError::PublicSecret)?;
-        }
         let Some(size) = file.size else {
             return refused("it has records, or does not tell its size, and nobody may read it".to_owned());
         };
+        let secret = secrets::refuse_public(content).err().filter(|_| !self.wanted.allow_public_secret);
+        match (file.readers, secret) {
+            (Readers::Everybody, _) if self.wanted.behind_pin => {
+                return refused(
+                    "everybody may read this file; only the card's maker can put it behind a PIN".to_owned(),
+                );
+            }
+            (Readers::Everybody, Some(secret)) => return Err(PersonaliseError::PublicSecret(secret)),
+            (Readers::Unknown, secret) if self.wanted.behind_pin || secret.is_some() => {
+                let why = "in a modem, which may have verified the PIN itself, the card does not tell whether everybody \
+                           may read this file; write the card in a reader";
+                return refused(why.to_owned());
+            }
+            (Readers::Everybody | Readers::NotEverybody | Readers::Unknown, _) => {}
+        }
         let index = listed.path.index;
         let left = size.saturating_sub(index);
         let room = listed.path.length.unwrap_or(left).min(left);
         if content.len() <= room {
             let new = padded(content, room);
             let old = file.content.as_ref().and_then(|old| old.get(index..index + room));
-            self.write(&file.path, id, &name, index, old, new);
+            self.write(Target { path: &file.path, id, name: &name, rule: file.rule }, index, old, new);
             return Ok(());
         }
         if index != 0 || listed.path.length.is_some() {
@@ -212,11 +244,25 @@ impl<'a> Planner<'a> {
     ) -> Result<(), PersonaliseError> {
         let old_id = listed.path.file_id();
         let old_name = name(object, old_id);
-        let Some(rule) = self.wanted.rule.or(file.rule) else {
-            let why = format!("it is too small for {} bytes, and tells no rule for a larger one", content.len());
-            return Err(PersonaliseError::Place { place: old_name, why });
+        let is_private = file.readers == Readers::NotEverybody;
+        let rule = match (self.wanted.rule, file.rule) {
+            (Some(named), _) => {
+                let pin = self.named_pin(named, is_private)?;
+                if pin.is_some_and(|pin| self.survey.pin_of(file, listed).is_some_and(|old| old != pin)) {
+                    let why = format!("by rule {named} another PIN would open it than now");
+                    return Err(PersonaliseError::Place { place: old_name, why });
+                }
+                named
+            }
+            (None, Some(rule)) => rule,
+            (None, None) => {
+                let why = format!(
+                    "it is too small for {} bytes, and tells no rule for a larger one; name one by --access-rule",
+                    content.len()
+                );
+                return Err(PersonaliseError::Place { place: old_name, why });
+            }
         };
-        let is_private = file.content.is_none();
         let new_id =
             self.free_file(content, is_private)?.filter(|(id, _)| id.to_be_bytes()[0] == old_id.to_be_bytes()[0]);
         let Some((new_id, state)) = new_id else {
@@ -243,27 +289,61 @@ impl<'a> Planner<'a> {
 
     /// A new object: its file, then its entries.
     fn create(&mut self, object: &NewObject, content: &[u8]) -> Result<(), PersonaliseError> {
-        let (adm, is_private) = (self.wanted.adm, self.wanted.behind_pin);
+        let is_private = self.wanted.behind_pin;
         if !is_private && !self.wanted.allow_public_secret {
             secrets::refuse_public(content).map_err(PersonaliseError::PublicSecret)?;
         }
-        let fitting = |rule: &&crate::personalise::access::Rule| match is_private {
-            true => rule.pin(adm).is_some(),
-            false => rule.is_open(adm),
-        };
-        let found = self.survey.rules.iter().find(fitting).map(|rule| rule.at);
-        let what = if is_private { "lies behind a PIN" } else { "everybody may read" };
-        let rule = self.wanted.rule.or(found).ok_or(PersonaliseError::NoRule(what))?;
+        let (rule, pin) = self.rule_of_new(is_private)?;
         let Some((id, state)) = self.free_file(content, is_private)? else {
             let why = "none of the files 6434 to 643F is free".to_owned();
             return Err(PersonaliseError::Place { place: format!("object {}", object.oid), why });
         };
         self.write_new(object, content, id, state, rule);
-        let auth_id = if is_private { Some(self.pin(rule)?) } else { None };
+        let auth_id = pin.map(|reference| self.pin(reference)).transpose()?;
         let entries =
             forms(self.wanted.listing).iter().map(|form| object.listed(id, auth_id.as_deref(), *form).encode());
         let entries: Vec<Vec<u8>> = entries.collect();
         self.list(&entries)
+    }
+
+    /// The access rule of a new object's file, and the PIN that opens the file then, where it is to be private.
+    fn rule_of_new(&self, is_private: bool) -> Result<(RuleRef, Option<u8>), PersonaliseError> {
+        if let Some(named) = self.wanted.rule {
+            return Ok((named, self.named_pin(named, is_private)?));
+        }
+        let adm = self.wanted.adm;
+        let mut rules = self.survey.rules.iter();
+        let found = match is_private {
+            true => rules.find_map(|rule| rule.pin(adm).map(|pin| (rule.at, Some(pin)))),
+            false => rules.find(|rule| rule.is_open(adm)).map(|rule| (rule.at, None)),
+        };
+        found.ok_or(PersonaliseError::NoRule(if is_private { "lies behind a PIN" } else { "everybody may read" }))
+    }
+
+    /// The PIN that a rule asks for which was named by hand; that is what makes a file private, whatever was asked for.
+    fn named_pin(&self, named: RuleRef, is_private: bool) -> Result<Option<u8>, PersonaliseError> {
+        let pin = self.survey.rule_pin(Some(named));
+        let why = match (is_private, pin, self.survey.rule(named)) {
+            (true, Some(_), _) | (false, None, _) => return Ok(pin),
+            (false, Some(pin), _) => {
+                format!(
+                    "by this rule only the holder of PIN {pin:02X} reads the file; give --behind-pin too for a new object"
+                )
+            }
+            (true, None, Some(Rule { read: Right::Always, .. })) => {
+                "by this rule everybody reads the file, which is to lie behind a PIN; name another".to_owned()
+            }
+            (true, None, Some(_)) => {
+                "this rule does not ask for a PIN of the user alone, so that it is not known who reads the file; name \
+                 another"
+                    .to_owned()
+            }
+            (true, None, None) => {
+                "the card does not let this rule be read, so that it is not known who reads the file; name another"
+                    .to_owned()
+            }
+        };
+        Err(PersonaliseError::Place { place: format!("access rule {named}"), why })
     }
 
     /// The first file that is not there, or that is left over from a run that was cut off.
@@ -274,11 +354,13 @@ impl<'a> Planner<'a> {
             let state = self.survey.file(&path);
             let is_free = match state {
                 FileState::Absent => true,
-                FileState::Present(Present { size: Some(there), content: Some(old), .. }) => {
-                    let is_left_over = old.first().is_none_or(|first| is_blank(*first)) || old.starts_with(content);
-                    !is_private && is_left_over && *there >= size && !self.survey.is_named(&path)
+                FileState::Present(file) => {
+                    file.readers == Readers::Everybody
+                        && !is_private
+                        && file.content.as_deref().is_some_and(|old| is_left_over(old, content))
+                        && file.size.is_some_and(|there| there >= size)
+                        && !self.survey.is_named(&path)
                 }
-                FileState::Present(_) => false,
             };
             is_free.then_some((id, state))
         }))
@@ -295,22 +377,24 @@ impl<'a> Planner<'a> {
 
     fn write_new(&mut self, object: &NewObject, content: &[u8], id: u16, state: &FileState, rule: RuleRef) {
         self.taken.push(id);
-        let name = name(object, id);
+        let name = &name(object, id);
         match state {
             FileState::Present(file) => {
                 let new = padded(content, file.size.unwrap_or(content.len()));
-                self.write(&file.path, id, &name, 0, file.content.as_deref(), new);
+                let rule = file.rule.or(Some(rule));
+                self.write(Target { path: &file.path, id, name, rule }, 0, file.content.as_deref(), new);
             }
             FileState::Absent => {
                 let size = self.wanted.file_size.unwrap_or(content.len()).max(content.len());
                 let new = padded(content, size);
-                self.files.push(create(id, size, rule, &name));
-                self.write(&bare(id), id, &name, 0, None, new);
+                self.files.push(create(id, size, rule, name));
+                self.write(Target { path: &bare(id), id, name, rule: Some(rule) }, 0, None, new);
             }
         }
     }
 
-    fn write(&mut self, path: &[u8], file: u16, name: &str, offset: usize, old: Option<&[u8]>, new: Vec<u8>) {
+    fn write(&mut self, target: Target<'_>, offset: usize, old: Option<&[u8]>, new: Vec<u8>) {
+        let Target { path, id, name, rule } = target;
         let steps = region::rewrite(name, offset, old, &new);
         if !steps.is_empty() {
             self.files.push(select(path, name));
@@ -320,7 +404,8 @@ impl<'a> Planner<'a> {
                 self.files.push(self.application());
             }
         }
-        self.checks.push(Check { file, path: path.to_vec(), offset, expected: new });
+        let is_closed = self.survey.rule_pin(rule).is_some();
+        self.checks.push(Check { file: id, path: path.to_vec(), offset, expected: new, is_closed });
     }
 
     /// Lists an object in the first directory with room, or in a new one.
@@ -340,23 +425,15 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    /// What objects behind this rule call their PIN; it is listed where it is not yet.
-    fn pin(&mut self, rule: RuleRef) -> Result<Vec<u8>, PersonaliseError> {
+    /// What objects behind this PIN call it; it is listed where it is not yet.
+    fn pin(&mut self, reference: u8) -> Result<Vec<u8>, PersonaliseError> {
         if let Some(auth_id) = &self.auth_id {
             return Ok(auth_id.clone());
         }
-        let known: Vec<_> = self.survey.pins().collect();
-        let told = self.survey.rules.iter().find(|one| one.at == rule).and_then(|one| one.pin(self.wanted.adm));
-        let auth_id = match (told, known.as_slice()) {
-            (Some(reference), _) if known.iter().any(|pin| pin.reference == reference) => {
-                known.iter().find(|pin| pin.reference == reference).map(|pin| pin.auth_id.clone()).unwrap_or_default()
-            }
-            (Some(reference), _) => self.new_pin(reference)?,
-            (None, [only]) => only.auth_id.clone(),
-            (None, _) => {
-                let why = format!("neither rule {rule} nor the card's directories say which PIN opens the object");
-                return Err(PersonaliseError::Place { place: "EF(AODF)".to_owned(), why });
-            }
+        let known = self.survey.pins().find(|pin| pin.reference == reference);
+        let auth_id = match known {
+            Some(pin) => pin.auth_id,
+            None => self.new_pin(reference)?,
         };
         self.auth_id = Some(auth_id.clone());
         Ok(auth_id)
@@ -393,10 +470,12 @@ impl<'a> Planner<'a> {
             let is_unused = match self.survey.file(&path) {
                 FileState::Absent => true,
                 // Left over from a run that was cut off.
-                FileState::Present(Present { size: Some(there), content: Some(old), .. }) => {
-                    let is_left_over = old.first().is_none_or(|first| is_blank(*first)) || old.starts_with(entries);
-                    is_left_over && *there >= entries.len()
-                }
+                FileState::Present(Present {
+                    size: Some(there),
+                    content: Some(old),
+                    readers: Readers::Everybody,
+                    ..
+                }) => is_left_over(old, entries) && *there >= entries.len(),
                 FileState::Present(_) => false,
             };
             is_unused && !self.taken.contains(id) && !self.survey.is_named(&path)
@@ -448,8 +527,14 @@ impl<'a> Planner<'a> {
         }
         let directories = self.dodfs.iter().chain(&self.aodfs).chain([&self.odf]);
         self.checks.extend(directories.filter_map(Growing::check));
-        Plan { steps, notes: self.notes, iccid: self.survey.iccid.clone(), checks: self.checks }
+        let is_opened = self.survey.opened.is_some();
+        Plan { steps, notes: self.notes, iccid: self.survey.iccid.clone(), checks: self.checks, is_opened }
     }
+}
+
+/// Whether a file that nothing names is one that a run was writing when it was cut off: blank at its first byte, or done.
+fn is_left_over(old: &[u8], content: &[u8]) -> bool {
+    old.first().is_none_or(|first| is_blank(*first)) || old.starts_with(content)
 }
 
 /// The bytes to be written: those of a Bootstrap Message checked and without padding.

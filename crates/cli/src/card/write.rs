@@ -2,7 +2,8 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 use omadm_card::make::NewObject;
-use omadm_card::personalise::{Plan, Step, Survey, Wanted, carry_out, plan, survey};
+use omadm_card::personalise::{Looking, Plan, Step, Survey, Wanted, carry_out, plan, survey};
+use omadm_card::pkcs15::oid::ObjectId;
 use omadm_card::{Link, ReadRequest, VirtualUicc};
 use serde_json::json;
 use std::path::Path;
@@ -52,7 +53,9 @@ fn put(link: &mut dyn Link, args: &WriteCard) -> Result<(), Failure> {
     let began = Instant::now();
     let now = || began.elapsed();
     // A card that cannot be written at all shall cost no credential of the server.
-    let seen = survey(link, &now, LIMIT).map_err(|error| making::failure(&error))?;
+    let objects = objects(args, &others);
+    let looking = Looking { objects: &objects, pin: pin.as_ref(), rule: args.access_rule };
+    let seen = survey(link, &looking, &now, LIMIT).map_err(|error| making::failure(&error))?;
     let message = message(args, &seen)?;
     let wanted = Wanted {
         listing: making::listing(args.form),
@@ -61,6 +64,7 @@ fn put(link: &mut dyn Link, args: &WriteCard) -> Result<(), Failure> {
         adm: args.adm_ref,
         rule: args.access_rule,
         allow_public_secret: args.allow_public_secret,
+        replace_unseen: args.replace_unseen,
         ..Wanted::new(message.iter().cloned().map(NewObject::dm).chain(others).collect())
     };
     let plan = plan(&seen, &wanted).map_err(|error| making::failure(&error))?;
@@ -87,6 +91,13 @@ fn put(link: &mut dyn Link, args: &WriteCard) -> Result<(), Failure> {
         unchecked.clear();
     }
     report(args, &seen, &plan, commands, &unchecked)
+}
+
+/// Which objects are to be written, as far as that is known before the card is looked at.
+fn objects(args: &WriteCard, others: &[NewObject]) -> Vec<ObjectId> {
+    let message = args.message.is_some() || args.profile.is_some();
+    let dm = message.then(ObjectId::dm_bootstrap);
+    dm.into_iter().chain(others.iter().map(|other| other.oid.clone())).collect()
 }
 
 /// The message as the card is to hold it: what follows the JSON text of a file, such as a newline, is not written.
