@@ -413,6 +413,11 @@ fn power_may_fail_at_any_command_and_half_a_message_is_never_read() {
             private(Wanted::new(vec![NewObject::dm(secret_message())])),
         ),
         (
+            "behind the PIN, new, seen",
+            card(&CardPlan { pin: pin(), others: vec![foreign()], ..empty() }),
+            private(both(secret_message())),
+        ),
+        (
             "behind the PIN, in place, seen",
             card(&CardPlan { pin: pin(), file_size: Some(600), ..plan() }),
             private(both(secret_message())),
@@ -421,6 +426,16 @@ fn power_may_fail_at_any_command_and_half_a_message_is_never_read() {
             "behind the PIN, in place, unseen",
             card(&CardPlan { pin: pin(), file_size: Some(600), ..plan() }),
             Wanted { replace_unseen: true, ..private(both(secret_message())) },
+        ),
+        (
+            "behind the PIN, moving, seen",
+            card(&CardPlan { pin: pin(), listing: Listing::Both, others: vec![foreign()], ..plan() }),
+            private(Wanted::new(vec![large()])),
+        ),
+        (
+            "behind the PIN, moving, unseen",
+            card(&CardPlan { pin: pin(), others: vec![foreign()], ..plan() }),
+            Wanted { replace_unseen: true, ..private(Wanted::new(vec![large()])) },
         ),
     ];
     for (scene, original, wanted) in scenes {
@@ -435,6 +450,8 @@ fn power_may_fail_at_any_command_and_half_a_message_is_never_read() {
         let mut done = original.clone();
         write_with(&mut done, &plan, KEY).unwrap();
         let after = reading(&mut done).message.unwrap();
+        let sizes =
+            |card: &VirtualUicc| files(card).iter().map(|file| (file.id.0, file.content.0.len())).collect::<Vec<_>>();
         let mut cuts = 0;
         for number in 0.. {
             let mut is_over = false;
@@ -462,7 +479,7 @@ fn power_may_fail_at_any_command_and_half_a_message_is_never_read() {
                     listed(card).into_iter().filter(is_theirs).collect::<Vec<_>>()
                 };
                 assert_eq!(theirs(&card), theirs(&original), "{place}");
-                // The next run brings the card to the end.
+                // The next run brings the card to the end, and it is as if nothing had been cut off.
                 let rest = match scene {
                     // What is listed behind the PIN is seen with the PIN.
                     "behind the PIN" => planned_with_pin(&mut card, &wanted),
@@ -471,6 +488,9 @@ fn power_may_fail_at_any_command_and_half_a_message_is_never_read() {
                 let rest = rest.unwrap_or_else(|error| panic!("{place}: {error}"));
                 write_with(&mut card, &rest, KEY).unwrap_or_else(|error| panic!("{place}: {error}"));
                 assert_eq!(reading(&mut card).message.unwrap(), after, "{place}");
+                assert_eq!(sizes(&card), sizes(&done), "{place}: no file is left over");
+                let holds_old = |file: &CardFile| file.content.0.windows(11).any(|part| part == br#""Name":"Old""#);
+                assert!(!files(&card).iter().any(holds_old), "{place}: nothing is left of the old message");
             }
             if is_over {
                 break;

@@ -8,9 +8,9 @@ use std::time::Duration;
 use omadm_card::apdu::{Protocol, StatusWord};
 use omadm_card::image::{CardFile, CardImage};
 use omadm_card::link::LinkError;
-use omadm_card::make::{CardPlan, Content, NewObject, make};
+use omadm_card::make::{CardPlan, Content, Listing, NewObject, make};
 use omadm_card::personalise::{
-    AdmKey, Looking, PersonaliseError, Plan, Wanted, Written, carry_out, plan as plan_for, survey,
+    Action, AdmKey, Looking, PersonaliseError, Plan, Wanted, Written, carry_out, plan as plan_for, survey,
 };
 use omadm_card::pkcs15::oid::ObjectId;
 use omadm_card::virtual_uicc::{Fault, FaultKind, Preset, Quirk};
@@ -279,6 +279,85 @@ fn what_lies_behind_the_pin_already_is_not_written_again() {
     let written = write(&mut card, &both(secret("B")), Some(PIN)).unwrap();
     assert!(written.unchecked.is_empty(), "with the PIN everything is read back: {written:?}");
     assert_eq!(reading(&mut card, Some(PIN)).message.unwrap(), secret("B"));
+}
+
+#[test]
+fn runs_that_are_cut_off_leave_no_file_to_the_next_one() {
+    let empty = behind_pin(Content::None);
+    let untold = with_quirk(&empty, Quirk::NoAccessRule);
+    for (mut card, pin) in [(card(&empty), None), (card(&empty), Some(PIN)), (untold, Some(PIN))] {
+        // More often than there are names for files.
+        for _ in 0..14 {
+            card.reset();
+            let mut plan = planned(&mut card, &private(secret("A")), pin).unwrap();
+            let creates = |action: &Action| matches!(action, Action::CreateFile { file } if file.id >= 0x6434);
+            if let Some(created) = plan.steps.iter().position(|step| creates(&step.action)) {
+                plan.steps.truncate(created + 1);
+                carried_out(&mut card, &plan).unwrap_err();
+            }
+        }
+        assert_eq!(objects(&card), [(0x6434, vec![0xFF; secret("A").len()])]);
+        write(&mut card, &private(secret("A")), pin).unwrap();
+        assert_eq!(objects(&card), [(0x6434, secret("A"))]);
+        assert_eq!(reading(&mut card, Some(PIN)).message.unwrap(), secret("A"));
+    }
+}
+
+#[test]
+fn a_message_that_a_run_wrote_and_did_not_list_gives_its_file_to_the_next_one() {
+    let pair = |closed: bool, name: &str| match closed {
+        true => private(secret(name)),
+        false => dm(open(name)),
+    };
+    for (closed, pin) in [(false, None), (true, None), (true, Some(PIN))] {
+        let mut card = match closed {
+            true => card(&behind_pin(Content::None)),
+            false => card(&CardPlan { file_size: None, ..public(Content::None) }),
+        };
+        let mut plan = planned(&mut card, &pair(closed, "First"), pin).unwrap();
+        let listing = plan.steps.iter().position(|step| step.about.contains("a new entry")).unwrap();
+        plan.steps.truncate(listing);
+        carried_out(&mut card, &plan).unwrap_err();
+        let wanted = pair(closed, "Other");
+        write(&mut card, &wanted, pin).unwrap();
+        assert_eq!(objects(&card), [(0x6434, wanted.objects[0].content.clone())], "{closed} {pin:?}");
+    }
+}
+
+#[test]
+fn a_private_file_is_no_leftover_where_something_may_name_it() {
+    // EF(ODF) lists a directory of certificates, which is not looked into.
+    let mut parts = make(&behind_pin(Content::None)).unwrap().into_parts();
+    let mut theirs = CardFile::new(0x6434, "theirs", b"theirs".repeat(100));
+    theirs.read = omadm_card::image::Access::Pin(omadm_card::image::Byte(1));
+    parts.applications[0].files.push(theirs);
+    let odf = parts.applications[0].files.iter_mut().find(|file| file.id.0 == 0x5031).unwrap();
+    odf.content.0.truncate(16);
+    odf.content.0.extend(omadm_card::hex::decode("A406300404026440 FFFFFFFFFFFFFFFF").unwrap());
+    let mut card = VirtualUicc::new(&CardImage::try_from(parts).unwrap());
+    for pin in [None, Some(PIN)] {
+        let mut card = card.clone();
+        write(&mut card, &private(secret("A")), pin).unwrap();
+        assert_eq!(objects(&card), [(0x6434, b"theirs".repeat(100)), (0x6435, secret("A"))], "{pin:?}");
+    }
+    assert_eq!(reading(&mut card, Some(PIN)).message.unwrap_err().kind, CardErrorKind::NoDmObject);
+}
+
+#[test]
+fn an_object_in_two_forms_that_was_cut_off_between_them_moves_as_a_whole() {
+    let plan = CardPlan { listing: Listing::Both, ..behind_pin(Content::Message(secret("A"))) };
+    let mut card = card(&plan);
+    let mut plan = planned(&mut card, &private(longer()), Some(PIN)).unwrap();
+    // Up to the first of the two bytes that name the new file.
+    plan.steps.pop();
+    card.reset();
+    carried_out(&mut card, &plan).unwrap_err();
+    write(&mut card, &private(longer()), Some(PIN)).unwrap();
+    card.reset();
+    assert!(planned(&mut card, &private(longer()), Some(PIN)).unwrap().steps.is_empty());
+    let reading = reading(&mut card, Some(PIN));
+    assert_eq!(reading.message.unwrap(), longer());
+    assert!(reading.passed_over.is_empty(), "{:?}", reading.passed_over);
 }
 
 /// A card in a modem, which has verified PIN 01 and keeps the basic channel to itself.

@@ -83,7 +83,7 @@ impl Growing {
     pub(crate) fn rename(
         &mut self,
         oid: &[u8],
-        is_old: impl Fn(&Path) -> bool,
+        is_old: impl Fn(&DataObject) -> bool,
         new_id: u16,
     ) -> Result<Vec<Step>, PersonaliseError> {
         let [_, low] = new_id.to_be_bytes();
@@ -94,7 +94,7 @@ impl Growing {
             let entry = self.content.get(start..objects.offset()).unwrap_or_default();
             let begins = std::mem::replace(&mut start, objects.offset());
             let Some(Ok(listed)) = DataObject::parse_all(entry).next() else { continue };
-            if listed.oids.iter().any(|one| one == oid) && is_old(&listed.path) {
+            if listed.oids.iter().any(|one| one == oid) && is_old(&listed) {
                 let ids = hex::decode(&listed.path.to_string()).unwrap_or_default();
                 let wanted = object(0x04, &ids);
                 let found: Vec<usize> = entry

@@ -4,6 +4,7 @@
 //! first the objects' files, which nothing lists yet or whose first byte is blank meanwhile; then the directories, to
 //! which entries are appended tag last. What others have on the card is never written over.
 
+use omadm_core::bootstrap::message::{BootstrapMessage, Limit};
 use omadm_core::ids::Iccid;
 
 use crate::error::{CardErrorKind, Place};
@@ -124,11 +125,11 @@ struct Planner<'a> {
     files: Vec<Step>,
     /// EF(AODF) and its place in EF(ODF): a private object must find its PIN from the moment on that it is listed.
     pins: Vec<Step>,
+    /// Files that have become too small, when their successors are written.
+    blanks: Vec<Step>,
     lists: Vec<Step>,
     /// New directories become known last.
     listed: Vec<Step>,
-    /// Files that nothing names any more.
-    leftovers: Vec<Step>,
     checks: Vec<Check>,
     notes: Vec<String>,
 }
@@ -145,9 +146,9 @@ impl<'a> Planner<'a> {
             taken: Vec::new(),
             files: Vec::new(),
             pins: Vec::new(),
+            blanks: Vec::new(),
             lists: Vec::new(),
             listed: Vec::new(),
-            leftovers: Vec::new(),
             checks: Vec::new(),
             notes: Vec::new(),
         }
@@ -225,7 +226,7 @@ impl<'a> Planner<'a> {
             let new = padded(content, room);
             let old = file.content.as_ref().and_then(|old| old.get(index..index + room));
             self.write(Target { path: &file.path, id, name: &name, rule: file.rule }, index, old, new);
-            return Ok(());
+            return self.rename(object, listed, id, |_| false);
         }
         if index != 0 || listed.path.length.is_some() {
             let why = format!("the directory gives {room} bytes to the object, and {} are wanted", content.len());
@@ -234,7 +235,7 @@ impl<'a> Planner<'a> {
         self.move_to_larger(object, content, listed, file)
     }
 
-    /// A new, larger file; then the directories name it instead, by one byte each.
+    /// A new, larger file; the old one is blanked; then the directories name the new one instead, by one byte each.
     fn move_to_larger(
         &mut self,
         object: &NewObject,
@@ -264,26 +265,50 @@ impl<'a> Planner<'a> {
             }
         };
         let new_id =
-            self.free_file(content, is_private)?.filter(|(id, _)| id.to_be_bytes()[0] == old_id.to_be_bytes()[0]);
+            self.free_file(content, rule, is_private)?.filter(|(id, _)| id.to_be_bytes()[0] == old_id.to_be_bytes()[0]);
         let Some((new_id, state)) = new_id else {
             let why = format!("it is too small for {} bytes, and no other file is free", content.len());
             return Err(PersonaliseError::Place { place: old_name, why });
         };
         self.write_new(object, content, new_id, state, rule);
+        // What the old file holds may be secret. As long as a directory names it, a run that comes after one that was cut
+        // off knows that it is ours and goes on blanking it.
+        let size = file.size.unwrap_or(0);
+        let blank = vec![BLANK; size];
+        let steps = region::rewrite(&old_name, 0, file.content.as_deref(), &blank);
+        if !steps.is_empty() {
+            self.blanks.push(select(&file.path, &old_name));
+            self.blanks.extend(steps);
+        }
+        let is_closed = self.survey.rule_pin(file.rule).is_some();
+        self.checks.push(Check { file: old_id, path: file.path.clone(), offset: 0, expected: blank, is_closed });
+        self.rename(object, listed, new_id, |state| state == file)?;
+        self.notes.push(format!("{old_name} is too small and is left blank; the object moves to file {new_id:04X}"));
+        Ok(())
+    }
+
+    /// Makes the entries of an object that name such files name another one, by one byte each. An object that is listed in
+    /// both forms may have been cut off between its two entries: the other form of it, if it names a blank file, follows.
+    fn rename(
+        &mut self,
+        object: &NewObject,
+        listed: &DataObject,
+        new_id: u16,
+        is_old: impl Fn(&Present) -> bool,
+    ) -> Result<(), PersonaliseError> {
         let survey = self.survey;
         for dodf in &mut self.dodfs {
-            let renamed = |path: &Path| survey.file(path) == &FileState::Present(file.clone());
+            let renamed = |one: &DataObject| match survey.file(&one.path) {
+                FileState::Present(file) => {
+                    let is_blank = file.content.as_ref().is_some_and(|all| all.iter().all(|byte| *byte == BLANK));
+                    let is_same = one.path.file_id().to_be_bytes()[0] == new_id.to_be_bytes()[0];
+                    is_old(file) || one.form != listed.form && is_blank && is_same && one.path.file_id() != new_id
+                }
+                FileState::Absent => false,
+            };
             let steps = dodf.rename(object.oid.content(), renamed, new_id)?;
             self.lists.extend(steps);
         }
-        // What the old file holds may be secret.
-        let size = file.size.unwrap_or(0);
-        let blank = region::rewrite(&old_name, 0, file.content.as_deref(), &vec![BLANK; size]);
-        if !blank.is_empty() {
-            self.leftovers.push(select(&file.path, &old_name));
-            self.leftovers.extend(blank);
-        }
-        self.notes.push(format!("{old_name} is too small and is left blank; the object moves to file {new_id:04X}"));
         Ok(())
     }
 
@@ -294,7 +319,7 @@ impl<'a> Planner<'a> {
             secrets::refuse_public(content).map_err(PersonaliseError::PublicSecret)?;
         }
         let (rule, pin) = self.rule_of_new(is_private)?;
-        let Some((id, state)) = self.free_file(content, is_private)? else {
+        let Some((id, state)) = self.free_file(content, rule, is_private)? else {
             let why = "none of the files 6434 to 643F is free".to_owned();
             return Err(PersonaliseError::Place { place: format!("object {}", object.oid), why });
         };
@@ -347,7 +372,12 @@ impl<'a> Planner<'a> {
     }
 
     /// The first file that is not there, or that is left over from a run that was cut off.
-    fn free_file(&self, content: &[u8], is_private: bool) -> Result<Option<(u16, &'a FileState)>, PersonaliseError> {
+    fn free_file(
+        &self,
+        content: &[u8],
+        rule: RuleRef,
+        is_private: bool,
+    ) -> Result<Option<(u16, &'a FileState)>, PersonaliseError> {
         let size = self.file_size(content)?;
         Ok(OBJECT_FILES.filter(|id| !self.taken.contains(id)).find_map(|id| {
             let path = Path::bare(id);
@@ -355,15 +385,43 @@ impl<'a> Planner<'a> {
             let is_free = match state {
                 FileState::Absent => true,
                 FileState::Present(file) => {
-                    file.readers == Readers::Everybody
-                        && !is_private
-                        && file.content.as_deref().is_some_and(|old| is_left_over(old, content))
+                    self.fits(file, rule, is_private)
+                        && self.is_free(file, content)
                         && file.size.is_some_and(|there| there >= size)
                         && !self.survey.is_named(&path)
                 }
             };
             is_free.then_some((id, state))
         }))
+    }
+
+    /// Whether a file that is there is read and written by the same as one that is made by this rule.
+    fn fits(&self, file: &Present, rule: RuleRef, is_private: bool) -> bool {
+        let pin_by = |at: RuleRef| self.survey.rule(at).and_then(|rule| rule.pin(self.wanted.adm));
+        match (file.readers, file.rule) {
+            (Readers::Everybody, _) => !is_private,
+            (Readers::NotEverybody, Some(at)) => {
+                is_private && (at == rule || pin_by(rule).is_some() && pin_by(at) == pin_by(rule))
+            }
+            // It does not tell its rule, but the PIN opened it.
+            (Readers::NotEverybody, None) => {
+                let opened = self.survey.opened.filter(|_| file.content.is_some());
+                is_private && opened.is_some() && opened == pin_by(rule)
+            }
+            (Readers::Unknown, _) => false,
+        }
+    }
+
+    /// Whether a file that no directory names is left over from a run that was cut off: of the same content, or of a message
+    /// of its own. What lies behind the PIN may be unseen: then it is enough that nothing on the card can name it.
+    fn is_free(&self, file: &Present, content: &[u8]) -> bool {
+        match &file.content {
+            Some(old) if is_left_over(old, content) => true,
+            Some(_) | None if self.survey.is_partly_unknown() => false,
+            Some(old) => check_content(old.clone(), Place::Link)
+                .is_ok_and(|message| BootstrapMessage::parse(&message, Limit::Card).is_ok()),
+            None => file.is_unseen() && file.trouble.is_none(),
+        }
     }
 
     fn file_size(&self, content: &[u8]) -> Result<usize, PersonaliseError> {
@@ -518,7 +576,7 @@ impl<'a> Planner<'a> {
 
     fn finish(mut self) -> Plan {
         let application = self.application();
-        let mut steps: Vec<Step> = [self.files, self.pins, self.lists, self.listed, self.leftovers].concat();
+        let mut steps: Vec<Step> = [self.files, self.pins, self.blanks, self.lists, self.listed].concat();
         if !steps.is_empty() {
             let reference = self.wanted.adm;
             let open =

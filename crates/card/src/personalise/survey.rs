@@ -8,7 +8,7 @@ use crate::apdu::StatusWord;
 use crate::channel::{Card, Channel};
 use crate::error::{CardError, CardErrorKind, Place};
 use crate::file::digits;
-use crate::file::tlv::Objects;
+use crate::file::tlv::{Objects, Tlv};
 use crate::link::Link;
 use crate::personalise::access::{Right, Rule};
 use crate::personalise::error::PersonaliseError;
@@ -317,7 +317,9 @@ impl Survey {
             return Ok(Some(reference));
         }
         let left_over = OBJECT_FILES.map(Path::bare).find_map(|path| match self.file(&path) {
-            FileState::Present(file) if file.is_unseen() && !self.is_named(&path) => self.rule_pin(file.rule),
+            FileState::Present(file) if file.is_unseen() && !self.is_named(&path) => {
+                self.rule_pin(file.rule).or_else(|| self.only_pin())
+            }
             FileState::Present(_) | FileState::Absent => None,
         });
         Ok(left_over.filter(|reference| !pin::is_of_modem(session, *reference)))
@@ -332,6 +334,14 @@ impl Survey {
         self.rule_pin(file.rule).or_else(listed)
     }
 
+    /// The PIN of the user, where the card knows only one.
+    fn only_pin(&self) -> Option<u8> {
+        let by_rules = self.rules.iter().filter_map(|rule| self.rule_pin(Some(rule.at)));
+        let mut known = self.pins().map(|pin| pin.reference).filter(|pin| is_user_pin(*pin)).chain(by_rules);
+        let first = known.next()?;
+        known.all(|other| other == first).then_some(first)
+    }
+
     /// The PIN of the user that reads by this rule.
     pub(crate) fn rule_pin(&self, at: Option<RuleRef>) -> Option<u8> {
         match self.rule(at?)?.read {
@@ -343,6 +353,12 @@ impl Survey {
     /// The access rule in this place, where it could be read.
     pub(crate) fn rule(&self, at: RuleRef) -> Option<&Rule> {
         self.rules.iter().find(|rule| rule.at == at)
+    }
+
+    /// Whether something on the card may name files that is not looked into: directories of other kinds, or damaged ones.
+    pub(crate) fn is_partly_unknown(&self) -> bool {
+        let others = Objects::new(&self.odf.content).any(|entry| !matches!(entry, Ok(Tlv { tag: 0xA7 | 0xA8, .. })));
+        others || self.directories().any(|directory| directory.damage.is_some())
     }
 
     fn present(&mut self) -> impl Iterator<Item = &mut Present> {
