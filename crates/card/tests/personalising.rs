@@ -489,7 +489,8 @@ fn power_may_fail_at_any_command_and_half_a_message_is_never_read() {
                 write_with(&mut card, &rest, KEY).unwrap_or_else(|error| panic!("{place}: {error}"));
                 assert_eq!(reading(&mut card).message.unwrap(), after, "{place}");
                 assert_eq!(sizes(&card), sizes(&done), "{place}: no file is left over");
-                let holds_old = |file: &CardFile| file.content.0.windows(11).any(|part| part == br#""Name":"Old""#);
+                let old = br#""Name":"Old""#;
+                let holds_old = |file: &CardFile| file.content.0.windows(old.len()).any(|part| part == old);
                 assert!(!files(&card).iter().any(holds_old), "{place}: nothing is left of the old message");
             }
             if is_over {

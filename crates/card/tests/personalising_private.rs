@@ -158,11 +158,38 @@ fn a_slip_of_the_card_makes_no_public_file_a_private_one() {
         for at in 1..=commands {
             let mut card = original.clone();
             card.plan_faults([Fault { at, kind: FaultKind::Status(status) }]);
-            let error = planned(&mut card, &dm(secret("A")), None).unwrap_err();
+            let unseen = Wanted { replace_unseen: true, ..dm(secret("A")) };
+            let error = planned(&mut card, &unseen, None).unwrap_err();
             troubles += u32::from(!matches!(error, PersonaliseError::PublicSecret(_)));
         }
         assert!(troubles > 0, "{status} is never noticed among {commands} commands");
     }
+}
+
+/// A card that never lets this file be read, whatever its rule says.
+struct Refusing(VirtualUicc, [u8; 2], bool);
+
+impl Link for Refusing {
+    fn protocol(&self) -> Protocol {
+        self.0.protocol()
+    }
+    fn is_exclusive(&self) -> bool {
+        true
+    }
+    fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>, LinkError> {
+        if command[1] == 0xA4 {
+            self.2 = command.windows(2).any(|id| id == self.1);
+        }
+        if command[1] == 0xB0 && self.2 { Ok(vec![0x69, 0x82]) } else { self.0.transmit(command) }
+    }
+}
+
+#[test]
+fn a_file_that_refuses_what_its_rule_allows_is_in_trouble_and_not_private() {
+    let mut card = Refusing(card(&public(Content::Message(open("A")))), [0x64, 0x34], false);
+    let wanted = Wanted { replace_unseen: true, ..dm(secret("A")) };
+    let error = planned(&mut card, &wanted, None).unwrap_err().to_string();
+    assert!(error.contains("by its access rule everybody may"), "{error}");
 }
 
 /// A card whose EF(ARR) says that rule 1 asks for the PIN, which it does not.
