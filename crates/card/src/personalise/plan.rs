@@ -4,24 +4,26 @@
 //! first the objects' files, which nothing lists yet or whose first byte is blank meanwhile; then the directories, to
 //! which entries are appended tag last. What others have on the card is never written over.
 
-use omadm_core::bootstrap::message::{BootstrapMessage, Limit};
 use omadm_core::ids::Iccid;
 
 use crate::error::{CardErrorKind, Place};
 use crate::hex;
 use crate::make::{Listing, NewObject, forms};
-use crate::personalise::access::{Right, Rule};
 use crate::personalise::directory::Growing;
 use crate::personalise::error::PersonaliseError;
 use crate::personalise::files::{FileState, Present, Readers};
-use crate::personalise::region::{self, BLANK, is_blank};
-use crate::personalise::step::{Action, MAX_OFFSET, NewFile, RuleRef, Step};
-use crate::personalise::survey::{DIRECTORY_FILES, OBJECT_FILES, Survey};
+use crate::personalise::region::{self, BLANK};
+use crate::personalise::step::{Action, NewFile, RuleRef, Step};
+use crate::personalise::survey::{DIRECTORY_FILES, Survey};
 use crate::pkcs15::dodf::DataObject;
 use crate::pkcs15::oid::ObjectId;
 use crate::pkcs15::path::Path;
 use crate::read::{MAX_MESSAGE, check_content};
 use crate::secrets;
+
+mod place;
+
+use place::is_left_over;
 
 /// What a card is to hold.
 #[derive(Debug, Clone)]
@@ -331,108 +333,6 @@ impl<'a> Planner<'a> {
         self.list(&entries)
     }
 
-    /// The access rule of a new object's file, and the PIN that opens the file then, where it is to be private.
-    fn rule_of_new(&self, is_private: bool) -> Result<(RuleRef, Option<u8>), PersonaliseError> {
-        if let Some(named) = self.wanted.rule {
-            return Ok((named, self.named_pin(named, is_private)?));
-        }
-        let adm = self.wanted.adm;
-        let mut rules = self.survey.rules.iter();
-        let found = match is_private {
-            true => rules.find_map(|rule| rule.pin(adm).map(|pin| (rule.at, Some(pin)))),
-            false => rules.find(|rule| rule.is_open(adm)).map(|rule| (rule.at, None)),
-        };
-        found.ok_or(PersonaliseError::NoRule(if is_private { "lies behind a PIN" } else { "everybody may read" }))
-    }
-
-    /// The PIN that a rule asks for which was named by hand; that is what makes a file private, whatever was asked for.
-    fn named_pin(&self, named: RuleRef, is_private: bool) -> Result<Option<u8>, PersonaliseError> {
-        let pin = self.survey.rule_pin(Some(named));
-        let why = match (is_private, pin, self.survey.rule(named)) {
-            (true, Some(_), _) | (false, None, _) => return Ok(pin),
-            (false, Some(pin), _) => {
-                format!(
-                    "by this rule only the holder of PIN {pin:02X} reads the file; give --behind-pin too for a new object"
-                )
-            }
-            (true, None, Some(Rule { read: Right::Always, .. })) => {
-                "by this rule everybody reads the file, which is to lie behind a PIN; name another".to_owned()
-            }
-            (true, None, Some(_)) => {
-                "this rule does not ask for a PIN of the user alone, so that it is not known who reads the file; name \
-                 another"
-                    .to_owned()
-            }
-            (true, None, None) => {
-                "the card does not let this rule be read, so that it is not known who reads the file; name another"
-                    .to_owned()
-            }
-        };
-        Err(PersonaliseError::Place { place: format!("access rule {named}"), why })
-    }
-
-    /// The first file that is not there, or that is left over from a run that was cut off.
-    fn free_file(
-        &self,
-        content: &[u8],
-        rule: RuleRef,
-        is_private: bool,
-    ) -> Result<Option<(u16, &'a FileState)>, PersonaliseError> {
-        let size = self.file_size(content)?;
-        Ok(OBJECT_FILES.filter(|id| !self.taken.contains(id)).find_map(|id| {
-            let path = Path::bare(id);
-            let state = self.survey.file(&path);
-            let is_free = match state {
-                FileState::Absent => true,
-                FileState::Present(file) => {
-                    self.fits(file, rule, is_private)
-                        && self.is_free(file, content)
-                        && file.size.is_some_and(|there| there >= size)
-                        && !self.survey.is_named(&path)
-                }
-            };
-            is_free.then_some((id, state))
-        }))
-    }
-
-    /// Whether a file that is there is read and written by the same as one that is made by this rule.
-    fn fits(&self, file: &Present, rule: RuleRef, is_private: bool) -> bool {
-        let pin_by = |at: RuleRef| self.survey.rule(at).and_then(|rule| rule.pin(self.wanted.adm));
-        match (file.readers, file.rule) {
-            (Readers::Everybody, _) => !is_private,
-            (Readers::NotEverybody, Some(at)) => {
-                is_private && (at == rule || pin_by(rule).is_some() && pin_by(at) == pin_by(rule))
-            }
-            // It does not tell its rule, but the PIN opened it.
-            (Readers::NotEverybody, None) => {
-                let opened = self.survey.opened.filter(|_| file.content.is_some());
-                is_private && opened.is_some() && opened == pin_by(rule)
-            }
-            (Readers::Unknown, _) => false,
-        }
-    }
-
-    /// Whether a file that no directory names is left over from a run that was cut off: of the same content, or of a message
-    /// of its own. What lies behind the PIN may be unseen: then it is enough that nothing on the card can name it.
-    fn is_free(&self, file: &Present, content: &[u8]) -> bool {
-        match &file.content {
-            Some(old) if is_left_over(old, content) => true,
-            Some(_) | None if self.survey.is_partly_unknown() => false,
-            Some(old) => check_content(old.clone(), Place::Link)
-                .is_ok_and(|message| BootstrapMessage::parse(&message, Limit::Card).is_ok()),
-            None => file.is_unseen() && file.trouble.is_none(),
-        }
-    }
-
-    fn file_size(&self, content: &[u8]) -> Result<usize, PersonaliseError> {
-        let size = self.wanted.file_size.unwrap_or(content.len());
-        if size < content.len() || size > MAX_OFFSET {
-            let why = format!("{size} bytes were asked for, {} are needed, {MAX_OFFSET} possible", content.len());
-            return Err(PersonaliseError::Place { place: "a new file".to_owned(), why });
-        }
-        Ok(size)
-    }
-
     fn write_new(&mut self, object: &NewObject, content: &[u8], id: u16, state: &FileState, rule: RuleRef) {
         self.taken.push(id);
         let name = &name(object, id);
@@ -588,11 +488,6 @@ impl<'a> Planner<'a> {
         let is_opened = self.survey.opened.is_some();
         Plan { steps, notes: self.notes, iccid: self.survey.iccid.clone(), checks: self.checks, is_opened }
     }
-}
-
-/// Whether a file that nothing names is one that a run was writing when it was cut off: blank at its first byte, or done.
-fn is_left_over(old: &[u8], content: &[u8]) -> bool {
-    old.first().is_none_or(|first| is_blank(*first)) || old.starts_with(content)
 }
 
 /// The bytes to be written: those of a Bootstrap Message checked and without padding.
