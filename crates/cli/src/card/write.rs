@@ -103,6 +103,7 @@ fn read_back(
         let reading = omadm_card::read(link, &request, now);
         commands = commands.saturating_add(reading.counts.total());
         let found = reading.message.map_err(|error| source::card_failure(&error))?;
+        // What follows the JSON text of a message file, such as a newline, is not written.
         let wanted = if is_message { object.content.trim_ascii_end() } else { &object.content };
         if !found.strip_prefix(wanted).is_some_and(|rest| rest.iter().all(|byte| *byte == 0xFF)) {
             let problem = format!("the card was written, but another content of object {} is read from it", object.oid);
@@ -119,17 +120,15 @@ fn objects(args: &WriteCard, others: &[NewObject]) -> Vec<ObjectId> {
     dm.into_iter().chain(others.iter().map(|other| other.oid.clone())).collect()
 }
 
-/// The message as the card is to hold it: what follows the JSON text of a file, such as a newline, is not written.
 fn message(args: &WriteCard, seen: &Survey) -> Result<Option<Vec<u8>>, Failure> {
-    let message = match (&args.message, &args.profile) {
-        (Some(path), _) => making::message_of(path)?,
+    match (&args.message, &args.profile) {
+        (Some(path), _) => making::message_of(path).map(Some),
         (None, Some(profile)) => {
             let iccid = seen.iccid.as_ref().ok_or_else(|| Failure::failed("the card does not tell its ICCID"))?;
-            making::issued(&Admin::find(&args.reach)?, profile, iccid.as_str())?
+            making::issued(&Admin::find(&args.reach)?, profile, iccid.as_str()).map(Some)
         }
-        (None, None) => return Ok(None),
-    };
-    Ok(Some(message.trim_ascii_end().to_vec()))
+        (None, None) => Ok(None),
+    }
 }
 
 fn progress(steps: usize) -> ProgressBar {
