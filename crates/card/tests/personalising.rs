@@ -9,11 +9,13 @@ use omadm_card::apdu::Protocol;
 use omadm_card::image::{Access, Byte, CardFile, CardImage};
 use omadm_card::link::LinkError;
 use omadm_card::make::{CardPlan, Content, Listing, NewObject, make};
-use omadm_card::personalise::{AdmKey, PersonaliseError, Plan, Wanted, Written, carry_out, plan as plan_for, survey};
+use omadm_card::personalise::{
+    AdmKey, Looking, PersonaliseError, Plan, Survey, Wanted, Written, carry_out, plan as plan_for, survey,
+};
 use omadm_card::pkcs15::dodf::{DataObject, Form};
 use omadm_card::pkcs15::odf::Odf;
 use omadm_card::pkcs15::oid::ObjectId;
-use omadm_card::virtual_uicc::Quirk;
+use omadm_card::virtual_uicc::{Preset, Quirk};
 use omadm_card::{CardErrorKind, CardReading, Link, ReadRequest, VirtualUicc, read};
 use omadm_core::secret::Secret;
 
@@ -50,9 +52,21 @@ fn dm(name: &str) -> Wanted {
     Wanted::new(vec![NewObject::dm(message(name))])
 }
 
+fn seen(link: &mut dyn Link, wanted: &Wanted, pin: Option<&str>) -> Result<Survey, PersonaliseError> {
+    let objects: Vec<ObjectId> = wanted.objects.iter().map(|object| object.oid.clone()).collect();
+    let pin = pin.map(Secret::from);
+    let looking = Looking { objects: &objects, pin: pin.as_ref(), rule: wanted.rule };
+    survey(link, &looking, &|| Duration::ZERO, LIMIT)
+}
+
 fn planned(card: &mut VirtualUicc, wanted: &Wanted) -> Result<Plan, PersonaliseError> {
     card.reset();
-    plan_for(&survey(card, &|| Duration::ZERO, LIMIT)?, wanted)
+    plan_for(&seen(card, wanted, None)?, wanted)
+}
+
+fn planned_with_pin(card: &mut VirtualUicc, wanted: &Wanted) -> Result<Plan, PersonaliseError> {
+    card.reset();
+    plan_for(&seen(card, wanted, Some(PIN))?, wanted)
 }
 
 fn write_with(link: &mut dyn Link, plan: &Plan, key: &str) -> Result<Written, PersonaliseError> {
@@ -62,6 +76,11 @@ fn write_with(link: &mut dyn Link, plan: &Plan, key: &str) -> Result<Written, Pe
 
 fn write(card: &mut VirtualUicc, wanted: &Wanted) -> Result<Written, PersonaliseError> {
     let plan = planned(card, wanted)?;
+    write_with(card, &plan, KEY)
+}
+
+fn write_with_pin(card: &mut VirtualUicc, wanted: &Wanted) -> Result<Written, PersonaliseError> {
+    let plan = planned_with_pin(card, wanted)?;
     write_with(card, &plan, KEY)
 }
 
@@ -119,6 +138,18 @@ fn an_object_that_is_there_gets_new_content_in_its_own_file() {
     assert_eq!([content(&card, 0x5031), content(&card, 0x6430)], directories, "no directory was touched");
     assert!(content(&card, 0x6434).unwrap().ends_with(&[0xFF; 200]), "nothing is left of what was there");
     assert!(planned(&mut card, &dm("N")).unwrap().steps.is_empty(), "what is there is not written again");
+}
+
+#[test]
+fn a_card_of_every_kind_that_is_read_can_be_written() {
+    for preset in Preset::ALL {
+        for content in [Content::None, Content::Message(message("Old"))] {
+            let image = make(&CardPlan { content, file_size: Some(400), ..plan() }).unwrap();
+            let mut card = VirtualUicc::new(&preset.apply(image).unwrap());
+            write(&mut card, &dm("New")).unwrap_or_else(|error| panic!("{}: {error}", preset.name));
+            assert_eq!(reading(&mut card).message.unwrap(), message("New"), "{}", preset.name);
+        }
+    }
 }
 
 #[test]
@@ -320,8 +351,9 @@ fn a_secret_goes_behind_the_pin_of_the_card_and_nowhere_else() {
         assert_eq!((file.read, file.update), (Access::Pin(Byte(1)), Access::Adm));
         assert_eq!(card.tries_left(1), Some(3));
         // Written again it goes into the same file.
-        write(&mut card, &Wanted { behind_pin: true, ..with_secret() }).unwrap();
-        assert_eq!(listed(&card).len(), 1);
+        let longer = NewObject::dm([&secret_message()[..], b"    "].concat());
+        write_with_pin(&mut card, &Wanted { behind_pin: true, ..Wanted::new(vec![longer]) }).unwrap();
+        assert_eq!((listed(&card).len(), content(&card, 0x6435)), (1, None));
     }
 }
 
@@ -427,6 +459,7 @@ fn power_may_fail_at_any_command_and_half_a_message_is_never_read() {
     let large = || NewObject::dm(message(&"longer ".repeat(60)));
     let lwm2m = || NewObject::lwm2m(vec![0xC8; 300]);
     let both = |content| Wanted::new(vec![NewObject::dm(content), lwm2m()]);
+    let private = |wanted| Wanted { behind_pin: true, ..wanted };
     let scenes: Vec<(&str, VirtualUicc, Wanted)> = vec![
         ("new", card_of(&CardPlan { others: vec![foreign()], ..empty() }, 256), both(message("New"))),
         ("in place", card(&CardPlan { file_size: Some(400), others: vec![foreign()], ..plan() }), both(message("New"))),
@@ -444,24 +477,48 @@ fn power_may_fail_at_any_command_and_half_a_message_is_never_read() {
         (
             "behind the PIN",
             card(&CardPlan { pin: pin(), ..empty() }),
-            Wanted { behind_pin: true, ..Wanted::new(vec![NewObject::dm(secret_message())]) },
+            private(Wanted::new(vec![NewObject::dm(secret_message())])),
         ),
         (
-            "behind the PIN, in place",
+            "behind the PIN, new, seen",
+            card(&CardPlan { pin: pin(), others: vec![foreign()], ..empty() }),
+            private(both(secret_message())),
+        ),
+        (
+            "behind the PIN, in place, seen",
             card(&CardPlan { pin: pin(), file_size: Some(600), ..plan() }),
-            both(secret_message()),
+            private(both(secret_message())),
+        ),
+        (
+            "behind the PIN, in place, unseen",
+            card(&CardPlan { pin: pin(), file_size: Some(600), ..plan() }),
+            Wanted { replace_unseen: true, ..private(both(secret_message())) },
+        ),
+        (
+            "behind the PIN, moving, seen",
+            card(&CardPlan { pin: pin(), listing: Listing::Both, others: vec![foreign()], ..plan() }),
+            private(Wanted::new(vec![large()])),
+        ),
+        (
+            "behind the PIN, moving, unseen",
+            card(&CardPlan { pin: pin(), others: vec![foreign()], ..plan() }),
+            Wanted { replace_unseen: true, ..private(Wanted::new(vec![large()])) },
         ),
     ];
     for (scene, original, wanted) in scenes {
-        let wanted = match scene {
-            "behind the PIN, in place" => Wanted { behind_pin: true, ..wanted },
-            _ => wanted,
-        };
         let before = reading(&mut original.clone()).message;
-        let plan = planned(&mut original.clone(), &wanted).unwrap();
+        let looked = |card: &mut VirtualUicc| match scene.ends_with(", seen") {
+            true => planned_with_pin(card, &wanted),
+            false => planned(card, &wanted),
+        };
+        // The PIN stays verified on the card that was looked at, so that what is carried out is what would be.
+        let mut original = original;
+        let plan = looked(&mut original).unwrap();
         let mut done = original.clone();
         write_with(&mut done, &plan, KEY).unwrap();
         let after = reading(&mut done).message.unwrap();
+        let sizes =
+            |card: &VirtualUicc| files(card).iter().map(|file| (file.id.0, file.content.0.len())).collect::<Vec<_>>();
         let mut cuts = 0;
         for number in 0.. {
             let mut is_over = false;
@@ -489,9 +546,19 @@ fn power_may_fail_at_any_command_and_half_a_message_is_never_read() {
                     listed(card).into_iter().filter(is_theirs).collect::<Vec<_>>()
                 };
                 assert_eq!(theirs(&card), theirs(&original), "{place}");
-                // The next run brings the card to the end.
-                write(&mut card, &wanted).unwrap_or_else(|error| panic!("{place}: {error}"));
+                // The next run brings the card to the end, and it is as if nothing had been cut off.
+                let rest = match scene {
+                    // What is listed behind the PIN is seen with the PIN.
+                    "behind the PIN" => planned_with_pin(&mut card, &wanted),
+                    _ => looked(&mut card),
+                };
+                let rest = rest.unwrap_or_else(|error| panic!("{place}: {error}"));
+                write_with(&mut card, &rest, KEY).unwrap_or_else(|error| panic!("{place}: {error}"));
                 assert_eq!(reading(&mut card).message.unwrap(), after, "{place}");
+                assert_eq!(sizes(&card), sizes(&done), "{place}: no file is left over");
+                let old = br#""Name":"Old""#;
+                let holds_old = |file: &CardFile| file.content.0.windows(old.len()).any(|part| part == old);
+                assert!(!files(&card).iter().any(holds_old), "{place}: nothing is left of the old message");
             }
             if is_over {
                 break;
@@ -568,7 +635,7 @@ fn a_card_that_takes_small_blocks_only_is_written_in_small_blocks() {
 #[test]
 fn every_command_of_looking_and_writing_is_counted() {
     let mut card = card(&empty());
-    let seen = survey(&mut card, &|| Duration::ZERO, LIMIT).unwrap();
+    let seen = seen(&mut card, &dm("Acme"), None).unwrap();
     assert_eq!(u64::from(seen.commands), u64::from(card.commands()));
     let plan = plan_for(&seen, &dm("Acme")).unwrap();
     let written = write_with(&mut card, &plan, KEY).unwrap();

@@ -149,6 +149,52 @@ fn a_secret_is_written_behind_the_pin_and_read_back_with_it() {
 }
 
 #[test]
+fn a_message_file_that_ends_in_a_newline_is_read_back_as_good() {
+    let desk = Desk::new();
+    fs::write(desk.path("newline.json"), format!("{SECRET}\n")).unwrap();
+    desk.outcome(&["create", "--empty", "--pin", "pin", "--adm-file", "adm", "-o", "card.json"]);
+    let write = ["write", "card.json", "--message", "newline.json", "--adm-file", "adm", "--behind-pin"];
+    let (code, error) = desk.outcome(&[&write[..], &["--lwm2m", "lwm2m.bin", "--pin-file", "pin"]].concat());
+    assert_eq!(code, 0, "{error}");
+    assert_eq!(desk.read(&["card.json", "--pin-file", "pin"]), SECRET);
+}
+
+#[test]
+fn a_rule_by_which_everybody_reads_is_refused_for_a_secret() {
+    let desk = Desk::new();
+    desk.outcome(&["create", "--empty", "--pin", "pin", "--adm-file", "adm", "-o", "empty.json"]);
+    desk.outcome(&["create", "--message", "secret.json", "--pin", "pin", "--adm-file", "adm", "-o", "full.json"]);
+    fs::write(desk.path("longer.json"), SECRET.replace("Acme", &"Acme ".repeat(60))).unwrap();
+    for arguments in [
+        &["write", "empty.json", "--message", "secret.json", "--behind-pin"][..],
+        &["write", "full.json", "--message", "longer.json"],
+    ] {
+        let before = fs::read(desk.path(arguments[1])).unwrap();
+        let rule = ["--access-rule", "2F06:1", "--adm-file", "adm", "--pin-file", "pin"];
+        let (code, error) = desk.outcome(&[arguments, &rule].concat());
+        assert!(code == 1 && error.contains("everybody reads the file"), "{arguments:?}: {error}");
+        assert_eq!(fs::read(desk.path(arguments[1])).unwrap(), before, "{arguments:?}");
+    }
+}
+
+#[test]
+fn what_lies_behind_the_pin_is_seen_with_the_pin() {
+    let desk = Desk::new();
+    desk.outcome(&["create", "--message", "secret.json", "--pin", "pin", "--adm-file", "adm", "-o", "card.json"]);
+    let write = ["write", "card.json", "--message", "secret.json", "--adm-file", "adm"];
+    let (code, error) = desk.outcome(&write);
+    assert!(code == 4 && error.contains("--pin-file") && error.contains("--replace-unseen"), "{error}");
+    let report = desk.json(&[&write[..], &["--pin-file", "pin", "--json"]].concat());
+    assert_eq!(report["written"], Value::Bool(false), "it is there already: {report}");
+    let report = desk.json(&[&write[..], &["--replace-unseen", "--json"]].concat());
+    assert_eq!(report["written"], Value::Bool(true), "{report}");
+    let (code, error) = desk.outcome(&[&write[..], &["--pin-file", "wrong"]].concat());
+    assert_eq!(code, 4, "{error}");
+    let card = CardImage::from_json(&fs::read(desk.path("card.json")).unwrap()).unwrap();
+    assert_eq!(card.parts().pins[0].tries_left, 2, "the card in the file remembers");
+}
+
+#[test]
 fn a_dry_run_shows_what_is_written_on_demand_only() {
     let desk = Desk::new();
     desk.outcome(&["create", "--empty", "--pin", "pin", "--adm-file", "adm", "-o", "card.json"]);

@@ -89,7 +89,7 @@ impl Growing {
     pub(crate) fn rename(
         &mut self,
         oid: &[u8],
-        is_old: impl Fn(&Path) -> bool,
+        is_old: impl Fn(&DataObject) -> bool,
         new_id: u16,
     ) -> Result<Vec<Step>, PersonaliseError> {
         let [_, low] = new_id.to_be_bytes();
@@ -100,7 +100,7 @@ impl Growing {
             let entry = self.content.get(start..objects.offset()).unwrap_or_default();
             let begins = std::mem::replace(&mut start, objects.offset());
             let Some(Ok(listed)) = DataObject::parse_all(entry).next() else { continue };
-            if listed.oids.iter().any(|one| one == oid) && is_old(&listed.path) {
+            if listed.oids.iter().any(|one| one == oid) && is_old(&listed) {
                 let ids = hex::decode(&listed.path.to_string()).unwrap_or_default();
                 let wanted = object(0x04, &ids);
                 let found: Vec<usize> = entry
@@ -134,6 +134,7 @@ impl Growing {
     /// What it holds at the end, if something was changed.
     pub(crate) fn check(&self) -> Option<Check> {
         let whole = self.content.get(..self.end).unwrap_or_default().to_vec();
-        self.is_changed.then(|| Check { file: self.id, path: self.path.clone(), offset: 0, expected: whole })
+        let check = || Check { file: self.id, path: self.path.clone(), offset: 0, expected: whole, is_closed: false };
+        self.is_changed.then(check)
     }
 }

@@ -33,6 +33,26 @@ pub enum PersonaliseError {
         /// What is in the way, and what to do.
         why: String,
     },
+    /// An object behind a PIN, of which nobody knows what would be lost.
+    #[error(
+        "{place}: it lies behind a PIN, and what it holds cannot be seen, perhaps a message of DM 1.x; name the PIN by \
+         --pin-file, or write over it by --replace-unseen"
+    )]
+    Unseen {
+        /// The file.
+        place: String,
+    },
+    /// A file that was to lie behind a PIN and does not (Profile P-36).
+    #[error(
+        "file {file:04X} is to lie behind a PIN, but the card lets it be read without one: the PIN is verified or \
+         switched off, or the card does not keep to its access rule{what}"
+    )]
+    Open {
+        /// The file.
+        file: u16,
+        /// What that means for the content, with what to do.
+        what: &'static str,
+    },
     /// An object of a size that is not possible.
     #[error("the object {oid} has {size} bytes; 1 to {limit} are possible")]
     Size {

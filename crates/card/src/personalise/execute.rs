@@ -4,7 +4,7 @@
 use std::time::Duration;
 use zeroize::Zeroize;
 
-use crate::apdu::{Command, StatusWord};
+use crate::apdu::{Command, READ_BINARY, StatusWord};
 use crate::channel::Card;
 use crate::error::{CardError, Place};
 use crate::file::fcp::Fcp;
@@ -48,14 +48,21 @@ pub fn carry_out(
         if iccid(&mut session)? != plan.iccid {
             return Err(PersonaliseError::OtherCard);
         }
+        // Where somebody verified the PIN, what can be read proves nothing.
+        let hides = session.card().is_exclusive() && !plan.is_opened;
         for (number, step) in plan.steps.iter().enumerate() {
             told(number, step);
             take(&mut session, step, key)?;
+            if let Action::SelectFile { path } = &step.action
+                && let Some(check) = plan.checks.iter().find(|check| hides && check.is_closed && check.path == *path)
+            {
+                is_hidden(&mut session, check)?;
+            }
         }
         let mut unchecked = Vec::new();
         if !plan.steps.is_empty() {
             for check in &plan.checks {
-                if !read_back(&mut session, check)? {
+                if !read_back(&mut session, check, hides)? {
                     unchecked.push(check.file);
                 }
             }
@@ -76,6 +83,13 @@ fn take(session: &mut FileSession<'_, '_>, step: &Step, key: Option<&AdmKey>) ->
             }
             // Some cards want to return parameters.
             session.select_aid(aid)?.map(drop).map_err(|Refusal(status)| refused(step, status, false))
+        }
+        Action::SelectDf { path } => {
+            let status = session.send(&command)?.status;
+            if status.is_ok() {
+                return Ok(());
+            }
+            session.select_df(path)?.map(drop).map_err(|Refusal(status)| refused(step, status, false))
         }
         Action::SelectFile { path } => {
             let status = session.send(&command)?.status;
@@ -152,8 +166,18 @@ fn refused(step: &Step, status: StatusWord, creates: bool) -> PersonaliseError {
     PersonaliseError::Refused { about: step.about.clone(), status, advice: advice(status, creates) }
 }
 
-/// Compares; `false` where the file may not be read.
-fn read_back(session: &mut FileSession<'_, '_>, check: &Check) -> Result<bool, PersonaliseError> {
+/// Makes sure that nobody reads the selected file without the PIN, before anything is written into it: what a rule says
+/// and what a card does are two things.
+fn is_hidden(session: &mut FileSession<'_, '_>, check: &Check) -> Result<(), PersonaliseError> {
+    let answer = session.send(&Command::case2(READ_BINARY, 0, 0, 1))?;
+    if answer.data.is_empty() {
+        return Ok(());
+    }
+    Err(PersonaliseError::Open { file: check.file, what: "; nothing was written into it" })
+}
+
+/// Compares; `false` where the file may not be read. `hides` tells whether the card still hides what lies behind the PIN.
+fn read_back(session: &mut FileSession<'_, '_>, check: &Check, hides: bool) -> Result<bool, PersonaliseError> {
     let place = Place::Message(check.file);
     let fcp: Fcp = match session.select_path(&check.path)? {
         Ok(fcp) => fcp,
@@ -163,6 +187,10 @@ fn read_back(session: &mut FileSession<'_, '_>, check: &Check) -> Result<bool, P
     };
     match session.read_binary(place, &fcp, check.offset, check.expected.len())? {
         Err(Refusal(StatusWord::NOT_ALLOWED)) => Ok(false),
+        Ok(_) if hides && check.is_closed => Err(PersonaliseError::Open {
+            file: check.file,
+            what: "; what was written lies open: change the secrets in it, and use another card",
+        }),
         Err(Refusal(status)) => Err(CardError::status(place, "reading back what was written", status).into()),
         Ok(found) => {
             let differs = (0..check.expected.len()).find(|at| found.get(*at) != check.expected.get(*at));

@@ -9,17 +9,21 @@ use omadm_core::ids::Iccid;
 use crate::error::{CardErrorKind, Place};
 use crate::hex;
 use crate::make::{Listing, NewObject, forms};
-use crate::personalise::access::Rule;
 use crate::personalise::directory::Growing;
 use crate::personalise::error::PersonaliseError;
-use crate::personalise::region::{self, BLANK, is_blank};
-use crate::personalise::step::{Action, MAX_OFFSET, NewFile, RuleRef, Step};
-use crate::personalise::survey::{DIRECTORY_FILES, FileState, OBJECT_FILES, Present, Survey};
+use crate::personalise::files::{FileState, Present, Readers};
+use crate::personalise::region::{self, BLANK};
+use crate::personalise::step::{Action, NewFile, RuleRef, Step};
+use crate::personalise::survey::{DIRECTORY_FILES, Survey};
 use crate::pkcs15::dodf::{DataObject, Form};
 use crate::pkcs15::oid::ObjectId;
 use crate::pkcs15::path::Path;
 use crate::read::{MAX_MESSAGE, check_content};
 use crate::secrets;
+
+mod place;
+
+use place::is_left_over;
 
 /// What a card is to hold.
 #[derive(Debug, Clone)]
@@ -38,6 +42,8 @@ pub struct Wanted {
     pub rule: Option<RuleRef>,
     /// Write secrets that everybody can read (Profile P-36).
     pub allow_public_secret: bool,
+    /// Write over an object behind a PIN although what it holds could not be seen, which may be of DM 1.x.
+    pub replace_unseen: bool,
 }
 
 impl Wanted {
@@ -51,6 +57,7 @@ impl Wanted {
             adm: 0x0A,
             rule: None,
             allow_public_secret: false,
+            replace_unseen: false,
         }
     }
 }
@@ -65,6 +72,8 @@ pub struct Plan {
     pub(crate) iccid: Option<Iccid>,
     /// What the files hold at the end.
     pub(crate) checks: Vec<Check>,
+    /// Whether the PIN of the user is verified already, so that the card hides nothing behind it.
+    pub(crate) is_opened: bool,
 }
 
 /// What a part of a file holds at the end.
@@ -74,6 +83,8 @@ pub(crate) struct Check {
     pub(crate) path: Vec<u8>,
     pub(crate) offset: usize,
     pub(crate) expected: Vec<u8>,
+    /// Whether its access rule lets nobody read it but who knows the PIN.
+    pub(crate) is_closed: bool,
 }
 
 impl std::fmt::Debug for Check {
@@ -98,6 +109,15 @@ pub fn plan(survey: &Survey, wanted: &Wanted) -> Result<Plan, PersonaliseError> 
     Ok(planner.finish())
 }
 
+/// A file to be written.
+struct Target<'a> {
+    /// What selects it.
+    path: &'a [u8],
+    id: u16,
+    name: &'a str,
+    rule: Option<RuleRef>,
+}
+
 /// The steps by the order in which they are taken.
 struct Planner<'a> {
     survey: &'a Survey,
@@ -111,13 +131,13 @@ struct Planner<'a> {
     files: Vec<Step>,
     /// EF(AODF) and its place in EF(ODF): a private object must find its PIN from the moment on that it is listed.
     pins: Vec<Step>,
+    /// Files that have become too small, when their successors are written.
+    blanks: Vec<Step>,
     lists: Vec<Step>,
     /// Entries of the form oidDO, which come last.
     oid_entries: Vec<Vec<u8>>,
     /// New directories become known last.
     listed: Vec<Step>,
-    /// Files that nothing names any more.
-    leftovers: Vec<Step>,
     checks: Vec<Check>,
     notes: Vec<String>,
 }
@@ -134,10 +154,10 @@ impl<'a> Planner<'a> {
             taken: Vec::new(),
             files: Vec::new(),
             pins: Vec::new(),
+            blanks: Vec::new(),
             lists: Vec::new(),
             oid_entries: Vec::new(),
             listed: Vec::new(),
-            leftovers: Vec::new(),
             checks: Vec::new(),
             notes: Vec::new(),
         }
@@ -145,32 +165,38 @@ impl<'a> Planner<'a> {
 
     fn add(&mut self, object: &NewObject) -> Result<(), PersonaliseError> {
         let content = content(object)?;
-        match self.existing(object) {
+        match self.existing(object)? {
             Some((listed, file)) => self.replace(object, &content, &listed, file),
             None => self.create(object, &content),
         }
     }
 
     /// The first entry for this object whose file is there and holds nothing of another generation.
-    fn existing(&mut self, object: &NewObject) -> Option<(DataObject, &'a Present)> {
+    fn existing(&mut self, object: &NewObject) -> Result<Option<(DataObject, &'a Present)>, PersonaliseError> {
         let survey = self.survey;
         for (_, listed) in survey.objects() {
-            if !listed.oids.iter().any(|oid| oid == object.oid.content()) {
+            if !listed.is(&object.oid) {
                 continue;
             }
             let FileState::Present(file) = survey.file(&listed.path) else { continue };
-            let bytes = file.content.clone().unwrap_or_default();
-            let holds = check_content(bytes, Place::Message(listed.path.file_id()));
+            if let Some(trouble) = &file.trouble {
+                return Err(trouble.clone().into());
+            }
+            let id = listed.path.file_id();
+            if file.is_unseen() && !self.wanted.replace_unseen {
+                return Err(PersonaliseError::Unseen { place: name(object, id) });
+            }
+            let bytes = file.content.as_ref().and_then(|content| content.get(listed.path.index..));
+            let holds = check_content(bytes.unwrap_or_default().to_vec(), Place::Message(id));
             let is_dm = object.oid == ObjectId::dm_bootstrap();
             if is_dm && holds.is_err_and(|error| error.kind == CardErrorKind::HoldsDm1x) {
-                let id = listed.path.file_id();
                 self.notes
                     .push(format!("the message of DM 1.x in file {id:04X} stays; the new one is listed behind it"));
                 continue;
             }
-            return Some((listed, file));
+            return Ok(Some((listed, file)));
         }
-        None
+        Ok(None)
     }
 
     /// Gives new content to an object that is listed.
@@ -184,24 +210,32 @@ impl<'a> Planner<'a> {
         let id = listed.path.file_id();
         let name = name(object, id);
         let refused = |why: String| Err(PersonaliseError::Place { place: name.clone(), why });
-        let is_public = file.content.is_some();
-        if is_public && self.wanted.behind_pin {
-            return refused("everybody may read this file; only the card's maker can put it behind a PIN".to_owned());
-        }
-        if is_public && !self.wanted.allow_public_secret {
-            secrets::refuse_public(content).map_err(PersonaliseError::PublicSecret)?;
-        }
         let Some(size) = file.size else {
             return refused("it has records, or does not tell its size, and nobody may read it".to_owned());
         };
+        let secret = secrets::refuse_public(content).err().filter(|_| !self.wanted.allow_public_secret);
+        match (file.readers, secret) {
+            (Readers::Everybody, _) if self.wanted.behind_pin => {
+                return refused(
+                    "everybody may read this file; only the card's maker can put it behind a PIN".to_owned(),
+                );
+            }
+            (Readers::Everybody, Some(secret)) => return Err(PersonaliseError::PublicSecret(secret)),
+            (Readers::Unknown, secret) if self.wanted.behind_pin || secret.is_some() => {
+                let why = "in a modem, which may have verified the PIN itself, the card does not tell whether everybody \
+                           may read this file; write the card in a reader";
+                return refused(why.to_owned());
+            }
+            (Readers::Everybody | Readers::NotEverybody | Readers::Unknown, _) => {}
+        }
         let index = listed.path.index;
         let left = size.saturating_sub(index);
         let room = listed.path.length.unwrap_or(left).min(left);
         if content.len() <= room {
             let new = padded(content, room);
             let old = file.content.as_ref().and_then(|old| old.get(index..index + room));
-            self.write(&file.path, id, &name, index, old, new);
-            return Ok(());
+            self.write(Target { path: &file.path, id, name: &name, rule: file.rule }, index, old, new);
+            return self.rename(object, listed, id, |_| false);
         }
         if index != 0 || listed.path.length.is_some() {
             let why = format!("the directory gives {room} bytes to the object, and {} are wanted", content.len());
@@ -210,7 +244,7 @@ impl<'a> Planner<'a> {
         self.move_to_larger(object, content, listed, file)
     }
 
-    /// A new, larger file; then the directories name it instead, by one byte each.
+    /// A new, larger file; the old one is blanked; then the directories name the new one instead, by one byte each.
     fn move_to_larger(
         &mut self,
         object: &NewObject,
@@ -220,49 +254,86 @@ impl<'a> Planner<'a> {
     ) -> Result<(), PersonaliseError> {
         let old_id = listed.path.file_id();
         let old_name = name(object, old_id);
-        let Some(rule) = self.wanted.rule.or(file.rule) else {
-            let why = format!("it is too small for {} bytes, and tells no rule for a larger one", content.len());
-            return Err(PersonaliseError::Place { place: old_name, why });
+        let is_private = file.readers == Readers::NotEverybody;
+        let rule = match (self.wanted.rule, file.rule) {
+            (Some(named), _) => {
+                let pin = self.named_pin(named, is_private)?;
+                if pin.is_some_and(|pin| self.survey.pin_of(file, listed).is_some_and(|old| old != pin)) {
+                    let why = format!("by rule {named} another PIN would open it than now");
+                    return Err(PersonaliseError::Place { place: old_name, why });
+                }
+                named
+            }
+            (None, Some(rule)) => rule,
+            (None, None) => {
+                let why = format!(
+                    "it is too small for {} bytes, and tells no rule for a larger one; name one by --access-rule",
+                    content.len()
+                );
+                return Err(PersonaliseError::Place { place: old_name, why });
+            }
         };
-        let is_private = file.content.is_none();
         let new_id =
-            self.free_file(content, is_private)?.filter(|(id, _)| id.to_be_bytes()[0] == old_id.to_be_bytes()[0]);
+            self.free_file(content, rule, is_private)?.filter(|(id, _)| id.to_be_bytes()[0] == old_id.to_be_bytes()[0]);
         let Some((new_id, state)) = new_id else {
             let why = format!("it is too small for {} bytes, and no other file is free", content.len());
             return Err(PersonaliseError::Place { place: old_name, why });
         };
         self.write_new(object, content, new_id, state, rule);
+        // What the old file holds may be secret. As long as a directory names it, a run that comes after one that was cut
+        // off knows that it is ours and goes on blanking it.
+        let size = file.size.unwrap_or(0);
+        let blank = vec![BLANK; size];
+        let steps = region::rewrite(&old_name, 0, file.content.as_deref(), &blank);
+        if !steps.is_empty() {
+            self.blanks.push(select(&file.path, &old_name));
+            self.blanks.extend(steps);
+        }
+        let is_closed = self.survey.rule_pin(file.rule).is_some();
+        self.checks.push(Check { file: old_id, path: file.path.clone(), offset: 0, expected: blank, is_closed });
+        self.rename(object, listed, new_id, |state| state == file)?;
+        self.notes.push(format!("{old_name} is too small and is left blank; the object moves to file {new_id:04X}"));
+        Ok(())
+    }
+
+    /// Makes the entries of an object that name such files name another one, by one byte each. An object that is listed in
+    /// both forms may have been cut off between its two entries: the other form of it, if it names a blank file, follows.
+    fn rename(
+        &mut self,
+        object: &NewObject,
+        listed: &DataObject,
+        new_id: u16,
+        is_old: impl Fn(&Present) -> bool,
+    ) -> Result<(), PersonaliseError> {
         let survey = self.survey;
         for dodf in &mut self.dodfs {
-            let renamed = |path: &Path| survey.file(path) == &FileState::Present(file.clone());
+            let renamed = |one: &DataObject| match survey.file(&one.path) {
+                FileState::Present(file) => {
+                    let is_blank = file.content.as_ref().is_some_and(|all| all.iter().all(|byte| *byte == BLANK));
+                    let is_same = one.path.file_id().to_be_bytes()[0] == new_id.to_be_bytes()[0];
+                    is_old(file) || one.form != listed.form && is_blank && is_same && one.path.file_id() != new_id
+                }
+                FileState::Absent => false,
+            };
             let steps = dodf.rename(object.oid.content(), renamed, new_id)?;
             self.lists.extend(steps);
         }
-        // What the old file holds may be secret.
-        let size = file.size.unwrap_or(0);
-        let blank = region::rewrite(&old_name, 0, file.content.as_deref(), &vec![BLANK; size]);
-        if !blank.is_empty() {
-            self.leftovers.push(select(&file.path, &old_name));
-            self.leftovers.extend(blank);
-        }
-        self.notes.push(format!("{old_name} is too small and is left blank; the object moves to file {new_id:04X}"));
         Ok(())
     }
 
     /// A new object: its file, then its entries.
     fn create(&mut self, object: &NewObject, content: &[u8]) -> Result<(), PersonaliseError> {
-        let (adm, is_private) = (self.wanted.adm, self.wanted.behind_pin);
+        let is_private = self.wanted.behind_pin;
         if !is_private && !self.wanted.allow_public_secret {
             secrets::refuse_public(content).map_err(PersonaliseError::PublicSecret)?;
         }
-        let found = self.survey.rules.iter().find(|rule| rule.fits(adm, is_private)).map(|rule| rule.at);
-        let rule = self.wanted.rule.or(found).ok_or_else(|| self.no_rule(is_private))?;
-        let Some((id, state)) = self.free_file(content, is_private)? else {
+        let (rule, pin) = self.rule_of_new(is_private)?;
+        let Some((id, state)) = self.free_file(content, rule, is_private)? else {
             let why = "none of the files 6434 to 643F is free".to_owned();
             return Err(PersonaliseError::Place { place: format!("object {}", object.oid), why });
         };
         self.write_new(object, content, id, state, rule);
-        let auth_id = if is_private { Some(self.pin(rule)?) } else { None };
+        let auth_id = pin.map(|reference| self.pin(reference)).transpose()?;
         for form in forms(self.wanted.listing) {
             let entry = object.listed(id, auth_id.as_deref(), *form).encode();
             match form {
@@ -273,72 +344,26 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    /// What to do where no rule fits.
-    fn no_rule(&self, is_private: bool) -> PersonaliseError {
-        let adm = self.wanted.adm;
-        let rules = &self.survey.rules;
-        let mut others: Vec<u8> = rules.iter().filter_map(Rule::writer).collect();
-        others.retain(|other| rules.iter().any(|rule| rule.fits(*other, is_private)));
-        others.sort_unstable();
-        others.dedup();
-        let advice = if let Some(other) = others.first() {
-            format!("its rules let the administrator {other:02X}: give that one's key, with --adm-ref {other:02X}")
-        } else if rules.is_empty() {
-            "the card shows no rules: ask its maker for them, and name one by --access-rule FILE:RECORD".to_owned()
-        } else {
-            let file = rules.first().map_or(0, |rule| rule.at.file);
-            let rest = if is_private { ", or leave --behind-pin away" } else { "" };
-            format!("have its maker add one to EF(ARR) {file:04X}, or name one by --access-rule FILE:RECORD{rest}")
-        };
-        let readers = if is_private { "the holder of a PIN" } else { "everybody" };
-        PersonaliseError::NoRule { readers, adm, advice }
-    }
-
-    /// The first file that is not there, or that is left over from a run that was cut off.
-    fn free_file(&self, content: &[u8], is_private: bool) -> Result<Option<(u16, &'a FileState)>, PersonaliseError> {
-        let size = self.file_size(content)?;
-        Ok(OBJECT_FILES.filter(|id| !self.taken.contains(id)).find_map(|id| {
-            let path = Path::bare(id);
-            let state = self.survey.file(&path);
-            let is_free = match state {
-                FileState::Absent => true,
-                FileState::Present(Present { size: Some(there), content: Some(old), .. }) => {
-                    let is_left_over = old.first().is_none_or(|first| is_blank(*first)) || old.starts_with(content);
-                    !is_private && is_left_over && *there >= size && !self.survey.is_named(&path)
-                }
-                FileState::Present(_) => false,
-            };
-            is_free.then_some((id, state))
-        }))
-    }
-
-    fn file_size(&self, content: &[u8]) -> Result<usize, PersonaliseError> {
-        let size = self.wanted.file_size.unwrap_or(content.len());
-        if size < content.len() || size > MAX_OFFSET {
-            let why = format!("{size} bytes were asked for, {} are needed, {MAX_OFFSET} possible", content.len());
-            return Err(PersonaliseError::Place { place: "a new file".to_owned(), why });
-        }
-        Ok(size)
-    }
-
     fn write_new(&mut self, object: &NewObject, content: &[u8], id: u16, state: &FileState, rule: RuleRef) {
         self.taken.push(id);
-        let name = name(object, id);
+        let name = &name(object, id);
         match state {
             FileState::Present(file) => {
                 let new = padded(content, file.size.unwrap_or(content.len()));
-                self.write(&file.path, id, &name, 0, file.content.as_deref(), new);
+                let rule = file.rule.or(Some(rule));
+                self.write(Target { path: &file.path, id, name, rule }, 0, file.content.as_deref(), new);
             }
             FileState::Absent => {
                 let size = self.wanted.file_size.unwrap_or(content.len()).max(content.len());
                 let new = padded(content, size);
-                self.files.push(create(id, size, rule, &name));
-                self.write(&bare(id), id, &name, 0, None, new);
+                self.files.push(create(id, size, rule, name));
+                self.write(Target { path: &bare(id), id, name, rule: Some(rule) }, 0, None, new);
             }
         }
     }
 
-    fn write(&mut self, path: &[u8], file: u16, name: &str, offset: usize, old: Option<&[u8]>, new: Vec<u8>) {
+    fn write(&mut self, target: Target<'_>, offset: usize, old: Option<&[u8]>, new: Vec<u8>) {
+        let Target { path, id, name, rule } = target;
         let steps = region::rewrite(name, offset, old, &new);
         if !steps.is_empty() {
             self.files.push(select(path, name));
@@ -348,7 +373,8 @@ impl<'a> Planner<'a> {
                 self.files.push(self.application());
             }
         }
-        self.checks.push(Check { file, path: path.to_vec(), offset, expected: new });
+        let is_closed = self.survey.rule_pin(rule).is_some();
+        self.checks.push(Check { file: id, path: path.to_vec(), offset, expected: new, is_closed });
     }
 
     /// Lists an object where OpenSC finds it, if that can be had.
@@ -387,23 +413,15 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    /// What objects behind this rule call their PIN; it is listed where it is not yet.
-    fn pin(&mut self, rule: RuleRef) -> Result<Vec<u8>, PersonaliseError> {
+    /// What objects behind this PIN call it; it is listed where it is not yet.
+    fn pin(&mut self, reference: u8) -> Result<Vec<u8>, PersonaliseError> {
         if let Some(auth_id) = &self.auth_id {
             return Ok(auth_id.clone());
         }
-        let known: Vec<_> = self.survey.pins().collect();
-        let told = self.survey.rules.iter().find(|one| one.at == rule).and_then(|one| one.pin(self.wanted.adm));
-        let auth_id = match (told, known.as_slice()) {
-            (Some(reference), _) if known.iter().any(|pin| pin.reference == reference) => {
-                known.iter().find(|pin| pin.reference == reference).map(|pin| pin.auth_id.clone()).unwrap_or_default()
-            }
-            (Some(reference), _) => self.new_pin(reference)?,
-            (None, [only]) => only.auth_id.clone(),
-            (None, _) => {
-                let why = format!("neither rule {rule} nor the card's directories say which PIN opens the object");
-                return Err(PersonaliseError::Place { place: "EF(AODF)".to_owned(), why });
-            }
+        let known = self.survey.pins().find(|pin| pin.reference == reference);
+        let auth_id = match known {
+            Some(pin) => pin.auth_id,
+            None => self.new_pin(reference)?,
         };
         self.auth_id = Some(auth_id.clone());
         Ok(auth_id)
@@ -440,10 +458,12 @@ impl<'a> Planner<'a> {
             let is_unused = match self.survey.file(&path) {
                 FileState::Absent => true,
                 // Left over from a run that was cut off.
-                FileState::Present(Present { size: Some(there), content: Some(old), .. }) => {
-                    let is_left_over = old.first().is_none_or(|first| is_blank(*first)) || old.starts_with(entries);
-                    is_left_over && *there >= entries.len()
-                }
+                FileState::Present(Present {
+                    size: Some(there),
+                    content: Some(old),
+                    readers: Readers::Everybody,
+                    ..
+                }) => is_left_over(old, entries) && *there >= entries.len(),
                 FileState::Present(_) => false,
             };
             is_unused && !self.taken.contains(id) && !self.survey.is_named(&path)
@@ -496,7 +516,7 @@ impl<'a> Planner<'a> {
 
     fn finish(mut self) -> Plan {
         let application = self.application();
-        let mut steps: Vec<Step> = [self.files, self.pins, self.lists, self.listed, self.leftovers].concat();
+        let mut steps: Vec<Step> = [self.files, self.pins, self.blanks, self.lists, self.listed].concat();
         if !steps.is_empty() {
             let reference = self.wanted.adm;
             let open =
@@ -505,7 +525,8 @@ impl<'a> Planner<'a> {
         }
         let directories = self.dodfs.iter().chain(&self.aodfs).chain([&self.odf]);
         self.checks.extend(directories.filter_map(Growing::check));
-        Plan { steps, notes: self.notes, iccid: self.survey.iccid.clone(), checks: self.checks }
+        let is_opened = self.survey.opened.is_some();
+        Plan { steps, notes: self.notes, iccid: self.survey.iccid.clone(), checks: self.checks, is_opened }
     }
 }
 

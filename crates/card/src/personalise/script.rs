@@ -99,6 +99,7 @@ impl Step {
             }
             Action::VerifyKey { .. }
             | Action::SelectApplication { .. }
+            | Action::SelectDf { .. }
             | Action::SelectFile { .. }
             | Action::CreateFile { .. } => self.shown_with_data(),
         }
@@ -109,6 +110,7 @@ impl Step {
         match &self.action {
             Action::VerifyKey { reference } => format!("002000{reference:02X}08{}", "*".repeat(16)),
             Action::SelectApplication { .. }
+            | Action::SelectDf { .. }
             | Action::SelectFile { .. }
             | Action::CreateFile { .. }
             | Action::UpdateBinary { .. } => hex::encode(&self.action.command(None).encode(0, Protocol::T1)),
@@ -141,7 +143,7 @@ pub fn pysim_script(title: &str, steps: &[Step], key: Option<&AdmKey>) -> Result
     let mut text = format!("# {title}, for pySim-shell\n");
     for step in steps {
         match &step.action {
-            Action::SelectApplication { .. } => text.push_str(&folder),
+            Action::SelectApplication { .. } | Action::SelectDf { .. } => text.push_str(&folder),
             Action::SelectFile { path } => {
                 // pySim finds a file that it does not know from the folder above it only.
                 let id = path.last_chunk::<2>().map(|id| hex::encode(id)).unwrap_or_default().to_lowercase();

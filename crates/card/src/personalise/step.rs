@@ -31,6 +31,11 @@ pub enum Action {
         /// The AID, 5 to 16 bytes.
         aid: Vec<u8>,
     },
+    /// SELECT the DF of an application by its path from the MF, where its AID does not select it.
+    SelectDf {
+        /// Identifiers of two bytes each, without that of the MF.
+        path: Vec<u8>,
+    },
     /// SELECT a file by its path from the MF; 7FFF stands for the application that is selected.
     SelectFile {
         /// Identifiers of two bytes each.
@@ -115,6 +120,7 @@ impl std::fmt::Debug for Action {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::SelectApplication { aid } => write!(f, "select application {}", hex::encode(aid)),
+            Self::SelectDf { path } => write!(f, "select DF {}", hex::encode(path)),
             Self::SelectFile { path } => write!(f, "select {}", hex::encode(path)),
             Self::VerifyKey { reference } => write!(f, "verify {reference:02X}"),
             Self::CreateFile { file } => write!(f, "create {file:?}"),
@@ -129,7 +135,7 @@ impl Action {
     pub(crate) fn command(&self, key: Option<&AdmKey>) -> Command {
         match self {
             Self::SelectApplication { aid } => Command::case3(SELECT, 0x04, 0x0C, aid),
-            Self::SelectFile { path } => Command::case3(SELECT, 0x08, 0x0C, path),
+            Self::SelectDf { path } | Self::SelectFile { path } => Command::case3(SELECT, 0x08, 0x0C, path),
             Self::VerifyKey { reference } => match key {
                 Some(key) => Command::case3(VERIFY, 0, *reference, key.expose()),
                 None => Command::case1(VERIFY, 0, *reference),

@@ -1,31 +1,38 @@
 //! What is on a card before anything is written: the PKCS#15 application, its directories, the objects in them.
 
 use omadm_core::ids::Iccid;
+use omadm_core::secret::Secret;
 use std::time::Duration;
 
 use crate::apdu::StatusWord;
 use crate::channel::{Card, Channel};
 use crate::error::{CardError, CardErrorKind, Place};
 use crate::file::digits;
-use crate::file::fcp::Fcp;
-use crate::file::tlv::Objects;
+use crate::file::tlv::{Objects, Tlv};
 use crate::link::Link;
-use crate::personalise::access::Rule;
+use crate::personalise::access::{Right, Rule};
 use crate::personalise::error::PersonaliseError;
+use crate::personalise::files::{FileState, Present};
+use crate::personalise::pin;
 use crate::personalise::region::is_blank;
-use crate::personalise::step::{Action, MAX_OFFSET, RuleRef};
+use crate::personalise::step::{Action, RuleRef};
 use crate::pkcs15::aodf::PinObject;
 use crate::pkcs15::dir::Application;
 use crate::pkcs15::dodf::DataObject;
 use crate::pkcs15::odf::Odf;
+use crate::pkcs15::oid::ObjectId;
 use crate::pkcs15::path::Path;
 use crate::pkcs15::{self, AID, USUAL_DF};
-use crate::read::{FileSession, Refusal, applications};
+use crate::read::{FileSession, Refusal, applications, is_user_pin};
 
 /// The most bytes of a directory that are looked at.
 const MAX_DIRECTORY: usize = 8_192;
 /// The most records of an EF(ARR).
 const MAX_RULES: u8 = 32;
+/// The most EF(ARR)s.
+const MAX_RULE_FILES: usize = 4;
+/// The EF(ARR) of a UICC under the MF, ETSI TS 102 221 13.4.
+const USUAL_RULES: u16 = 0x2F06;
 /// Identifiers of files that are made for objects.
 pub(crate) const OBJECT_FILES: std::ops::RangeInclusive<u16> = 0x6434..=0x643F;
 /// Identifiers of directories that are made: EF(DODF) first, then EF(AODF) and a further EF(DODF).
@@ -48,6 +55,8 @@ pub struct Survey {
     /// The files of objects that are listed, and those that may be made, by what selects them.
     files: Vec<(Vec<u8>, FileState)>,
     pub(crate) rules: Vec<Rule>,
+    /// The PIN that was verified to see what lies behind it.
+    pub(crate) opened: Option<u8>,
 }
 
 /// A directory file.
@@ -66,44 +75,31 @@ pub(crate) struct Directory {
     pub(crate) rule: Option<RuleRef>,
 }
 
-/// A file that may hold an object.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) enum FileState {
-    /// There is none.
-    Absent,
-    /// There is one.
-    Present(Present),
-}
-
-/// A file that is there.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Present {
-    /// What selects it.
-    pub(crate) path: Vec<u8>,
-    /// Its bytes, where it tells or could be read.
-    pub(crate) size: Option<usize>,
-    /// All its bytes, where everybody may read them.
-    pub(crate) content: Option<Vec<u8>>,
-    pub(crate) rule: Option<RuleRef>,
-}
-
-impl std::fmt::Debug for FileState {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Absent => f.write_str("absent"),
-            Self::Present(file) => write!(f, "{:?} bytes, public {}", file.size, file.content.is_some()),
-        }
-    }
+/// What a survey is for, and what may be used for it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Looking<'a> {
+    /// The identifiers of the objects that are to be written.
+    pub objects: &'a [ObjectId],
+    /// The PIN of the user, to see what lies behind it. It is sent once at most, where such a file may be written, and
+    /// never as the last try.
+    pub pin: Option<&'a Secret>,
+    /// The access rule that is named by hand, [`Wanted::rule`](crate::personalise::Wanted::rule).
+    pub rule: Option<RuleRef>,
 }
 
 /// Looks at a card without changing anything. `now` tells the time since some fixed moment, `limit` how long it may
 /// take.
 ///
 /// # Errors
-/// If the card cannot be read, or has no PKCS#15 application that can be written to.
-pub fn survey(link: &mut dyn Link, now: &dyn Fn() -> Duration, limit: Duration) -> Result<Survey, PersonaliseError> {
+/// If the card cannot be read, has no PKCS#15 application that can be written to, or refuses the PIN.
+pub fn survey(
+    link: &mut dyn Link,
+    looking: &Looking<'_>,
+    now: &dyn Fn() -> Duration,
+    limit: Duration,
+) -> Result<Survey, PersonaliseError> {
     let mut card = Card::new(link, now, limit);
-    let mut survey = on_channel(&mut card, |card, channel| look(&mut FileSession::new(card, channel)))?;
+    let mut survey = on_channel(&mut card, |card, channel| look(&mut FileSession::new(card, channel), looking))?;
     survey.commands = card.counts().total();
     Ok(survey)
 }
@@ -133,7 +129,7 @@ pub(crate) fn iccid(session: &mut FileSession<'_, '_>) -> Result<Option<Iccid>, 
     Ok(content.ok().and_then(|content| digits::iccid(&content)))
 }
 
-fn look(session: &mut FileSession<'_, '_>) -> Result<Survey, PersonaliseError> {
+fn look(session: &mut FileSession<'_, '_>, looking: &Looking<'_>) -> Result<Survey, PersonaliseError> {
     let iccid = iccid(session)?;
     let (application, df) = select_application(session)?;
     let path = Path::bare(pkcs15::ODF);
@@ -151,21 +147,31 @@ fn look(session: &mut FileSession<'_, '_>) -> Result<Survey, PersonaliseError> {
         aodfs.extend(directory(session, place, "EF(AODF)", path, &df)?);
     }
     let (files, rules) = (Vec::new(), Vec::new());
-    let mut survey = Survey { iccid, commands: 0, application, df, odf, dodfs, aodfs, files, rules };
+    let mut survey = Survey { iccid, commands: 0, application, df, odf, dodfs, aodfs, files, rules, opened: None };
     let mut paths: Vec<Path> = survey.objects().map(|(_, object)| object.path).collect();
     let ours = DIRECTORY_FILES.into_iter().chain(OBJECT_FILES).map(Path::bare);
     paths.extend(ours);
     for path in paths {
         let key = survey.key(&path);
         if survey.files.iter().all(|(known, _)| *known != key) {
-            let state = file_state(session, &path, &survey.df)?;
+            let state = FileState::look(session, &path, &survey.df)?;
             survey.files.push((key, state));
         }
     }
-    survey.rules = access_rules(session, &survey)?;
+    survey.rules = access_rules(session, &survey, looking.rule)?;
+    let rules = survey.rules.clone();
+    for file in survey.present() {
+        let place = file.place();
+        let rule = rules.iter().find(|rule| Some(rule.at) == file.rule);
+        file.judge(session, place, rule)?;
+    }
+    if let Some(pin) = looking.pin {
+        survey.open(session, looking.objects, pin)?;
+    }
     Ok(survey)
 }
 
+/// By its AID, else as EF(DIR) says: by a longer AID, or by the path of its DF.
 fn select_application(session: &mut FileSession<'_, '_>) -> Result<(Action, Vec<u8>), PersonaliseError> {
     let Err(refusal) = session.select_aid(&AID)? else {
         return Ok((Action::SelectApplication { aid: AID.to_vec() }, USUAL_DF.to_be_bytes().to_vec()));
@@ -176,8 +182,14 @@ fn select_application(session: &mut FileSession<'_, '_>) -> Result<(Action, Vec<
         if session.select_aid(&application.aid)?.is_ok() {
             return Ok((Action::SelectApplication { aid: application.aid }, application.df));
         }
+        if !application.df.is_empty() && session.select_df(&application.df)?.is_ok() {
+            return Ok((Action::SelectDf { path: application.df.clone() }, application.df));
+        }
     }
-    Err(PersonaliseError::NoApplication(format!("SELECT of its AID was answered {}", refusal.0)))
+    if refusal.0.says_no_application() {
+        return Err(PersonaliseError::NoApplication(format!("SELECT of its AID was answered {}", refusal.0)));
+    }
+    Err(CardError::status(Place::Pkcs15, "SELECT", refusal.0).into())
 }
 
 /// Reads a directory; none where it is not there.
@@ -205,7 +217,7 @@ fn directory(
         let end = objects.offset();
         let damage = broken.or_else(|| refuse_to_add(path, &content, end));
         let name = format!("{name} {:04X}", path.file_id());
-        let rule = rule_of(&fcp);
+        let rule = fcp.access_rule.map(|(file, record)| RuleRef { file, record });
         return Ok(Some(Directory { id: path.file_id(), name, path: selection, content, end, damage, rule }));
     }
     match refusal.0 {
@@ -216,7 +228,7 @@ fn directory(
 
 /// Whether a file is not there. A card that does not know P1 = 08 says so first of all. That it is there after all comes
 /// out when it is created.
-fn is_missing(status: StatusWord) -> bool {
+pub(crate) fn is_missing(status: StatusWord) -> bool {
     matches!(
         status,
         StatusWord::NOT_FOUND
@@ -240,35 +252,27 @@ fn refuse_to_add(path: &Path, content: &[u8], end: usize) -> Option<String> {
     None
 }
 
-fn rule_of(fcp: &Fcp) -> Option<RuleRef> {
-    fcp.access_rule.map(|(file, record)| RuleRef { file, record })
-}
-
-fn file_state(session: &mut FileSession<'_, '_>, path: &Path, df: &[u8]) -> Result<FileState, CardError> {
-    let place = Place::Message(path.file_id());
-    for selection in path.selections(df) {
-        let fcp = match session.select_path(&selection)? {
-            Ok(fcp) => fcp,
-            Err(Refusal(status)) if is_missing(status) => continue,
-            Err(Refusal(status)) => return Err(CardError::status(place, "SELECT", status)),
-        };
-        // What cannot be read may be behind a PIN, or somebody else's file with records.
-        let content = session.read_binary(place, &fcp, 0, MAX_OFFSET)?.ok();
-        let size = match fcp.record_length {
-            Some(_) => None,
-            None => fcp.size.or(content.as_ref().map(Vec::len)),
-        };
-        return Ok(FileState::Present(Present { path: selection, size, content, rule: rule_of(&fcp) }));
+/// The access rules that directories, files and who writes the card refer to, and those of the EF(ARR) that every UICC
+/// has, ETSI TS 102 221 13.4: not every card tells the rules of its files.
+fn access_rules(
+    session: &mut FileSession<'_, '_>,
+    survey: &Survey,
+    named: Option<RuleRef>,
+) -> Result<Vec<Rule>, CardError> {
+    let of_directories = survey.directories().filter_map(|one| one.rule);
+    let of_files = survey.files.iter().filter_map(|(_, state)| match state {
+        FileState::Present(file) => file.rule,
+        FileState::Absent => None,
+    });
+    let told = of_directories.chain(named).chain(of_files).map(|rule| rule.file).chain([USUAL_RULES]);
+    let mut files: Vec<u16> = Vec::new();
+    for file in told {
+        if files.len() < MAX_RULE_FILES && !files.contains(&file) {
+            files.push(file);
+        }
     }
-    Ok(FileState::Absent)
-}
-
-/// The access rules that the directories refer to.
-fn access_rules(session: &mut FileSession<'_, '_>, survey: &Survey) -> Result<Vec<Rule>, CardError> {
-    let mut files: Vec<u16> = survey.directories().filter_map(|one| one.rule).map(|rule| rule.file).collect();
-    files.dedup();
     let mut rules = Vec::new();
-    for file in files.into_iter().take(2) {
+    for file in files {
         let id = file.to_be_bytes();
         // Identifiers that begin with 2F are those of files under the MF.
         let path = if id[0] == 0x2F { id.to_vec() } else { [&[0x7F, 0xFF], &id[..]].concat() };
@@ -282,6 +286,88 @@ fn access_rules(session: &mut FileSession<'_, '_>, survey: &Survey) -> Result<Ve
 }
 
 impl Survey {
+    /// Verifies the PIN, where a file behind one is to be written or may be left over, and looks into all that it opens.
+    fn open(
+        &mut self,
+        session: &mut FileSession<'_, '_>,
+        objects: &[ObjectId],
+        secret: &Secret,
+    ) -> Result<(), CardError> {
+        let Some(reference) = self.closing_pin(session, objects)? else { return Ok(()) };
+        pin::verify(session, reference, secret)?;
+        self.opened = Some(reference);
+        for file in self.present().filter(|file| file.is_unseen()) {
+            let place = file.place();
+            file.look_again(session, place)?;
+        }
+        Ok(())
+    }
+
+    /// The PIN behind which these objects lie, as far as they were not seen; else that of a file which nothing names.
+    fn closing_pin(&self, session: &mut FileSession<'_, '_>, objects: &[ObjectId]) -> Result<Option<u8>, CardError> {
+        for (_, object) in self.objects().filter(|(_, object)| objects.iter().any(|oid| object.is(oid))) {
+            let FileState::Present(file) = self.file(&object.path) else { continue };
+            if !file.is_unseen() {
+                continue;
+            }
+            let Some(reference) = self.pin_of(file, &object) else {
+                let sentence = "the object lies behind a PIN, but nothing on the card says behind which";
+                return Err(CardError::new(CardErrorKind::PinNeeded, file.place(), sentence));
+            };
+            return Ok(Some(reference));
+        }
+        let left_over = OBJECT_FILES.map(Path::bare).find_map(|path| match self.file(&path) {
+            FileState::Present(file) if file.is_unseen() && !self.is_named(&path) => {
+                self.rule_pin(file.rule).or_else(|| self.only_pin())
+            }
+            FileState::Present(_) | FileState::Absent => None,
+        });
+        Ok(left_over.filter(|reference| !pin::is_of_modem(session, *reference)))
+    }
+
+    /// P2 of VERIFY for a file of an object: of its access rule, else of the directories of PINs.
+    pub(crate) fn pin_of(&self, file: &Present, object: &DataObject) -> Option<u8> {
+        let listed = || {
+            let mut pins = self.pins().filter(|pin| object.auth_id.as_ref().is_none_or(|id| *id == pin.auth_id));
+            pins.next().map(|pin| pin.reference).filter(|reference| is_user_pin(*reference))
+        };
+        self.rule_pin(file.rule).or_else(listed)
+    }
+
+    /// The PIN of the user, where the card knows only one.
+    fn only_pin(&self) -> Option<u8> {
+        let by_rules = self.rules.iter().filter_map(|rule| self.rule_pin(Some(rule.at)));
+        let mut known = self.pins().map(|pin| pin.reference).filter(|pin| is_user_pin(*pin)).chain(by_rules);
+        let first = known.next()?;
+        known.all(|other| other == first).then_some(first)
+    }
+
+    /// The PIN of the user that reads by this rule.
+    pub(crate) fn rule_pin(&self, at: Option<RuleRef>) -> Option<u8> {
+        match self.rule(at?)?.read {
+            Right::Key(pin) if is_user_pin(pin) => Some(pin),
+            Right::Key(_) | Right::Always | Right::Other => None,
+        }
+    }
+
+    /// The access rule in this place, where it could be read.
+    pub(crate) fn rule(&self, at: RuleRef) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.at == at)
+    }
+
+    /// Whether something on the card may name files that is not looked into: directories of other kinds, or damaged ones.
+    pub(crate) fn is_partly_unknown(&self) -> bool {
+        let others = Objects::new(&self.odf.content).any(|entry| !matches!(entry, Ok(Tlv { tag: 0xA7 | 0xA8, .. })));
+        others || self.directories().any(|directory| directory.damage.is_some())
+    }
+
+    fn present(&mut self) -> impl Iterator<Item = &mut Present> {
+        self.files.iter_mut().filter_map(|(_, state)| match state {
+            FileState::Present(file) => Some(file),
+            FileState::Absent => None,
+        })
+    }
+
     /// All directories.
     pub(crate) fn directories(&self) -> impl Iterator<Item = &Directory> {
         std::iter::once(&self.odf).chain(&self.dodfs).chain(&self.aodfs)

@@ -144,9 +144,12 @@ pub(crate) struct WriteCard {
     /// Put new objects behind the card's PIN
     #[arg(long)]
     pub(crate) behind_pin: bool,
-    /// The file with the card's PIN, to read a message behind it back
+    /// The file with the card's PIN, to see what lies behind it and to read it back
     #[arg(long, value_name = "FILE")]
     pub(crate) pin_file: Option<PathBuf>,
+    /// Write over an object behind the PIN without that PIN, whatever it holds
+    #[arg(long)]
+    pub(crate) replace_unseen: bool,
     /// The access rule of new objects: an EF(ARR) and a record; without it the first of the card's that fits
     #[arg(long, value_name = "FILE:RECORD")]
     pub(crate) access_rule: Option<RuleRef>,

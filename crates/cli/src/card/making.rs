@@ -184,12 +184,15 @@ pub(super) fn failure(error: &PersonaliseError) -> Failure {
     let exit = match error {
         PersonaliseError::Card(error) => return source::card_failure(error),
         PersonaliseError::NoApplication(_) => Exit::Nothing,
-        PersonaliseError::KeyNotTried { .. } | PersonaliseError::KeyRefused { .. } => Exit::Denied,
+        PersonaliseError::KeyNotTried { .. }
+        | PersonaliseError::KeyRefused { .. }
+        | PersonaliseError::Unseen { .. } => Exit::Denied,
         PersonaliseError::PublicSecret(_)
         | PersonaliseError::Size { .. }
         | PersonaliseError::NoRule { .. }
         | PersonaliseError::KeyNeeded(_) => Exit::Usage,
         PersonaliseError::OtherCard
+        | PersonaliseError::Open { .. }
         | PersonaliseError::Place { .. }
         | PersonaliseError::Refused { .. }
         | PersonaliseError::Differs { .. } => Exit::Failed,

@@ -2,8 +2,10 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 use omadm_card::make::NewObject;
-use omadm_card::personalise::{Action, Plan, Step, Survey, Wanted, carry_out, plan, survey};
+use omadm_card::personalise::{Action, Looking, Plan, Step, Survey, Wanted, carry_out, plan, survey};
+use omadm_card::pkcs15::oid::ObjectId;
 use omadm_card::{Link, ReadRequest, VirtualUicc};
+use omadm_core::secret::Secret;
 use serde_json::json;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -53,7 +55,9 @@ fn put(link: &mut dyn Link, args: &WriteCard) -> Result<(), Failure> {
     let began = Instant::now();
     let now = || began.elapsed();
     // A card that cannot be written at all shall cost no credential of the server.
-    let seen = survey(link, &now, LIMIT).map_err(|error| making::failure(&error))?;
+    let objects = objects(args, &others);
+    let looking = Looking { objects: &objects, pin: pin.as_ref(), rule: args.access_rule };
+    let seen = survey(link, &looking, &now, LIMIT).map_err(|error| making::failure(&error))?;
     let (message, issued) = message(args, &seen)?;
     let wanted = Wanted {
         listing: making::listing(args.form),
@@ -62,6 +66,7 @@ fn put(link: &mut dyn Link, args: &WriteCard) -> Result<(), Failure> {
         adm: args.adm_ref,
         rule: args.access_rule,
         allow_public_secret: args.allow_public_secret,
+        replace_unseen: args.replace_unseen,
         ..Wanted::new(message.iter().cloned().map(NewObject::dm).chain(others).collect())
     };
     let plan = plan(&seen, &wanted).map_err(|error| making::failure(&error))?;
@@ -80,20 +85,46 @@ fn put(link: &mut dyn Link, args: &WriteCard) -> Result<(), Failure> {
         issued.into_iter().for_each(Issued::keep);
     }
     let written = written.map_err(|error| making::failure(&error))?;
-    // What lies behind the PIN is read back with the PIN, by the reader that devices have.
     let mut unchecked = written.unchecked;
     let mut commands = Commands { all: seen.commands.saturating_add(written.commands), writing: written.commands };
-    if let (Some(message), Some(pin), false) = (&message, &pin, unchecked.is_empty()) {
-        let request = ReadRequest { pin: Some(pin), sim: false, ..ReadRequest::default() };
-        let reading = omadm_card::read(link, &request, &now);
-        commands.all = commands.all.saturating_add(reading.counts.total());
-        let found = reading.message.map_err(|error| source::card_failure(&error))?;
-        if found != *message {
-            return Err(Failure::failed("the card was written, but another message is read from it"));
-        }
+    if let (Some(pin), false) = (&pin, unchecked.is_empty()) {
+        commands.all = commands.all.saturating_add(read_back(link, &wanted.objects, pin, &now)?);
         unchecked.clear();
     }
     report(args, &seen, &plan, commands, &unchecked)
+}
+
+/// Reads what lies behind the PIN back with the PIN, by the reader that devices have; says how many commands that took.
+fn read_back(
+    link: &mut dyn Link,
+    objects: &[NewObject],
+    pin: &Secret,
+    now: &dyn Fn() -> Duration,
+) -> Result<u32, Failure> {
+    let mut commands = 0_u32;
+    for object in objects {
+        let is_message = object.oid == ObjectId::dm_bootstrap();
+        // Of objects with a message of DM 1.x before ours only the reading of a message knows.
+        let oid = (!is_message).then_some(&object.oid);
+        let request = ReadRequest { pin: Some(pin), sim: false, object: oid, ..ReadRequest::default() };
+        let reading = omadm_card::read(link, &request, now);
+        commands = commands.saturating_add(reading.counts.total());
+        let found = reading.message.map_err(|error| source::card_failure(&error))?;
+        // What follows the JSON text of a message file, such as a newline, is not written.
+        let wanted = if is_message { object.content.trim_ascii_end() } else { &object.content };
+        if !found.strip_prefix(wanted).is_some_and(|rest| rest.iter().all(|byte| *byte == 0xFF)) {
+            let problem = format!("the card was written, but another content of object {} is read from it", object.oid);
+            return Err(Failure::failed(problem));
+        }
+    }
+    Ok(commands)
+}
+
+/// Which objects are to be written, as far as that is known before the card is looked at.
+fn objects(args: &WriteCard, others: &[NewObject]) -> Vec<ObjectId> {
+    let message = args.message.is_some() || args.profile.is_some();
+    let dm = message.then(ObjectId::dm_bootstrap);
+    dm.into_iter().chain(others.iter().map(|other| other.oid.clone())).collect()
 }
 
 fn message(args: &WriteCard, seen: &Survey) -> Result<(Option<Vec<u8>>, Option<Issued>), Failure> {
