@@ -262,9 +262,11 @@ fn where_no_rule_fits_it_says_which_key_or_rule_would_do() {
     for part in ["the holder of a PIN", "add one to EF(ARR) 2F06", "--access-rule", "leave --behind-pin away"] {
         assert!(without_pin.contains(part), "{part}: {without_pin}");
     }
-    // A card that tells no rule of a file.
+    // A card that tells no rule of a file, and lets nobody read them where a UICC has them.
     let mut parts = make(&empty()).unwrap().into_parts();
     parts.quirks.insert(Quirk::NoAccessRule);
+    let rules = CardFile::new(0x2F06, "EF(ARR)", vec![0xFF; 4]);
+    parts.files.push(CardFile { record_length: Some(4), read: Access::Never, ..rules });
     let silent = said(&mut VirtualUicc::new(&CardImage::try_from(parts).unwrap()), &dm("New"));
     assert!(silent.contains("the card shows no rules: ask its maker"), "{silent}");
 }
