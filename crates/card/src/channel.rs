@@ -208,6 +208,8 @@ impl<'a> Card<'a> {
                         Ok(Some(response)) if response.status.is_ok() => return,
                         Ok(Some(_) | None) => {}
                         Err(LinkError::Removed(_) | LinkError::NoCard(_)) => return,
+                        // A modem may be busy for a moment.
+                        Err(LinkError::Io(_)) if !self.link.is_exclusive() => {}
                         Err(LinkError::Timeout(_) | LinkError::Io(_)) => break,
                     }
                 }

@@ -55,7 +55,12 @@ fn dm(name: &str) -> Wanted {
 fn seen(link: &mut dyn Link, wanted: &Wanted, pin: Option<&str>) -> Result<Survey, PersonaliseError> {
     let objects: Vec<ObjectId> = wanted.objects.iter().map(|object| object.oid.clone()).collect();
     let pin = pin.map(Secret::from);
-    let looking = Looking { objects: &objects, pin: pin.as_ref(), rule: wanted.rule };
+    let looking = Looking {
+        objects: &objects,
+        pin: pin.as_ref(),
+        rule: wanted.rule,
+        private_by: wanted.behind_pin.then_some(wanted.adm),
+    };
     survey(link, &looking, &|| Duration::ZERO, LIMIT)
 }
 

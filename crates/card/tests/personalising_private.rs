@@ -68,7 +68,12 @@ fn by_rule(wanted: Wanted, rule: &str) -> Wanted {
 fn planned(link: &mut dyn Link, wanted: &Wanted, pin: Option<&str>) -> Result<Plan, PersonaliseError> {
     let objects: Vec<ObjectId> = wanted.objects.iter().map(|object| object.oid.clone()).collect();
     let pin = pin.map(Secret::from);
-    let looking = Looking { objects: &objects, pin: pin.as_ref(), rule: wanted.rule };
+    let looking = Looking {
+        objects: &objects,
+        pin: pin.as_ref(),
+        rule: wanted.rule,
+        private_by: wanted.behind_pin.then_some(wanted.adm),
+    };
     plan_for(&survey(link, &looking, &|| Duration::ZERO, LIMIT)?, wanted)
 }
 

@@ -258,7 +258,35 @@ fn what_was_issued_for_a_card_that_is_not_made_is_withdrawn() {
     let write = ["card", "write", "card.json", "--profile", "meters", "--behind-pin", "--pin-file", "pin"];
     assert_eq!(server.code(&[&write[..], &["--adm-file", "wrong"]].concat()), 4);
     assert_eq!(server.code(&write[..6]), 2, "open");
+    // Certificates too; and what a template holds is not ours to withdraw.
+    let profile = fs::read_to_string(server.path("profile.json")).unwrap();
+    let with = |name: &str, scheme: &str| {
+        let mut profile: Value = serde_json::from_str(&profile).unwrap();
+        (profile["name"], profile["credentials"]) = (json!(name), json!(scheme));
+        profile["match"] = json!({"dev_id_prefix": [name]});
+        if scheme == "none" {
+            let data = json!({"Data": "YmFzaWM6YWNtZQ==", "Secret": "aHVzaGh1c2g="});
+            profile["message"][0]["MOData"]["DMAcc"]["Auth"] = json!({ "Trsp": data });
+        }
+        fs::write(server.path("other.json"), profile.to_string()).unwrap();
+        let added = server.omadm(&["profile", "add", "other.json"]);
+        assert!(added.status.success(), "{}", text(&added.stderr));
+        let refused = server.omadm(&["card", "create", "--profile", name, "-o", "open.json"]);
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(!text(&refused.stderr).contains("withdrawn"), "{}", text(&refused.stderr));
+    };
+    with("certificates", "x509");
+    with("shared", "none");
     assert_eq!(server.json(&["message", "list"]), json!([]), "no credential is valid that lies nowhere");
+    let batch = ["card", "batch", "cards.csv", "--profile", "certificates", "--make-pins", "pins.csv", "--out", "x509"];
+    assert_eq!(server.code(&batch), 0);
+    let manifest = fs::read_to_string(server.path("x509/manifest.jsonl")).unwrap();
+    let entry: Value = serde_json::from_str(manifest.lines().nth(1).unwrap()).unwrap();
+    for line in manifest.lines().skip(1) {
+        let entry: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(server.code(&["message", "withdraw", entry["users"][0].as_str().unwrap()]), 0);
+    }
+    assert!(entry["users"][0].as_str().is_some_and(|user| user.len() == 64), "{entry}");
     assert_eq!(server.code(&[&write[..], &["--adm-file", "adm"]].concat()), 0);
     assert_eq!(server.code(&["card", "create", "--profile", "meters", "--pin", "pin", "-o", "private.json"]), 0);
     assert_eq!(server.json(&["message", "list"]).as_array().unwrap().len(), 2);

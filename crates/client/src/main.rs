@@ -12,6 +12,6 @@ fn main() -> ExitCode {
     let exit = cli::main(args::read(lexopt::Parser::from_env()));
     // An executable that hangs keeps the thread that reads through it, which is not waited for.
     #[cfg(feature = "exec")]
-    omadm_card::link::exec::kill_running();
+    omadm_card::link::exec::end_running();
     exit.into()
 }

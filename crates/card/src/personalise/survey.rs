@@ -85,6 +85,9 @@ pub struct Looking<'a> {
     pub pin: Option<&'a Secret>,
     /// The access rule that is named by hand, [`Wanted::rule`](crate::personalise::Wanted::rule).
     pub rule: Option<RuleRef>,
+    /// Whether new objects are to lie behind the PIN, and whose key writes them: then the PIN also shows what an earlier
+    /// run left behind.
+    pub private_by: Option<u8>,
 }
 
 /// Looks at a card without changing anything. `now` tells the time since some fixed moment, `limit` how long it may
@@ -166,7 +169,7 @@ fn look(session: &mut FileSession<'_, '_>, looking: &Looking<'_>) -> Result<Surv
         file.judge(session, place, rule)?;
     }
     if let Some(pin) = looking.pin {
-        survey.open(session, looking.objects, pin)?;
+        survey.open(session, looking, pin)?;
     }
     Ok(survey)
 }
@@ -290,10 +293,10 @@ impl Survey {
     fn open(
         &mut self,
         session: &mut FileSession<'_, '_>,
-        objects: &[ObjectId],
+        looking: &Looking<'_>,
         secret: &Secret,
     ) -> Result<(), CardError> {
-        let Some(reference) = self.closing_pin(session, objects)? else { return Ok(()) };
+        let Some(reference) = self.closing_pin(session, looking)? else { return Ok(()) };
         pin::verify(session, reference, secret)?;
         self.opened = Some(reference);
         for file in self.present().filter(|file| file.is_unseen()) {
@@ -303,9 +306,10 @@ impl Survey {
         Ok(())
     }
 
-    /// The PIN behind which these objects lie, as far as they were not seen; else that of a file which nothing names.
-    fn closing_pin(&self, session: &mut FileSession<'_, '_>, objects: &[ObjectId]) -> Result<Option<u8>, CardError> {
-        for (_, object) in self.objects().filter(|(_, object)| objects.iter().any(|oid| object.is(oid))) {
+    /// The PIN behind which the objects lie that are to be written, as far as they were not seen; else that of new ones, if
+    /// there is a file behind it that nothing names.
+    fn closing_pin(&self, session: &mut FileSession<'_, '_>, looking: &Looking<'_>) -> Result<Option<u8>, CardError> {
+        for (_, object) in self.objects().filter(|(_, object)| looking.objects.iter().any(|oid| object.is(oid))) {
             let FileState::Present(file) = self.file(&object.path) else { continue };
             if !file.is_unseen() {
                 continue;
@@ -316,13 +320,20 @@ impl Survey {
             };
             return Ok(Some(reference));
         }
-        let left_over = OBJECT_FILES.map(Path::bare).find_map(|path| match self.file(&path) {
-            FileState::Present(file) if file.is_unseen() && !self.is_named(&path) => {
-                self.rule_pin(file.rule).or_else(|| self.only_pin())
-            }
-            FileState::Present(_) | FileState::Absent => None,
+        // Any other PIN is none of our business, and this one is not its.
+        let of_new = looking.private_by.and_then(|adm| match looking.rule {
+            Some(named) => self.rule_pin(Some(named)),
+            None => self.rules.iter().find_map(|rule| rule.pin(adm)),
         });
-        Ok(left_over.filter(|reference| !pin::is_of_modem(session, *reference)))
+        let Some(reference) = of_new else { return Ok(None) };
+        let is_left_over = OBJECT_FILES.map(Path::bare).any(|path| match self.file(&path) {
+            FileState::Present(file) if file.is_unseen() && !self.is_named(&path) => match file.rule {
+                Some(rule) => self.rule_pin(Some(rule)) == of_new,
+                None => self.only_pin() == of_new,
+            },
+            FileState::Present(_) | FileState::Absent => false,
+        });
+        Ok((is_left_over && !pin::is_of_modem(session, reference)).then_some(reference))
     }
 
     /// P2 of VERIFY for a file of an object: of its access rule, else of the directories of PINs.
@@ -355,10 +366,17 @@ impl Survey {
         self.rules.iter().find(|rule| rule.at == at)
     }
 
-    /// Whether something on the card may name files that is not looked into: directories of other kinds, or damaged ones.
+    /// Whether something on the card may name files that is not looked into: directories of other kinds, those beyond the
+    /// first ones, damaged ones, and entries that are not understood.
     pub(crate) fn is_partly_unknown(&self) -> bool {
         let others = Objects::new(&self.odf.content).any(|entry| !matches!(entry, Ok(Tlv { tag: 0xA7 | 0xA8, .. })));
-        others || self.directories().any(|directory| directory.damage.is_some())
+        let odf = Odf::parse(&self.odf.content);
+        let skipped = odf.damage.is_some() || odf.dodfs.len() + odf.aodfs.len() > self.dodfs.len() + self.aodfs.len();
+        let mut entries = self.dodfs.iter().flat_map(|dodf| DataObject::parse_all(&dodf.content));
+        others
+            || skipped
+            || entries.any(|entry| entry.is_err())
+            || self.directories().any(|directory| directory.damage.is_some())
     }
 
     fn present(&mut self) -> impl Iterator<Item = &mut Present> {
@@ -393,9 +411,10 @@ impl Survey {
 
     /// Whether a directory names this file, in whatever form.
     pub(crate) fn is_named(&self, path: &Path) -> bool {
-        let key = self.key(path);
-        self.objects().any(|(_, object)| self.key(&object.path) == key)
-            || self.directories().any(|directory| directory.path == key)
+        // The identifier alone is looked at: where the DF lies is not always known, and a foreign file must not be taken.
+        let id = path.file_id();
+        self.objects().any(|(_, object)| object.path.file_id() == id)
+            || self.directories().any(|directory| directory.id == id)
     }
 
     /// The first path to select it by, which is the same for all forms of a path.

@@ -68,13 +68,19 @@ impl Admin {
         self.send(Method::POST, &path, &json!({"dev_id": dev_id, "mcc": mcc, "mnc": mnc}))
     }
 
-    /// Has a message of this profile issued, with credentials of its own.
-    pub(crate) fn issue_message(&self, profile: &str, carrier: Carrier<'_>) -> Result<Vec<u8>, Failure> {
+    /// Has a message of this profile issued, with a credential of its own, and says of which user that is, if any was made.
+    pub(crate) fn issue_message(
+        &self,
+        profile: &str,
+        carrier: Carrier<'_>,
+    ) -> Result<(Vec<u8>, Option<String>), Failure> {
         let body = match carrier {
             Carrier::Card(iccid) => json!({"profile": profile, "for": "card", "iccid": iccid}),
             Carrier::Factory(label) => json!({"profile": profile, "for": "factory", "label": label}),
         };
-        Ok(self.call(Method::POST, "/messages", body.to_string().into_bytes())?.body)
+        let answer = self.call(Method::POST, "/messages", body.to_string().into_bytes())?;
+        let user = answer.place.as_deref().and_then(|place| place.strip_prefix("/api/v1/messages/")).map(str::to_owned);
+        Ok((answer.body, user))
     }
 
     /// The credentials of cards and factory files, the newest first.

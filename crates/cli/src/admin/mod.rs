@@ -129,6 +129,7 @@ impl Admin {
         let request = request.body(body).map_err(|error| Failure::usage(format!("{url}: {error}")))?;
         let response = self.agent.run(request).map_err(|error| self.unanswered(&error))?;
         let status = response.status();
+        let place = response.headers().get("content-location").and_then(|place| place.to_str().ok()).map(str::to_owned);
         let mut body = Vec::new();
         response
             .into_body()
@@ -136,7 +137,7 @@ impl Admin {
             .take(MAX_ANSWER)
             .read_to_end(&mut body)
             .map_err(|error| Failure::failed(format!("the answer of {url} broke off: {error}")))?;
-        let answer = Answer { url, status, body };
+        let answer = Answer { url, status, place, body };
         if status.is_success() { Ok(answer) } else { Err(answer.into_failure()) }
     }
 }
@@ -162,6 +163,8 @@ impl Admin {
 pub(crate) struct Answer {
     url: String,
     status: StatusCode,
+    /// What the body is, as a path.
+    pub(crate) place: Option<String>,
     /// The body as it came.
     pub(crate) body: Vec<u8>,
 }
@@ -217,7 +220,8 @@ mod tests {
 
     fn answer(status: u16, body: &str) -> Failure {
         let status = StatusCode::from_u16(status).unwrap();
-        Answer { url: "http://127.0.0.1/api/v1/devices".to_owned(), status, body: body.into() }.into_failure()
+        Answer { url: "http://127.0.0.1/api/v1/devices".to_owned(), status, place: None, body: body.into() }
+            .into_failure()
     }
 
     #[test]

@@ -78,20 +78,21 @@ fn user(credential: &Credential) -> Option<String> {
     }
 }
 
-/// A message that the server issued, with credentials that are worth something from now on. Unless it is kept, they are
+/// A message that the server issued, with a credential that is worth something from now on. Unless it is kept, that is
 /// withdrawn: none is to be valid that lies nowhere.
 pub(super) struct Issued {
     admin: Admin,
     message: Vec<u8>,
-    users: Vec<String>,
+    user: Option<String>,
 }
 
 impl Issued {
     /// Has the server issue a message for the card with this ICCID, and checks it.
     pub(super) fn new(admin: &Admin, profile: &str, iccid: &str) -> Result<Self, Failure> {
-        let message = admin.issue_message(profile, Carrier::Card(iccid)).map_err(Failure::or_usage)?;
-        let users = users(&check(&message)?);
-        Ok(Self { admin: admin.clone(), message, users })
+        let (message, user) = admin.issue_message(profile, Carrier::Card(iccid)).map_err(Failure::or_usage)?;
+        let issued = Self { admin: admin.clone(), message, user };
+        check(&issued.message)?;
+        Ok(issued)
     }
 
     /// The message.
@@ -99,19 +100,24 @@ impl Issued {
         &self.message
     }
 
+    /// The user by whom the credential is withdrawn, where one was made.
+    pub(super) fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
     /// It lies on a card, or in a file, now.
     pub(super) fn keep(mut self) {
-        self.users.clear();
+        self.user = None;
     }
 }
 
 impl Drop for Issued {
     fn drop(&mut self) {
-        for user in &self.users {
-            if let Err(failure) = self.admin.withdraw(user) {
-                let why = &failure.message;
-                output::remark(&format!("the credential of {user} lies on no card and could not be withdrawn: {why}"));
-            }
+        if let Some(user) = &self.user
+            && let Err(failure) = self.admin.withdraw(user)
+        {
+            let why = &failure.message;
+            output::remark(&format!("the credential of {user} lies on no card and could not be withdrawn: {why}"));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 use omadm_card::make::NewObject;
-use omadm_card::personalise::{Action, Looking, Plan, Step, Survey, Wanted, carry_out, plan, survey};
+use omadm_card::personalise::{Action, Looking, PersonaliseError, Plan, Step, Survey, Wanted, carry_out, plan, survey};
 use omadm_card::pkcs15::oid::ObjectId;
 use omadm_card::{Link, ReadRequest, VirtualUicc};
 use omadm_core::secret::Secret;
@@ -32,14 +32,19 @@ struct Commands {
 
 /// Writes the card that is meant. That in a file is saved as it is afterwards, with the tries that are left.
 pub(super) fn write(args: &WriteCard) -> Result<(), Failure> {
-    let Some(path) = &args.card.file else {
-        return put(&mut *source::open(&args.card)?, args);
+    let mut kept = None;
+    let result = match &args.card.file {
+        None => put(&mut *source::open(&args.card)?, args, &mut kept),
+        Some(path) => {
+            let mut card = VirtualUicc::new(&source::image(path)?);
+            let result = put(&mut card, args, &mut kept);
+            if !args.dry_run {
+                save(&card, path)?;
+            }
+            result
+        }
     };
-    let mut card = VirtualUicc::new(&source::image(path)?);
-    let result = put(&mut card, args);
-    if !args.dry_run {
-        save(&card, path)?;
-    }
+    kept.into_iter().for_each(Issued::keep);
     result
 }
 
@@ -48,7 +53,8 @@ fn save(card: &VirtualUicc, path: &Path) -> Result<(), Failure> {
     private::write(path, image.to_json().as_bytes())
 }
 
-fn put(link: &mut dyn Link, args: &WriteCard) -> Result<(), Failure> {
+/// Puts onto a card what is wanted, and into `kept` what was issued for it and lies there now.
+fn put(link: &mut dyn Link, args: &WriteCard, kept: &mut Option<Issued>) -> Result<(), Failure> {
     let key = making::adm_key(args.adm_file.as_deref())?;
     let pin = source::pin(args.pin_file.as_deref())?;
     let others = making::objects(&args.objects)?;
@@ -56,7 +62,8 @@ fn put(link: &mut dyn Link, args: &WriteCard) -> Result<(), Failure> {
     let now = || began.elapsed();
     // A card that cannot be written at all shall cost no credential of the server.
     let objects = objects(args, &others);
-    let looking = Looking { objects: &objects, pin: pin.as_ref(), rule: args.access_rule };
+    let private_by = args.behind_pin.then_some(args.adm_ref);
+    let looking = Looking { objects: &objects, pin: pin.as_ref(), rule: args.access_rule, private_by };
     let seen = survey(link, &looking, &now, LIMIT).map_err(|error| making::failure(&error))?;
     let (message, issued) = message(args, &seen)?;
     let wanted = Wanted {
@@ -74,15 +81,18 @@ fn put(link: &mut dyn Link, args: &WriteCard) -> Result<(), Failure> {
         return show(args, &seen, &plan);
     }
     let progress = progress(plan.steps.len());
-    let mut is_begun = false;
+    let (mut is_begun, mut is_under_way) = (false, false);
     let written = carry_out(link, &plan, key.as_ref(), (&now, LIMIT), &mut |number, step| {
         progress.set_position(number as u64);
-        is_begun |= matches!(step.action, Action::UpdateBinary { .. });
+        // The step before was carried out. A single byte blanks what was there.
+        is_begun |= is_under_way;
+        is_under_way = matches!(&step.action, Action::UpdateBinary { data, .. } if data.len() > 1);
     });
     progress.finish_and_clear();
-    if is_begun {
-        // Even if it was not written to its end, the message may be there.
-        issued.into_iter().for_each(Issued::keep);
+    // Even if it was not written to its end, the message may be there; not if the card refused the first part of it.
+    let is_refused = matches!(written, Err(PersonaliseError::Refused { .. }));
+    if is_begun || is_under_way && !is_refused {
+        *kept = issued;
     }
     let written = written.map_err(|error| making::failure(&error))?;
     let mut unchecked = written.unchecked;

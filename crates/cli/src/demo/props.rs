@@ -72,7 +72,7 @@ pub(super) fn equip(folder: &Path, cast: Cast, admin: &Admin, sabotage: bool) ->
         private_file(&home.join("secret"), format!("{secret}\n").as_bytes())?;
     }
     if cast.has_factory_file() {
-        let mut message = admin.issue_message(GENERAL, Carrier::Factory(cast.name()))?;
+        let (mut message, _) = admin.issue_message(GENERAL, Carrier::Factory(cast.name()))?;
         if sabotage {
             message.truncate(message.len() / 2);
         }
@@ -86,10 +86,10 @@ pub(super) fn equip(folder: &Path, cast: Cast, admin: &Admin, sabotage: bool) ->
 fn card(cast: Cast, admin: &Admin) -> Result<Option<CardImage>, Failure> {
     let Some(iccid) = cast.iccid() else { return Ok(None) };
     let content = match cast {
-        Cast::Sim => Content::Message(admin.issue_message(GENERAL, Carrier::Card(iccid))?),
+        Cast::Sim => Content::Message(admin.issue_message(GENERAL, Carrier::Card(iccid))?.0),
         Cast::MixedUp => {
             // A writer that was cut off: half of the message.
-            let mut message = admin.issue_message(GENERAL, Carrier::Card(iccid))?;
+            let (mut message, _) = admin.issue_message(GENERAL, Carrier::Card(iccid))?;
             message.truncate(message.len() / 2);
             Content::Raw(message)
         }

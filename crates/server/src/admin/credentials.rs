@@ -4,7 +4,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_LOCATION, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 use omadm_core::ids::Iccid;
 use omadm_core::reason::Method;
@@ -45,7 +45,8 @@ enum Carrier {
     Factory,
 }
 
-/// `POST /api/v1/messages`: the message itself.
+/// `POST /api/v1/messages`: the message itself. The header `Content-Location` names its credential, if it has one that was
+/// made for it.
 pub(super) async fn issue(State(admin): State<Admin>, Input(body): Input<MessageBody>) -> Result<Response, Refusal> {
     let app = &admin.app;
     let profiles = app.profiles.all(app.store.as_ref()).await?;
@@ -76,10 +77,15 @@ pub(super) async fn issue(State(admin): State<Admin>, Input(body): Input<Message
         let detail = format!("the message has {} bytes; at most {limit} fit on a card", bytes.len());
         return Err(Refusal::new(StatusCode::CONFLICT, "conflict", detail));
     }
+    // Users that are made up consist of letters, digits, `-` and `_`.
+    let place = row.as_ref().and_then(|row| HeaderValue::try_from(format!("/api/v1/messages/{}", row.user)).ok());
     if let Some(row) = row {
         app.store.give_out(row).await?;
     }
     let mut response = Response::new(Body::from(bytes));
+    if let Some(place) = place {
+        response.headers_mut().insert(CONTENT_LOCATION, place);
+    }
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(form.media_type()));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)

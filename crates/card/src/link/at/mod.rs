@@ -239,7 +239,10 @@ impl<P: Port> AtLink<P> {
         let opened = opened.and_then(|values| values.iter().find_map(|value| response(value)));
         if let Some([number @ 1..=MAX_CHANNEL, 0x90 | 0x91, _]) = opened.as_deref() {
             let close = Command::case1(MANAGE_CHANNEL, 0x80, *number).encode(0, self.protocol);
-            let _ = self.close_by_csim(&close);
+            // It may be busy for a moment.
+            let mut attempts = (0..2).map(|_| self.close_by_csim(&close));
+            let _ = attempts
+                .find(|answer| answer.as_deref().is_ok_and(|bytes| status(bytes).is_some_and(StatusWord::is_ok)));
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::apdu::Protocol;
 use crate::link::{Handle, Link, LinkError, Opening, Patience, ToldSim};
 use lines::{Answer, Code, Request, Status};
 
-pub use process::{Process, Tell, kill_running};
+pub use process::{Process, Tell, end_running};
 pub use words::{NotACommand, words};
 
 /// Between two looks for a card.

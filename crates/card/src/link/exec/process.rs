@@ -60,12 +60,22 @@ fn running() -> MutexGuard<'static, Vec<Pid>> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Kills the executables that still run, with their process groups: for the end of a program, which does not wait for a
-/// thread that one of them keeps.
-pub fn kill_running() {
-    for group in running().drain(..) {
-        let _ = kill_process_group(group, Signal::KILL);
+/// Ends the executables that still run, with their process groups, and kills those that do not end in time: for the end of
+/// a program, which does not wait for the thread that reads through one of them.
+pub fn end_running() {
+    let signal = |signal| {
+        // Under the lock none of them is reaped, so that no number is another's.
+        for group in running().iter() {
+            let _ = kill_process_group(*group, signal);
+        }
+    };
+    // Who is in the middle of a conversation closes what it opened.
+    signal(Signal::TERM);
+    let deadline = Instant::now() + GRACE;
+    while !running().is_empty() && Instant::now() < deadline {
+        thread::sleep(PAUSE);
     }
+    signal(Signal::KILL);
 }
 
 /// Waits for the turn, at most `limit`; none where another one does not end in time.

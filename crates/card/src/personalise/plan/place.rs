@@ -87,7 +87,8 @@ impl<'a> Planner<'a> {
             let path = Path::bare(id);
             let state = self.survey.file(&path);
             let is_free = match state {
-                FileState::Absent => true,
+                // An entry for a file that is not there would name the new one.
+                FileState::Absent => !self.survey.is_named(&path),
                 FileState::Present(file) => {
                     self.fits(file, rule, is_private)
                         && self.is_free(file, content)
@@ -120,8 +121,9 @@ impl<'a> Planner<'a> {
     /// of its own. What lies behind the PIN may be unseen: then it is enough that nothing on the card can name it.
     fn is_free(&self, file: &Present, content: &[u8]) -> bool {
         match &file.content {
-            Some(old) if is_left_over(old, content) => true,
+            Some(old) if old.starts_with(content) || old.iter().all(|byte| is_blank(*byte)) => true,
             Some(_) | None if self.survey.is_partly_unknown() => false,
+            Some(old) if is_left_over(old, content) => true,
             Some(old) => check_content(old.clone(), Place::Link)
                 .is_ok_and(|message| BootstrapMessage::parse(&message, Limit::Card).is_ok()),
             None => file.is_unseen() && file.trouble.is_none(),

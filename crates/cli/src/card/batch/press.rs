@@ -125,7 +125,8 @@ impl Press<'_> {
         };
         let parsed = BootstrapMessage::parse(&message, Limit::Card)
             .map_err(|error| Trouble::Row(format!("the message is refused: {error}")))?;
-        let users = making::users(&parsed);
+        let made_up = issued.as_ref().and_then(Issued::user).map(|user| vec![user.to_owned()]);
+        let users = made_up.unwrap_or_else(|| making::users(&parsed));
         let message_sha256 = sha256(&message);
         let plan = CardPlan {
             imsi: row.imsi.clone(),
