@@ -213,8 +213,7 @@ fn a_sim_that_is_not_registered_is_not_ready() {
 }
 
 /// A device with an executable that says hello and then goes on like this, and its process once it runs.
-fn with_an_executable(then: &str) -> (Device, Process, PathBuf) {
-    let folder = Folder::new();
+fn with_an_executable(folder: &Folder, then: &str) -> (Device, Process, PathBuf) {
     let file = folder.join("id");
     let script = format!("echo $$ >{}; read -r hello; echo '{{\\\"hello\\\":1}}'; {then}", file.display());
     let mut device = Device::new("IMEI:490154203237518", &format!("[card]\nlink = '''exec:sh -c \"{script}\"'''\n"));
@@ -234,8 +233,10 @@ fn ends(place: &Path) {
 
 #[test]
 fn nothing_is_left_of_an_executable_when_the_client_is_killed() {
+    let folder = Folder::new();
     // It tells of no card for as long as somebody listens.
     let (_device, mut client, place) = with_an_executable(
+        &folder,
         "while read -r line; do echo '{\\\"error\\\":\\\"starting\\\",\\\"code\\\":\\\"no-link\\\"}'; done",
     );
     client.signal(Signal::KILL);
@@ -245,9 +246,22 @@ fn nothing_is_left_of_an_executable_when_the_client_is_killed() {
 
 #[test]
 fn an_executable_that_hangs_does_not_outlive_the_client() {
-    let (_device, mut client, place) = with_an_executable("trap : TERM; while :; do sleep 1; done");
+    let folder = Folder::new();
+    let (_device, mut client, place) = with_an_executable(&folder, "trap : TERM; while :; do sleep 1; done");
     client.signal(Signal::TERM);
     assert_eq!(client.wait(20).code(), Some(0));
+    ends(&place);
+}
+
+#[test]
+fn an_executable_in_the_middle_of_something_may_clean_up_before_the_client_ends() {
+    let folder = Folder::new();
+    let clean = folder.join("clean");
+    let script = format!("trap 'echo >{}; exit' TERM; while :; do sleep 0.1; done", clean.display());
+    let (_device, mut client, place) = with_an_executable(&folder, &script);
+    client.signal(Signal::TERM);
+    assert_eq!(client.wait(20).code(), Some(0));
+    assert!(clean.exists(), "it was not killed at once");
     ends(&place);
 }
 

@@ -6,13 +6,15 @@
 use std::time::Duration;
 
 use omadm_card::apdu::{Protocol, StatusWord};
-use omadm_card::image::{CardFile, CardImage};
+use omadm_card::image::{Access, Byte, CardFile, CardImage, CardParts, FileId, Pin};
 use omadm_card::link::LinkError;
 use omadm_card::make::{CardPlan, Content, Listing, NewObject, make};
 use omadm_card::personalise::{
     Action, AdmKey, Looking, PersonaliseError, Plan, Wanted, Written, carry_out, plan as plan_for, survey,
 };
+use omadm_card::pkcs15::dodf::{DataObject, Form};
 use omadm_card::pkcs15::oid::ObjectId;
+use omadm_card::pkcs15::path::Path;
 use omadm_card::virtual_uicc::{Fault, FaultKind, Preset, Quirk};
 use omadm_card::{CardErrorKind, CardReading, Link, ReadRequest, VirtualUicc, read};
 use omadm_core::secret::Secret;
@@ -361,7 +363,7 @@ fn a_private_file_is_no_leftover_where_something_may_name_it() {
     // EF(ODF) lists a directory of certificates, which is not looked into.
     let mut parts = make(&behind_pin(Content::None)).unwrap().into_parts();
     let mut theirs = CardFile::new(0x6434, "theirs", b"theirs".repeat(100));
-    theirs.read = omadm_card::image::Access::Pin(omadm_card::image::Byte(1));
+    theirs.read = Access::Pin(Byte(1));
     parts.applications[0].files.push(theirs);
     let odf = parts.applications[0].files.iter_mut().find(|file| file.id.0 == 0x5031).unwrap();
     odf.content.0.truncate(16);
@@ -373,6 +375,16 @@ fn a_private_file_is_no_leftover_where_something_may_name_it() {
         assert_eq!(objects(&card), [(0x6434, b"theirs".repeat(100)), (0x6435, secret("A"))], "{pin:?}");
     }
     assert_eq!(reading(&mut card, Some(PIN)).message.unwrap_err().kind, CardErrorKind::NoDmObject);
+    // An entry of a form that is not understood here.
+    let card = with_entry(&[0xA0, 0x03, 0x02, 0x01, 0x00], |parts| {
+        let theirs = CardFile::new(0x6434, "theirs", b"theirs".repeat(100));
+        parts.applications[0].files.push(CardFile { read: Access::Pin(Byte(1)), ..theirs });
+    });
+    for pin in [None, Some(PIN)] {
+        let mut card = card.clone();
+        write(&mut card, &private(secret("A")), pin).unwrap();
+        assert_eq!(objects(&card)[0], (0x6434, b"theirs".repeat(100)), "{pin:?}");
+    }
 }
 
 #[test]
@@ -436,4 +448,94 @@ fn in_a_modem_the_access_rule_tells_who_reads() {
     let error = planned(&mut modem, &dm(secret("B")), None).unwrap_err().to_string();
     assert!(error.contains("write the card in a reader"), "{error}");
     assert!(!planned(&mut modem, &dm(open("B")), None).unwrap().steps.is_empty());
+}
+
+/// An entry for an object of others, whose file this path names.
+fn foreign_entry(oid: &[u8], path: &str, is_private: bool) -> Vec<u8> {
+    let ids = omadm_card::hex::decode(path).unwrap();
+    let path = [&[0x04, u8::try_from(ids.len()).unwrap()][..], &ids].concat();
+    let object = DataObject {
+        label: Some("theirs".to_owned()),
+        private: is_private,
+        auth_id: is_private.then(|| vec![1]),
+        application: None,
+        oids: vec![oid.to_vec()],
+        path: Path::parse(&path).unwrap(),
+        form: Form::Opaque,
+    };
+    object.encode()
+}
+
+/// A card with a PIN and without a message, whose directory of objects begins with this entry.
+fn with_entry(entry: &[u8], change: impl FnOnce(&mut CardParts)) -> VirtualUicc {
+    let mut parts = make(&behind_pin(Content::None)).unwrap().into_parts();
+    let dodf = parts.applications[0].files.iter_mut().find(|file| file.id.0 == 0x6430).unwrap();
+    dodf.content.0 = vec![0xFF; 256];
+    dodf.content.0[..entry.len()].copy_from_slice(entry);
+    change(&mut parts);
+    VirtualUicc::new(&CardImage::try_from(parts).unwrap())
+}
+
+#[test]
+fn a_file_that_any_entry_names_is_not_taken_in_whatever_form_it_does() {
+    // The DF that PKCS#15 proposes; the application is selected by its AID all the same.
+    let entry = foreign_entry(&[0x2A, 0x03, 0x04], "3F0050156434", true);
+    let card = with_entry(&entry, |parts| {
+        let application = &mut parts.applications[0];
+        application.df = Some(FileId(0x5015));
+        let theirs = CardFile::new(0x6434, "theirs", b"theirs".repeat(100));
+        application.files.push(CardFile { read: Access::Pin(Byte(1)), ..theirs });
+    });
+    for pin in [None, Some(PIN)] {
+        let mut card = card.clone();
+        write(&mut card, &private(secret("A")), pin).unwrap();
+        assert_eq!(objects(&card), [(0x6434, b"theirs".repeat(100)), (0x6435, secret("A"))], "{pin:?}");
+    }
+}
+
+#[test]
+fn an_entry_for_a_file_that_is_not_there_comes_to_name_no_other_object() {
+    let entry = foreign_entry(ObjectId::lwm2m_bootstrap().content(), "6434", false);
+    let mut card = with_entry(&entry, |_| {});
+    write(&mut card, &dm(open("A")), None).unwrap();
+    assert_eq!(objects(&card), [(0x6435, open("A"))]);
+}
+
+#[test]
+fn the_pin_is_sent_for_files_of_its_own_only() {
+    let theirs = |parts: &mut CardParts| {
+        parts.pins.push(Pin::new(0x81, Secret::from("98765432"), 3));
+        let theirs = CardFile::new(0x6434, "theirs", b"theirs".repeat(100));
+        parts.applications[0].files.push(CardFile { read: Access::Pin(Byte(0x81)), ..theirs });
+    };
+    for wanted in [dm(open("A")), private(secret("A"))] {
+        let mut card = with_entry(&[], theirs);
+        write(&mut card, &wanted, Some(PIN)).unwrap();
+        assert_eq!((card.tries_left(0x81), card.tries_left(1)), (Some(3), Some(3)));
+        assert_eq!(objects(&card)[0], (0x6434, b"theirs".repeat(100)));
+    }
+}
+
+#[test]
+fn a_modem_that_is_busy_when_a_channel_is_closed_is_asked_again() {
+    /// Refuses the first close.
+    struct Busy(InModem, bool);
+    impl Link for Busy {
+        fn protocol(&self) -> Protocol {
+            self.0.protocol()
+        }
+        fn is_exclusive(&self) -> bool {
+            false
+        }
+        fn transmit(&mut self, command: &[u8]) -> Result<Vec<u8>, LinkError> {
+            if command[1] == 0x70 && command[2] == 0x80 && !std::mem::replace(&mut self.1, true) {
+                return Err(LinkError::Io("the modem refused +CSIM: +CME ERROR: 14".to_owned()));
+            }
+            self.0.transmit(command)
+        }
+    }
+    let mut link = Busy(InModem::new(card(&public(Content::Message(open("A"))))), false);
+    let reading = read(&mut link, &ReadRequest::default(), &|| Duration::ZERO);
+    assert_eq!(reading.message.unwrap(), open("A"));
+    assert!(link.1 && link.0.0.open_channels() == 0);
 }

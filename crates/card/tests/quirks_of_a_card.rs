@@ -324,7 +324,7 @@ proptest! {
         let image = layout.apply(image(if t0 { T0 } else { T1 }, private, &quirks)).unwrap();
         let mut card = VirtualUicc::new(&image);
         let reading = read_card(&mut card);
-        prop_assert!(reading.counts.total() <= 1_001);
+        prop_assert!(reading.counts.total() <= 1_002);
         prop_assert!(reading.message.is_err_and(|error| !error.detail.is_empty()) || layout == Layout::TwoObjects
             || read_card(&mut VirtualUicc::new(&image)).message.unwrap() == MESSAGE.as_bytes());
         prop_assert!(card.tries_left(1).is_none_or(|left| left == 3));

@@ -408,7 +408,8 @@ proptest! {
     ) {
         let protocol = if t0 { Protocol::T0 } else { Protocol::T1 };
         let reading = read_with(&mut Oracle { protocol, answers, next: 0 }, Some("1234"), &[]);
-        prop_assert!(reading.counts.total() <= 1_001, "{}", reading.counts.total());
+        // A thousand, and its channel is closed twice if need be.
+        prop_assert!(reading.counts.total() <= 1_002, "{}", reading.counts.total());
     }
 
     #[test]
@@ -429,7 +430,7 @@ proptest! {
             Ok(answer)
         });
         let reading = read_with(&mut link, Some("1234"), &[]);
-        prop_assert!(reading.counts.total() <= 1_001);
+        prop_assert!(reading.counts.total() <= 1_002);
         if let Err(error) = reading.message {
             prop_assert!(!error.to_string().contains("1234") && !error.detail.is_empty());
         }

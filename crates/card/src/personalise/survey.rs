@@ -18,7 +18,7 @@ use crate::personalise::region::is_blank;
 use crate::personalise::step::{Action, RuleRef};
 use crate::pkcs15::aodf::PinObject;
 use crate::pkcs15::dir::Application;
-use crate::pkcs15::dodf::DataObject;
+use crate::pkcs15::dodf::{DataObject, Form};
 use crate::pkcs15::odf::Odf;
 use crate::pkcs15::oid::ObjectId;
 use crate::pkcs15::path::Path;
@@ -372,11 +372,13 @@ impl Survey {
         let others = Objects::new(&self.odf.content).any(|entry| !matches!(entry, Ok(Tlv { tag: 0xA7 | 0xA8, .. })));
         let odf = Odf::parse(&self.odf.content);
         let skipped = odf.damage.is_some() || odf.dodfs.len() + odf.aodfs.len() > self.dodfs.len() + self.aodfs.len();
-        let mut entries = self.dodfs.iter().flat_map(|dodf| DataObject::parse_all(&dodf.content));
-        others
-            || skipped
-            || entries.any(|entry| entry.is_err())
-            || self.directories().any(|directory| directory.damage.is_some())
+        let is_object = |entry| match entry {
+            Ok(Tlv { tag: 0x30, value }) => DataObject::parse(value, Form::Opaque).is_ok(),
+            Ok(Tlv { tag: 0xA1, value }) => DataObject::parse(value, Form::Oid).is_ok(),
+            Ok(_) | Err(_) => false,
+        };
+        let mut entries = self.dodfs.iter().flat_map(|dodf| Objects::new(&dodf.content));
+        others || skipped || !entries.all(is_object) || self.directories().any(|directory| directory.damage.is_some())
     }
 
     fn present(&mut self) -> impl Iterator<Item = &mut Present> {

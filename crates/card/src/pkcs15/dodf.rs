@@ -45,7 +45,8 @@ impl DataObject {
         })
     }
 
-    fn parse(entry: &[u8], form: Form) -> Result<Self, StructureError> {
+    /// Reads one entry of a form that is known.
+    pub(crate) fn parse(entry: &[u8], form: Form) -> Result<Self, StructureError> {
         let mut sequences = Vec::new();
         let mut kind = None;
         for part in Objects::new(entry) {

@@ -11,8 +11,11 @@ use omadm_core::ids::Iccid;
 use omadm_core::secret::Secret;
 use std::sync::Arc;
 
-/// The PINs that a card has one after the other.
-pub const PINS: [&str; 3] = ["1234", "5678", "4711"];
+/// The PIN that a card has after so many changes. None comes again: one that a card refused is never sent to it again, so
+/// a device would not find out that it is the right one now.
+pub fn pin(changes: usize) -> String {
+    format!("{:04}", (1234 + 4321 * changes) % 10_000)
+}
 
 /// How long one command takes, in milliseconds.
 const COMMAND: u64 = 15;
@@ -65,10 +68,10 @@ impl Slot {
     }
 
     /// Changes the card's PIN and says to which.
-    pub fn change_pin(&mut self) -> &'static str {
-        self.pin = (self.pin + 1) % PINS.len();
+    pub fn change_pin(&mut self) -> String {
+        self.pin += 1;
         self.make();
-        PINS[self.pin]
+        pin(self.pin)
     }
 
     /// The card's number.
@@ -79,7 +82,7 @@ impl Slot {
     fn make(&mut self) {
         let mut plan = CardPlan::new(self.iccid(), b"");
         plan.allow_public_secret = true;
-        plan.pin = self.with_pin.then(|| Secret::from(PINS[self.pin]));
+        plan.pin = self.with_pin.then(|| Secret::from(pin(self.pin).as_str()));
         plan.content = match (&self.message, self.ill) {
             (None, _) | (_, Some(CardIll::Bare)) => Content::None,
             (Some(message), Some(CardIll::Damaged)) => Content::Raw(message[..message.len() / 2].to_vec()),

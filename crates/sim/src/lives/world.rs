@@ -86,7 +86,7 @@ pub struct Inner {
     no_secret: bool,
     /// The PIN file holds a wrong one.
     pub wrong_pin: bool,
-    pin: &'static str,
+    pin: String,
     /// Every DM Server there ever was, the present one last.
     pub servers: Vec<Server>,
     /// What each holds of sessions.
@@ -165,7 +165,7 @@ impl ModelWorld {
             factory_ill: None,
             no_secret: false,
             wrong_pin: false,
-            pin: slot::PINS[0],
+            pin: slot::pin(0),
             servers: vec![server],
             desks: vec![Desk::default()],
             offered: if boot { message.clone() } else { nothing },
@@ -461,7 +461,7 @@ impl World for ModelWorld {
         let inner = self.inner();
         let gone = || SecretFileError::Read { path: path.to_owned(), source: io::ErrorKind::NotFound.into() };
         if path.ends_with("pin") {
-            return Ok(Secret::from(if inner.wrong_pin { "0000" } else { inner.pin }));
+            return Ok(Secret::from(if inner.wrong_pin { "0000" } else { inner.pin.as_str() }));
         }
         if inner.no_secret { Err(gone()) } else { Ok(Secret::from(OWN_SECRET)) }
     }
