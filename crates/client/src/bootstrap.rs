@@ -7,7 +7,7 @@ use crate::credentials::Credentials;
 use crate::factory;
 use crate::state::Busy;
 use crate::trace::Peer;
-use crate::transport::{Http, HttpError, HttpSetup, Limits, Method, PrivateHeaders, Request, Trust};
+use crate::transport::{Dated, Http, HttpError, HttpSetup, Limits, Method, Other, PrivateHeaders, Request, Trust};
 use crate::wait::Stopped;
 use omadm_core::account::AccountBook;
 use omadm_core::bootstrap::message::{BootstrapMessage, Limit};
@@ -168,7 +168,12 @@ impl Client {
             Some(bootstrap) => match self.request_bootstrap(bootstrap, url, dev_id) {
                 Err((_, HttpError::Stopped)) => return Err(Stopped),
                 Err((reason, error)) => Err((reason, error.to_string())),
-                Ok(answer) => Ok(answer),
+                Ok((answer, dated)) => {
+                    if let Some(dated) = dated.filter(|dated| dated.anew) {
+                        self.note_certificate(&dated);
+                    }
+                    Ok(answer)
+                }
             },
         };
         let now = self.clock.now();
@@ -188,7 +193,7 @@ impl Client {
         bootstrap: &BootstrapConfig,
         url: &Url,
         dev_id: &DevId,
-    ) -> Result<ServerAnswer, (Reason, HttpError)> {
+    ) -> Result<(ServerAnswer, Option<Dated>), (Reason, HttpError)> {
         let not_configured = |why: String| (Reason::NotConfigured, HttpError::Protocol(why));
         let mut private = vec![(DEV_ID_HEADER, dev_id.to_string())];
         let credentials = match (bootstrap.auth, &self.config.login) {
@@ -212,7 +217,7 @@ impl Client {
                 Anchors::Pem(pem.map_err(fail)?)
             }
         };
-        let http = self
+        let mut http = self
             .http(Trust::new([url.origin()]), anchors, credentials.identity, true)
             .map_err(|error| (error.reason(), error))?;
         let request = Request {
@@ -230,12 +235,13 @@ impl Client {
         };
         self.trace.exchange(Peer::BootstrapServer, "Bootstrap request", "GET", url, &ending);
         let answer = answer?;
-        Ok(ServerAnswer {
+        let answer = ServerAnswer {
             status: answer.status,
             content_type: answer.header("content-type").map(str::to_owned),
             retry_after: answer.header("retry-after").map(str::to_owned),
             body: answer.body,
-        })
+        };
+        Ok((answer, http.dated()))
     }
 
     pub(crate) fn http(
@@ -255,7 +261,11 @@ impl Client {
             meter: self.tally.meter.clone(),
             leave_open,
         };
-        Ok(Http::new(trust, self.world.carrier(&setup)?))
+        let other = self.clock.second_opinion().map(|at| {
+            let (world, setup) = (self.world.clone(), HttpSetup { floor: at, ..setup.clone() });
+            Other { at, carrier: Box::new(move || world.carrier(&setup)) }
+        });
+        Ok(Http::new(trust, self.world.carrier(&setup)?, setup.floor, other))
     }
 
     /// Makes accounts, tree and attempts durable in one step.

@@ -2,19 +2,19 @@
 
 use crate::card::Look;
 use crate::clock::{self, Clock};
-use crate::config::{Config, Means};
+use crate::config::Config;
 use crate::control::Board;
 use crate::device;
 use crate::host::Host;
 use crate::state::{Disk, LastRun, Lock, LockError, Memory, State, StateError, Storage};
 use crate::status::Status;
 use crate::trace::Trace;
-use crate::transport::Meter;
+use crate::transport::{Dated, Meter};
 use crate::wait::Stop;
 use crate::watch::Sign;
 use crate::world::World;
 use omadm_core::access::DeviceRights;
-use omadm_core::account::{Credential, Judgement, NothingToAllow};
+use omadm_core::account::{Judgement, NothingToAllow};
 use omadm_core::backoff::Now;
 use omadm_core::ids::SrvId;
 use omadm_core::mo::{Definitions, MoError};
@@ -149,7 +149,7 @@ impl Client {
     /// The client of a device in this world, with its state in this storage, which nobody else writes to.
     pub fn new(config: Config, world: Arc<dyn World>, storage: Box<dyn Storage>) -> Result<Self, OpenError> {
         let (_, name) = place(&config.state)?;
-        let now = Clock::new(world.clone(), Timestamp::default()).now();
+        let now = clock::at_start_of(&*world);
         let (memory, news) = Memory::open(storage, &name, now);
         news.iter().map(String::as_str).chain(memory.trouble()).for_each(|sentence| tracing::error!("{sentence}"));
         Self::with(config, world, memory)
@@ -159,7 +159,7 @@ impl Client {
         let definitions = Arc::new(device::definitions(&config));
         let mut client = Self {
             rights: device::rights(&config),
-            clock: Clock::new(world.clone(), memory.state().known_time()),
+            clock: Clock::new(world.clone(), memory.state().known_time(), memory.state().notes.proved),
             seen: None,
             card_read: None,
             world,
@@ -195,11 +195,10 @@ impl Client {
         Ok(Memory::peek(Box::new(Disk::open(folder)), &name)?)
     }
 
-    /// Forgets everything but refused PINs, and begins anew. The floor of the clock is the build time again: a floor that
-    /// is wrong would have every certificate refused, and nothing else would mend it.
+    /// Forgets everything but refused PINs, and begins anew. The floor of the clock is the build time again.
     pub fn reset(&mut self) -> Result<(), StateError> {
         self.memory.begin_anew(clock::built())?;
-        self.clock = Clock::new(self.world.clone(), Timestamp::default());
+        self.clock = Clock::new(self.world.clone(), Timestamp::default(), Timestamp::default());
         self.attempts.clear();
         self.look = None;
         self.tally = Tally::default();
@@ -337,27 +336,24 @@ impl Client {
         }
     }
 
-    /// The last time that is known for sure (Profile P-27): a server's certificate was good then; and while the clock is
-    /// not set, how far time went on. A clock that is merely ahead is never taken for the truth.
+    /// The last time that is known (Profile P-27): a server's certificate was good then; and while the clock is not set,
+    /// how far time went on. A clock that is merely ahead is never taken for the truth.
     pub(crate) fn known_time(&self) -> Timestamp {
         let known = self.clock.floor().max(self.state().known_time());
         if self.clock.is_set() { known } else { known.max(self.clock.now()) }
     }
 
-    /// Notes that a session with this server succeeded now: if it showed a certificate, that says what time it is. A
-    /// pre-shared key, and http to loopback, say nothing about the time.
-    pub(crate) fn note_certificate(&mut self, srv_id: &SrvId, now: Timestamp) {
-        let own_key = self.config.login.as_ref().is_some_and(|login| matches!(login.means, Means::PreSharedKey { .. }));
+    /// Notes what a server's certificate said of the time. It counts also if it is before what was noted: then that was
+    /// noted by a clock that was ahead. If the certificate agrees with the second opinion only, that is the time from now
+    /// on.
+    pub(crate) fn note_certificate(&mut self, dated: &Dated) {
         let state = self.memory.state_mut();
-        let shown = state.accounts.account(srv_id).is_some_and(|installed| {
-            let by_key = match &installed.account.trsp {
-                Some(credential) => matches!(credential, Credential::Psk { .. }),
-                None => own_key,
-            };
-            installed.account.srv_uri.is_https() && !by_key
-        });
-        if shown {
-            state.notes.written = state.notes.written.max(now);
+        state.notes.proved = state.notes.proved.max(dated.since);
+        state.notes.written = dated.at;
+        state.kept_time = state.kept_time.min(dated.at);
+        if dated.anew {
+            tracing::info!("the clock goes on from {}, which a certificate agrees with", dated.at);
+            self.clock.go_on_from(dated.at);
         }
     }
 

@@ -4,7 +4,7 @@ use crate::client::Client;
 use crate::credentials::{Authorization, Credentials};
 use crate::state::SessionNote;
 use crate::trace::{Peer, Trace};
-use crate::transport::{Answer, CookieJar, Http, HttpError, Method, PrivateHeaders, Request, Trust};
+use crate::transport::{Answer, CookieJar, Dated, Http, HttpError, Method, PrivateHeaders, Request, Trust};
 use crate::wait::Stopped;
 use omadm_core::account::InstalledAccount;
 use omadm_core::ids::SrvId;
@@ -64,7 +64,12 @@ impl Client {
         tracing::debug!("the session with {srv_id} took {round_trips} round trips and {bytes} bytes");
         self.tally.pause(self.world.monotonic());
         match &report {
-            Ok(report) => self.note_session(srv_id, report),
+            Ok((report, dated)) => {
+                if let Some(dated) = dated.as_ref().filter(|_| report.ended) {
+                    self.note_certificate(dated);
+                }
+                self.note_session(srv_id, report);
+            }
             Err(SessionError::Credentials { why, .. }) => {
                 self.note_session(srv_id, &unopened(Reason::NotConfigured, why))
             }
@@ -72,10 +77,10 @@ impl Client {
             Err(SessionError::NoAccount(_) | SessionError::Suspended(_) | SessionError::Stopped(_)) => {}
         }
         self.publish();
-        report
+        report.map(|(report, _)| report)
     }
 
-    fn run_session(&mut self, srv_id: &SrvId) -> Result<Report, SessionError> {
+    fn run_session(&mut self, srv_id: &SrvId) -> Result<(Report, Option<Dated>), SessionError> {
         let installed = self.state().accounts.account(srv_id).cloned();
         let installed = installed.ok_or_else(|| SessionError::NoAccount(srv_id.clone()))?;
         if installed.suspended {
@@ -100,17 +105,18 @@ impl Client {
             tree: self.state().tree.clone(),
         });
         let dev_id = self.config.device.dev_id.to_string();
-        let wire = Wire {
+        let mut wire = Wire {
             trace: self.trace.clone(),
             http,
             dev_id,
             authorization: credentials.authorization,
             jar: CookieJar::default(),
         };
-        Ok(self.drive(session, wire)?)
+        let report = self.drive(session, &mut wire)?;
+        Ok((report, wire.http.dated()))
     }
 
-    fn drive(&mut self, mut session: ClientSession, mut wire: Wire) -> Result<Report, Stopped> {
+    fn drive(&mut self, mut session: ClientSession, wire: &mut Wire) -> Result<Report, Stopped> {
         let end = self.world.monotonic() + Duration::from_secs(MAX_SECONDS);
         let mut output = session.start();
         loop {
@@ -171,9 +177,6 @@ impl Client {
             self.tally.open = false;
             self.trace.did("Managed", "");
             self.trace.totals(&self.state().notes.last_run);
-        }
-        if report.ended {
-            self.note_certificate(srv_id, now);
         }
         let shown: Vec<_> = self.state().accounts.iter().map(|one| one.miid.clone()).collect();
         let state = self.memory.state_mut();
@@ -350,18 +353,6 @@ mod tests {
         assert_eq!(source(&client), Method::Factory, "the old account goes on being tried");
         let note = &client.state().notes.sessions[&srv_id];
         assert!(!note.ended && note.message.contains("not supported yet"), "{note:?}");
-    }
-
-    #[test]
-    fn only_a_certificate_says_what_time_it_is() {
-        let ahead = Timestamp(4_000_000_000);
-        // psk:me, then basic:acme-0001 by TLS with a certificate
-        for (trsp, known) in [("cHNrOm1l", false), ("YmFzaWM6YWNtZS0wMDAy", true)] {
-            let folder = tempfile::tempdir().unwrap();
-            let mut client = client(&folder, trsp);
-            client.note_certificate(&"acme".parse().unwrap(), ahead);
-            assert_eq!(client.known_time() == ahead, known, "{trsp}");
-        }
     }
 
     #[test]

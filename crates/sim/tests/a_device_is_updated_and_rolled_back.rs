@@ -107,6 +107,7 @@ fn rich() -> State {
         kept_time: NOW,
         notes: Notes {
             written: NOW,
+            proved: Timestamp(1_800_000_000),
             sim: notes_of(Reason::SimNotReady),
             last_run: LastRun { apdus: 1, round_trips: 2, bytes: 3, ms: 4 },
             sessions: BTreeMap::from([("acme".parse().unwrap(), note)]),

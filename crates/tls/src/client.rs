@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::ca;
+use crate::ca::{self, Validity};
 use crate::certificates;
 use crate::error::{ContextError, TlsError, version};
 use crate::identity::{ClientIdentity, Kind, PreShared};
@@ -147,12 +147,20 @@ impl ClientContext {
             let why = "the server showed a certificate instead".to_owned();
             return Err(TlsError::Psk { host: host.to_owned(), why });
         }
-        let resumed = if self.psk { None } else { earlier.filter(|_| by_key) };
-        if let Some(sessions) = self.sessions.as_ref().filter(|_| psk::is_tls13(stream.ssl())) {
-            let left = leave(stream.ssl(), resumed.as_ref()).map_err(|error| failed(error.to_string()))?;
-            sessions.put(key, left);
+        if self.psk {
+            return Ok(TlsStream { stream, proof: Proof::Psk, resumed: false });
         }
-        let proof = if self.psk { Proof::Psk } else { Proof::Certificate };
+        let resumed = earlier.filter(|_| by_key);
+        let (since, validity) = match &resumed {
+            // A resumed one does not live longer than the one it goes back to.
+            Some(resumed) => (resumed.since, resumed.validity),
+            None => (Instant::now(), shown(stream.ssl()).map_err(|error| failed(error.to_string()))?),
+        };
+        if let Some(sessions) = self.sessions.as_ref().filter(|_| psk::is_tls13(stream.ssl())) {
+            let shared = resume::derive(stream.ssl()).map_err(|error| failed(error.to_string()))?;
+            sessions.put(key, Resumable { shared, since, validity });
+        }
+        let proof = Proof::Certificate { since: validity.from };
         Ok(TlsStream { stream, proof, resumed: resumed.is_some() })
     }
 
@@ -194,17 +202,14 @@ fn offer(shared: Option<&PreShared>, identity: &mut [u8], key: &mut [u8]) -> Res
     psk::put(&shared.key, key)
 }
 
-/// What this connection leaves for the next; a resumed one does not live longer than the one it goes back to.
-fn leave(ssl: &SslRef, resumed: Option<&Resumable>) -> Result<Resumable, ErrorStack> {
-    let shared = resume::derive(ssl)?;
-    if let Some(resumed) = resumed {
-        return Ok(Resumable { shared, since: resumed.since, until: resumed.until });
-    }
-    let mut until = u64::MAX;
+/// When all certificates are valid that the server showed and that vouch for it.
+fn shown(ssl: &SslRef) -> Result<Validity, ErrorStack> {
+    let mut all = Validity { from: 0, until: u64::MAX };
     for certificate in ssl.verified_chain().into_iter().flatten() {
-        until = until.min(ca::unix_seconds(certificate.not_after())?);
+        all.from = all.from.max(ca::unix_seconds(certificate.not_before())?);
+        all.until = all.until.min(ca::unix_seconds(certificate.not_after())?);
     }
-    Ok(Resumable { shared, since: Instant::now(), until })
+    Ok(all)
 }
 
 /// How the server of a connection proved itself.
@@ -214,7 +219,11 @@ pub enum Proof {
     Psk,
     /// By a certificate for its host that an anchor signed; a resumed connection goes back to such a one. Whether it
     /// asked for the client's certificate and took it shows above TLS only.
-    Certificate,
+    Certificate {
+        /// Since when all its certificates are valid, in seconds since 1970: it cannot be earlier now, whatever a clock
+        /// says (Profile P-27).
+        since: u64,
+    },
 }
 
 /// An established connection to a server that proved itself.

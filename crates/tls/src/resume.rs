@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
+use crate::ca::Validity;
 use crate::identity::PreShared;
 use crate::psk::RESUMPTION;
 
@@ -40,8 +41,8 @@ pub(crate) struct Resumable {
     pub(crate) shared: PreShared,
     /// When the full handshake was.
     pub(crate) since: Instant,
-    /// The last second (since 1970) at which each of the server's certificates is valid.
-    pub(crate) until: u64,
+    /// When each of the server's certificates is valid.
+    pub(crate) validity: Validity,
 }
 
 impl Sessions {
@@ -60,7 +61,7 @@ impl Sessions {
         let mut all = self.locked();
         let place = all.iter().position(|(of, _)| of == key)?;
         let (_, found) = all.remove(place)?;
-        (found.since.elapsed() < LIFETIME && now <= found.until).then_some(found)
+        (found.since.elapsed() < LIFETIME && now <= found.validity.until).then_some(found)
     }
 
     pub(crate) fn put(&self, key: Key, resumable: Resumable) {
@@ -99,7 +100,7 @@ mod tests {
 
     fn resumable(until: u64) -> Resumable {
         let shared = PreShared { identity: "x".into(), key: Zeroizing::new(vec![1; 32]) };
-        Resumable { shared, since: Instant::now(), until }
+        Resumable { shared, since: Instant::now(), validity: Validity { from: 0, until } }
     }
 
     fn key(host: &str, port: u16, who: u8) -> Key {

@@ -72,6 +72,7 @@ impl Memory {
         if let Some(durable) = &self.durable
             // In the file it may also lie ahead, from a clock that was wrong then.
             && newest.0.abs_diff(durable.newest_session().0) < SESSION_TIME_WRITTEN
+            && durable.notes.written.since(self.state.notes.written) < SESSION_TIME_WRITTEN
             && self.state.weighs_the_same(durable)
         {
             return Ok(false);

@@ -67,8 +67,10 @@ pub struct Busy {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Notes {
-    /// The last time that was known for sure when the file was written: a floor of the clock (Profile P-27).
+    /// The last time that was known when the file was written: a floor of the clock (Profile P-27).
     pub written: Timestamp,
+    /// Since when certificates are valid that servers showed: it is later than that, however wrong clocks are.
+    pub proved: Timestamp,
     /// The SIM as it was last seen.
     pub sim: SimStatus,
     /// What the last bootstrap and the session after it took.
@@ -144,7 +146,7 @@ impl State {
         self.refused_pins.retain(|one| !one.is_same_pin(pin));
     }
 
-    /// The last time that is known for sure.
+    /// The last time that is known.
     pub fn known_time(&self) -> Timestamp {
         self.notes.written.max(self.kept_time)
     }

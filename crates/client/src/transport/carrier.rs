@@ -6,9 +6,10 @@ use super::http::{Answer, Carrier, HttpSetup, Method, Outgoing};
 use super::message;
 use super::resolve::Names;
 use crate::wait::Stop;
+use omadm_core::time::Timestamp;
 use omadm_core::web::{Origin, Url, media};
 use omadm_tls::{Anchors, ClientContext, ClientIdentity, Sessions};
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -57,6 +58,7 @@ impl Carriers {
             trusted,
             outside: OnceCell::new(),
             open: RefCell::new(open),
+            proved: Cell::new(None),
         }))
     }
 }
@@ -74,6 +76,7 @@ struct Sockets {
     trusted: ClientContext,
     outside: OnceCell<ClientContext>,
     open: RefCell<Vec<Open>>,
+    proved: Cell<Option<u64>>,
 }
 
 /// A connection that waits for the next request to its origin.
@@ -89,6 +92,10 @@ impl Carrier for Sockets {
         let told = self.exchange(&request);
         if self.carriers.stop.is_raised() && told.is_err() { Err(HttpError::Stopped) } else { told }
     }
+
+    fn proved(&self) -> Option<Timestamp> {
+        self.proved.get().map(Timestamp)
+    }
 }
 
 impl Sockets {
@@ -98,6 +105,7 @@ impl Sockets {
         let deadline = Instant::now() + limits.total;
         let ask = |mut connection: Connection| {
             connection.set_deadline(deadline);
+            self.proved.set(self.proved.get().max(connection.proved()));
             connection.write_all(&bytes).map_err(|error| HttpError::from_io(&error, host))?;
             let (answer, reusable) = message::answer(&mut connection, host, limits.body)?;
             Ok((answer, reusable.then_some(connection)))

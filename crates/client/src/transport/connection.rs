@@ -37,8 +37,8 @@ impl Dialer<'_> {
             Ok(stream) => {
                 let how = match (stream.proved(), stream.resumed()) {
                     (Proof::Psk, _) => "by pre-shared key",
-                    (Proof::Certificate, false) => "by certificate",
-                    (Proof::Certificate, true) => "resumed",
+                    (Proof::Certificate { .. }, false) => "by certificate",
+                    (Proof::Certificate { .. }, true) => "resumed",
                 };
                 tracing::debug!("TLS with {host}: {}, {how}", stream.version());
                 Ok(Connection::Tls(Box::new(stream)))
@@ -80,6 +80,17 @@ impl Connection {
     /// Counts from now on with this meter.
     pub(super) fn set_meter(&mut self, meter: &Meter) {
         self.socket_mut().set_meter(meter);
+    }
+
+    /// Since when the certificates are valid that the server showed.
+    pub(super) fn proved(&self) -> Option<u64> {
+        match self {
+            Self::Tls(stream) => match stream.proved() {
+                Proof::Certificate { since } => Some(since),
+                Proof::Psk => None,
+            },
+            Self::Plain(_) => None,
+        }
     }
 
     /// Whether it is open and the peer has sent nothing that was not asked for.

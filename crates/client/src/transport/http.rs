@@ -158,10 +158,34 @@ pub struct HttpSetup {
 pub trait Carrier {
     /// One exchange. A redirect is an answer like any other.
     fn carry(&self, request: Outgoing) -> Result<Answer, HttpError>;
+
+    /// Since when the certificates are valid that servers showed to it, the latest; `None` if none had to.
+    fn proved(&self) -> Option<Timestamp> {
+        None
+    }
+}
+
+/// Another time that it may be (Profile P-27).
+pub struct Other {
+    /// The time.
+    pub at: Timestamp,
+    /// Makes what verifies certificates at it.
+    pub carrier: Box<dyn FnOnce() -> Result<Box<dyn Carrier>, HttpError>>,
+}
+
+/// What the certificates of servers say of the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dated {
+    /// When they were verified.
+    pub at: Timestamp,
+    /// Since when they are valid, the latest.
+    pub since: Timestamp,
+    /// Whether that was the other time, and the first certificate was not valid at the one that was thought.
+    pub anew: bool,
 }
 
 /// A request as it goes out.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Outgoing {
     /// What is asked for.
     pub method: Method,
@@ -182,25 +206,48 @@ pub struct Outgoing {
 pub struct Http {
     trust: Trust,
     carrier: Box<dyn Carrier>,
+    at: Timestamp,
+    other: Option<Other>,
+    anew: bool,
 }
 
 impl Http {
-    /// Exchanges that this carries.
-    pub fn new(trust: Trust, carrier: Box<dyn Carrier>) -> Self {
-        Self { trust, carrier }
+    /// Exchanges that `carrier` carries, which verifies certificates at the time `at`. If the first is not valid then, it
+    /// is verified once more at the `other` time, which counts from then on.
+    pub fn new(trust: Trust, carrier: Box<dyn Carrier>, at: Timestamp, other: Option<Other>) -> Self {
+        Self { trust, carrier, at, other, anew: false }
     }
 
     /// One exchange. A redirect is an answer like any other.
-    pub fn exchange(&self, request: Request) -> Result<Answer, HttpError> {
+    pub fn exchange(&mut self, request: Request) -> Result<Answer, HttpError> {
         let trusted = self.trust.covers(&request.url);
         let Request { method, url, headers, private, body } = request;
         let private = if trusted { private } else { PrivateHeaders::default() };
-        self.carrier.carry(Outgoing { method, url, trusted, headers, private, body })
+        let request = Outgoing { method, url, trusted, headers, private, body };
+        let Some(other) = self.other.take_if(|_| self.carrier.proved().is_none()) else {
+            return self.carrier.carry(request);
+        };
+        match self.carrier.carry(request.clone()) {
+            Err(HttpError::Clock(why)) => {
+                tracing::info!("{why}; once more, in case that it is {} only", other.at);
+                (self.carrier, self.at, self.anew) = ((other.carrier)()?, other.at, true);
+                self.carrier.carry(request)
+            }
+            told => {
+                self.other = Some(other);
+                told
+            }
+        }
+    }
+
+    /// What the certificates say of the time that servers showed; `None` if none had to.
+    pub fn dated(&self) -> Option<Dated> {
+        Some(Dated { at: self.at, since: self.carrier.proved()?, anew: self.anew })
     }
 
     /// A GET that follows up to three redirects, https to https, each checked anew. Private headers never go to another
     /// origin than the first.
-    pub fn fetch(&self, request: Request) -> Result<Answer, HttpError> {
+    pub fn fetch(&mut self, request: Request) -> Result<Answer, HttpError> {
         follow(request, |request| self.exchange(request))
     }
 }

@@ -48,7 +48,7 @@ fn http(trusted: &str, meter: &Meter, stop: &Stop) -> Http {
 
 fn within(limits: Limits, trusted: &str, meter: &Meter, stop: &Stop) -> Http {
     let setup = setup(limits, meter, false);
-    Http::new(Trust::new([url(trusted).origin()]), Carriers::new(stop).carrier(&setup).unwrap())
+    Http::new(Trust::new([url(trusted).origin()]), Carriers::new(stop).carrier(&setup).unwrap(), Timestamp(0), None)
 }
 
 fn setup(limits: Limits, meter: &Meter, leave_open: bool) -> HttpSetup {
@@ -89,7 +89,7 @@ fn an_exchange_is_counted_at_the_socket_and_the_connection_is_kept() {
         }
     });
     let meter = Meter::default();
-    let http = http(&base, &meter, &Stop::new().unwrap());
+    let mut http = http(&base, &meter, &Stop::new().unwrap());
     let answer = http.exchange(get(&base)).unwrap();
     assert_eq!((answer.status, answer.body.as_slice()), (200, b"hello".as_slice()));
     let first = meter.count();
@@ -111,7 +111,8 @@ fn a_connection_that_was_left_serves_the_next_of_the_same_kind_only() {
     });
     let (carriers, meter) = (Carriers::new(&Stop::new().unwrap()), Meter::default());
     let ask = |setup: &HttpSetup| {
-        let http = Http::new(Trust::new([url(&base).origin()]), carriers.carrier(setup).unwrap());
+        let mut http =
+            Http::new(Trust::new([url(&base).origin()]), carriers.carrier(setup).unwrap(), Timestamp(0), None);
         let answer = http.exchange(get(&base)).unwrap();
         (String::from_utf8(answer.body).unwrap(), setup.meter.count().round_trips)
     };
@@ -143,7 +144,7 @@ fn what_may_be_repeated_is_when_a_kept_connection_turns_out_to_be_closed() {
         ..get(&base)
     };
     let ask = |second: Request| {
-        let http = http(&base, &Meter::default(), &Stop::new().unwrap());
+        let mut http = http(&base, &Meter::default(), &Stop::new().unwrap());
         http.exchange(get(&base)).unwrap();
         http.exchange(second).map(|answer| answer.body)
     };
@@ -264,7 +265,7 @@ fn raising_stop_ends_an_exchange_at_once() {
     });
     let stop = Stop::new().unwrap();
     let limits = Limits { total: Duration::from_secs(60), ..LIMITS };
-    let http = within(limits, &base, &Meter::default(), &stop);
+    let mut http = within(limits, &base, &Meter::default(), &stop);
     let raise = stop.clone();
     thread::spawn(move || {
         thread::sleep(Duration::from_millis(100));
@@ -328,7 +329,7 @@ fn outside_the_trusted_origins_no_private_address_and_no_plain_http() {
         request(stream);
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
     });
-    let http = http("https://dm.example/dm", &Meter::default(), &Stop::new().unwrap());
+    let mut http = http("https://dm.example/dm", &Meter::default(), &Stop::new().unwrap());
     for uri in [base.clone(), base.replace("http://", "https://"), "https://10.0.0.1/".to_owned()] {
         let error = http.exchange(get(&uri)).unwrap_err();
         assert!(matches!(error, HttpError::Refused(_)), "{uri}: {error:?}");

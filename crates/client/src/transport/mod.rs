@@ -11,7 +11,7 @@ mod resolve;
 mod socket;
 
 pub use self::http::{
-    Answer, Carrier, Headers, Http, HttpSetup, Limits, Method, Outgoing, PrivateHeaders, Request, Trust,
+    Answer, Carrier, Dated, Headers, Http, HttpSetup, Limits, Method, Other, Outgoing, PrivateHeaders, Request, Trust,
 };
 pub use carrier::Carriers;
 pub use cookies::CookieJar;

@@ -6,11 +6,16 @@ use super::servers::{Arrival, Reply, ill_reply};
 use super::truth::{self, BOOTSTRAP_HOST, FOREIGN_HOST, NOWHERE_HOST, OWN_SECRET, OWN_USER, PUBLIC, Server};
 use super::world::{Fault, Inner, ModelWorld};
 use omadm_client::transport::{Answer, Carrier, Headers, HttpError, HttpSetup, Limits, Outgoing};
+use omadm_core::time::Timestamp;
 use omadm_core::web::media;
 use omadm_tls::Anchors;
+use std::cell::Cell;
 
 /// How long certificates have been valid, and how long they still are.
 const CERTIFICATE: (u64, u64) = (60 * DAY, 30 * DAY);
+
+/// The same of a certificate that lasts for years.
+const LASTING: (u64, u64) = (1000 * DAY, 6000 * DAY);
 
 /// Carries exchanges to the models.
 pub struct ModelCarrier {
@@ -18,6 +23,7 @@ pub struct ModelCarrier {
     authorities: Vec<u8>,
     floor: u64,
     limits: Limits,
+    proved: Cell<Option<u64>>,
 }
 
 /// Who has this host.
@@ -37,7 +43,7 @@ impl ModelCarrier {
             Anchors::System => vec![PUBLIC],
             Anchors::Pem(pem) => truth::authorities(pem),
         };
-        Self { world: world.clone(), authorities, floor: setup.floor.0, limits: setup.limits }
+        Self { world: world.clone(), authorities, floor: setup.floor.0, limits: setup.limits, proved: Cell::new(None) }
     }
 
     fn connect(&self, inner: &mut Inner, peer: Peer, ill: Option<Ill>, request: &Outgoing) -> Result<(), HttpError> {
@@ -50,7 +56,9 @@ impl ModelCarrier {
             Peer::Bootstrap | Peer::Foreign => PUBLIC,
         };
         let now = inner.true_time();
-        let (mut from, mut until) = (now - CERTIFICATE.0, now + CERTIFICATE.1);
+        let which = if let Peer::Dm(number) = peer { 1 + number % 63 } else { 0 };
+        let (past, future) = if inner.lasting >> which & 1 != 0 { LASTING } else { CERTIFICATE };
+        let (mut from, mut until) = (now - past, now + future);
         match ill {
             Some(Ill::Down) => return no("connection refused"),
             Some(Ill::NoName) => return no("not known to the name service"),
@@ -71,6 +79,7 @@ impl ModelCarrier {
         if time < from || time > until {
             return Err(HttpError::Clock(format!("{host}: the certificate is not valid at this time")));
         }
+        self.proved.set(self.proved.get().max(Some(from)));
         Ok(())
     }
 }
@@ -117,6 +126,10 @@ impl Carrier for ModelCarrier {
             headers.add(name, value);
         }
         Ok(Answer { status: reply.status, headers, body: reply.body })
+    }
+
+    fn proved(&self) -> Option<Timestamp> {
+        self.proved.get().map(Timestamp)
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Device {
     pub ready: [bool; 3],
     /// The account brings no credentials: the device's own are used.
     pub own_login: bool,
+    /// Whose certificates last for years: the bootstrap server's, then those of the DM Servers by their numbers.
+    pub lasting: u64,
 }
 
 /// One of the methods.
@@ -246,6 +248,7 @@ impl Device {
             stale_after: every + 7 + random.below(every),
             ready: [random.chance(70), random.chance(70), random.chance(80)],
             own_login: random.chance(15),
+            lasting: random.bits(),
         }
     }
 

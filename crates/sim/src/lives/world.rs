@@ -102,6 +102,8 @@ pub struct Inner {
     pub broken: Option<Broken>,
     /// What happened.
     pub counts: Counts,
+    /// Whose certificates last for years, see the plan.
+    pub lasting: u64,
     /// When a server last ended a session.
     pub last_end: Option<u64>,
     /// What is planted.
@@ -174,6 +176,7 @@ impl ModelWorld {
             disk: ModelDisk::default(),
             broken: None,
             counts: Counts::default(),
+            lasting: plan.device.lasting,
             last_end: None,
             fault: Fault::Nothing,
             refused: BTreeMap::new(),
