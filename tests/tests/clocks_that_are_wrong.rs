@@ -1,13 +1,17 @@
 //! A device whose clock is wrong: behind, time goes on from the last moment that is known for sure (Profile P-27), so a
-//! good certificate is good; ahead, a certificate has expired, which is told by its own reason and tried again.
+//! good certificate is good; ahead, a certificate has expired, which is told by its own reason and tried again. A time
+//! ahead that a certificate confirmed by lasting for years is given up as soon as one disagrees.
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use omadm_tests::{Answer, Authority, Device, HostileServer};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const BOOTSTRAP: (&str, &str) = ("Content-Type", "application/vnd.oma.dm.bootstrap+json");
+const REQUEST: (&str, &str) = ("Content-Type", "application/vnd.oma.dm.request+json");
 const MESSAGE: &[u8] = br#"[{"ClientURI":"urn:oma:mo:oma-dm-dmacc:1.2/acme/","MOData":{"DMAcc":{"SrvID":"acme","SrvURI":"https://dm.example/dm","Name":"x","Perm":{"1":{"MOID":"urn:oma:mo:oma-dm-devinfo:1.2"}}}}}]"#;
 
 /// A device that asks a good server whose certificate is valid between these days from now, its clock set so.
@@ -62,6 +66,67 @@ fn ahead_a_certificate_has_expired_and_is_tried_again() {
 fn behind_a_certificate_of_the_future_is_not_valid_yet() {
     let (_, _, told) = bootstrap_at("1970-01-02 00:00:00", (30, 400));
     clock_is_the_reason(&told);
+}
+
+#[test]
+fn ahead_a_certificate_that_lasts_for_years_is_good_and_keeps_no_later_one_out() {
+    let (short, lasting) = ((-400, 400), (-400, 3000));
+    for (bootstrap, later) in [(short, "right"), (lasting, "right"), (short, "1970"), (lasting, "1970")] {
+        let authority = Authority::new();
+        let server = |days| {
+            let end = |_: &_| Answer::new(200, &[REQUEST], br#"{"CMD":[["END"]]}"#);
+            HostileServer::tls(&authority.certificate(&["127.0.0.1"], days), end)
+        };
+        let (first, second) = (server(lasting), server(short));
+        let port = Arc::new(AtomicU16::new(first.port()));
+        let (place, ca) = (port.clone(), authority.pem().to_owned());
+        let boot = HostileServer::tls(&authority.certificate(&["127.0.0.1"], bootstrap), move |_| {
+            Answer::new(200, &[BOOTSTRAP], message(place.load(Ordering::Relaxed), &ca).as_bytes())
+        });
+        let more = "[card]\nlink = \"off\"\n";
+        let mut device = Device::asking("IMEI:490154203237742", &boot.url("/"), authority.pem(), more);
+        assert_eq!(device.json(&["bootstrap"]).0, 0);
+        device.set_clock(&library(), "+4y");
+        session_ends(&device);
+        let ahead = last_session(&device);
+        assert!(ahead.as_str() > "2030", "{ahead}");
+
+        port.store(second.port(), Ordering::Relaxed);
+        match later {
+            "right" => device.set_clock_right(),
+            _ => device.set_clock(&library(), "1970-01-02 00:00:00"),
+        }
+        assert!(device.once(&["account", "remove", "acme"]).status.success());
+        let (code, told) = device.json(&["bootstrap"]);
+        assert_eq!((code, &told["result"]), (0, &"bootstrapped".into()), "{later}: {told}");
+        session_ends(&device);
+        let now = last_session(&device);
+        assert!(now < ahead, "{later}: {now}");
+        // It is kept, and nothing has to be found out again.
+        let connections = second.connections();
+        session_ends(&device);
+        assert_eq!(second.connections(), connections + 1, "{later}");
+    }
+}
+
+fn message(port: u16, ca: &str) -> String {
+    json!([{"ClientURI": "urn:oma:mo:oma-dm-dmacc:1.2/acme/", "MOData": {"DMAcc": {
+        "SrvID": "acme", "SrvURI": format!("https://127.0.0.1:{port}/dm"), "Name": "Acme",
+        "Perm": {"1": {"MOID": "urn:oma:mo:oma-dm-devinfo:1.2"}},
+        "Auth": {"Trsp": {"Data": "YmFzaWM6YWNtZS0wMDAx", "Secret": "Y29ycmVjdCBob3JzZSBiYXR0ZXJ5"}},
+        "Ext": {"omadm": {"ServerCA": ca}},
+    }}}])
+    .to_string()
+}
+
+fn session_ends(device: &Device) {
+    let (code, told) = device.json(&["session", "acme"]);
+    assert_eq!((code, &told["sessions"][0]["ended"]), (0, &true.into()), "{told}");
+}
+
+fn last_session(device: &Device) -> String {
+    let status = device.status().expect("a status");
+    status["accounts"][0]["last_session"].as_str().unwrap_or_else(|| panic!("no session: {status}")).to_owned()
 }
 
 fn clock_is_the_reason(told: &Value) {

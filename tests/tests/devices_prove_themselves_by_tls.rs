@@ -115,6 +115,25 @@ fn with_their_own_identity_one_connection_is_enough() {
 }
 
 #[test]
+fn a_certificate_says_what_time_it_is_and_a_key_does_not() {
+    for way in Way::BOTH {
+        let fleet = Fleet::start();
+        fleet.add_profile_giving("none");
+        let mut device = device(&fleet, way);
+        let (client, status) = managed(&mut device);
+        assert!(client.stop().success());
+        let file = String::from_utf8(device.state().0).expect("text");
+        let state: Value = serde_json::from_str(file.split_once('\n').expect("a first line").1).expect("JSON");
+        let since = state["notes"]["proved"].as_str().expect("a time");
+        let session = status["accounts"][0]["last_session"].as_str().expect("a time");
+        match way {
+            Way::Psk => assert_eq!(since, "1970-01-01T00:00:00Z"),
+            Way::X509 => assert!(since > "2026" && since < session, "{since} {session}"),
+        }
+    }
+}
+
+#[test]
 fn with_what_the_server_gives_out_sessions_are_cheap_in_each_version() {
     for (way, tls12) in [(Way::Psk, false), (Way::Psk, true), (Way::X509, false), (Way::X509, true)] {
         let fleet = Fleet::start();

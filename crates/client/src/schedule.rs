@@ -7,6 +7,7 @@
 //! ```
 
 use crate::client::Client;
+use crate::config::CardLink;
 use crate::control::{Order, Reply};
 use crate::orders;
 use crate::report::in_words;
@@ -33,6 +34,8 @@ const CALM: u64 = 3600;
 pub struct Schedule {
     /// When to go through the methods of bootstrap.
     bootstrap: Option<Next>,
+    /// When the card is read again, if nothing else has it read before.
+    reading: Timestamp,
     /// What is to be heeded before the next session with a server whose last one broke off.
     troubles: BTreeMap<SrvId, Trouble>,
     noticed: Noticed,
@@ -81,6 +84,7 @@ impl Schedule {
         let bootstrap = Some(Next { at: Timestamp::default(), why: "the client starts".to_owned() });
         Self {
             bootstrap,
+            reading: Timestamp::default(),
             troubles: BTreeMap::new(),
             noticed: Noticed::default(),
             told: None,
@@ -138,7 +142,8 @@ impl Schedule {
 
     /// What is due first.
     pub fn next(&self, client: &Client, now: Timestamp) -> Option<(Next, Task)> {
-        let bootstrap = self.bootstrap.clone().or_else(|| doubt(client, now)).map(|next| (next, Task::Bootstrap));
+        let unasked = || doubt(client, now).into_iter().chain(self.next_reading(client)).min_by_key(|next| next.at);
+        let bootstrap = self.bootstrap.clone().or_else(unasked).map(|next| (next, Task::Bootstrap));
         let accounts = client.state().accounts.iter().filter(|installed| !installed.suspended);
         let sessions = accounts.map(|installed| {
             (self.next_session(client, installed, now), Task::Session(installed.account.srv_id.clone()))
@@ -151,8 +156,19 @@ impl Schedule {
     fn heed_clock(&mut self, client: &mut Client) {
         let back = client.heed_clock();
         let nexts = self.bootstrap.iter_mut().chain(self.troubles.values_mut().map(|trouble| &mut trouble.next));
-        let times = nexts.map(|next| &mut next.at).chain([&mut self.mend_at, &mut self.noticed.at]);
+        let times = nexts.map(|next| &mut next.at).chain([&mut self.mend_at, &mut self.noticed.at, &mut self.reading]);
         times.for_each(|at| *at = Timestamp(at.0.saturating_sub(back)));
+    }
+
+    /// A card whose files are changed in its place, as by REFRESH, gives no sign.
+    fn next_reading(&self, client: &Client) -> Option<Next> {
+        let card = &client.config.card;
+        let why = || format!("the card is read every {}", in_words(card.every.as_secs()));
+        (card.link != CardLink::Off).then(|| Next { at: self.reading, why: why() })
+    }
+
+    fn note_reading(&mut self, client: &Client) {
+        self.reading = client.clock.now().plus(client.config.card.every.as_secs());
     }
 
     /// Logs what comes next, once.
@@ -187,6 +203,7 @@ impl Schedule {
             Task::Bootstrap => {
                 let run = client.bootstrap()?;
                 self.bootstrap = run.next;
+                self.note_reading(client);
                 if let RunResult::Bootstrapped { srv_ids, .. } = &run.result {
                     self.troubles.retain(|srv_id, _| !srv_ids.contains(srv_id));
                 }
@@ -214,6 +231,7 @@ impl Schedule {
             Order::Status {} => {}
             Order::Session { .. } => self.heed_ordered(client, before),
             Order::Bootstrap {} => {
+                self.note_reading(client);
                 let usable = client.state().accounts.has_usable(client.judgement());
                 self.bootstrap = client.state().notes.next.clone().filter(|_| !usable);
                 // What happened with an account counts for that account, not for one that took its place.

@@ -5,13 +5,16 @@
 mod kit;
 
 use kit::clocked::Clocked;
-use kit::{Device, Server, message};
+use kit::{Device, Server, answer, message};
 use omadm_card::VirtualUicc;
 use omadm_card::link::vpcd::{ServedCard, SharedCard, listen};
 use omadm_card::make::{CardPlan, Content, make};
+use omadm_client::client::Client;
+use omadm_client::schedule::Schedule;
 use omadm_client::world::World;
 use omadm_core::bootstrap::sequence::RunResult;
 use omadm_core::reason::{Method, Outcome, Reason};
+use std::time::Duration;
 
 const ICCID: &str = "8988211000000000017";
 const OTHER: &str = "8988211000000000025";
@@ -50,6 +53,45 @@ fn a_good_card_bootstraps_the_device_and_a_restart_changes_nothing() {
     let mut client = device.open();
     assert_eq!(client.bootstrap().unwrap().result, RunResult::Unchanged);
     assert_eq!(device.state(), state);
+}
+
+#[test]
+fn what_changes_on_the_card_in_its_place_is_found_within_a_day() {
+    let server = Server::start(|_, _| answer(200, "application/vnd.oma.dm.request+json", r#"{"CMD":[["END"]]}"#));
+    let device = Device::new();
+    device.write("pin", "1234");
+    device.configure(
+        "[card]\nlink = \"socket:card.sock\"\npin_file = \"pin\"\n[session]\nevery = \"366d\"\nstale_after = \"366d\"\n",
+    );
+    let of = |path: &str| {
+        let message = message("acme", &format!("{}/{path}", server.base));
+        let plan = CardPlan { pin: Some("1234".into()), ..CardPlan::new(ICCID.parse().unwrap(), message.as_bytes()) };
+        VirtualUicc::new(&make(&plan).unwrap())
+    };
+    let card = SharedCard::new(of("dm"));
+    let _served = listen(&device.path("card.sock"), card.clone()).unwrap();
+    let world = Clocked::new(omadm_client::clock::at_start().0);
+    let (mut client, mut schedule) = (device.open_in(world.clone()), Schedule::new());
+    let mut live = |client: &mut Client, hours: u64| {
+        let end = world.monotonic() + Duration::from_hours(hours);
+        while world.monotonic() < end {
+            if let Some(pause) = schedule.step(client).unwrap() {
+                world.pass(pause.min(end - world.monotonic()).as_secs().max(1));
+            }
+        }
+    };
+    let uri = |client: &Client| client.state().accounts.iter().next().unwrap().account.srv_uri.to_string();
+    live(&mut client, 1);
+    let (read, written) = (card.lock().commands(), client.replaced());
+    live(&mut client, 10 * 24);
+    assert_eq!(client.replaced(), written, "a card with the same on it costs no writing");
+    let readings = (card.lock().commands() - read) / read;
+    assert!((9..=10).contains(&readings), "{readings} readings in ten days");
+    // As REFRESH does it: nobody sees a card go or come.
+    *card.lock() = of("moved");
+    live(&mut client, 25);
+    assert!(uri(&client).ends_with("/moved"), "{}", uri(&client));
+    assert_eq!(server.lines().last().unwrap(), "POST /moved");
 }
 
 #[test]

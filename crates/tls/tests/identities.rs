@@ -118,10 +118,12 @@ fn a_server_without_keys_still_serves_those_who_offer_one() {
 fn a_device_ca_says_which_device_it_is() {
     let (ca, devices) = (authority(), authority());
     let (pem, identity) = device(&devices, "IMEI:493005100592800", Validity::of_device(now()));
-    let server = server_of(&ca, Validity::of_server(now()));
+    let validity = Validity { from: now() - 10, until: now() + 1000 };
+    let server = server_of(&ca, validity);
     let (address, seen) = serve(context(&server, knowing(&devices)), 1);
     let stream = reach(&client(&ca.certificate, &identity), address).unwrap();
-    assert_eq!((stream.proved(), stream.resumed()), (Proof::Certificate, false));
+    // The CA has been valid for longer.
+    assert_eq!((stream.proved(), stream.resumed()), (Proof::Certificate { since: validity.from }, false));
     let seen = seen.join().unwrap();
     let Ok(Peer::Certificate(shown)) = &seen[0] else { panic!("{seen:?}") };
     assert_eq!(shown.device.as_deref(), Some("IMEI:493005100592800"));

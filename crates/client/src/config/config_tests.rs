@@ -41,6 +41,7 @@ pin_file = "pin"
 timeout = "500ms"
 wait = "2s"
 allow = ["8988", "8949"]
+every = "12h"
 fast = true
 [factory]
 file = "/usr/share/omadm/factory.json"
@@ -74,7 +75,7 @@ timeout = "30s"
     assert_eq!(config.card.link, CardLink::Socket("/etc/omadm/card.sock".into()));
     assert_eq!(config.card.pin_file.as_deref(), Some(Path::new("/etc/omadm/pin")));
     assert_eq!(config.card.allow, Some(Allow::Prefixes(vec!["8988".to_owned(), "8949".to_owned()])));
-    assert!(config.card.fast);
+    assert!(config.card.fast && config.card.every == Duration::from_secs(12 * 3600));
     let factory = FactoryConfig {
         file: "/usr/share/omadm/factory.json".into(),
         signer: Some("/etc/omadm/factory.pem".into()),
@@ -107,6 +108,7 @@ fn an_error_names_file_line_and_what_was_expected() {
         ("[card]\nfast = \"yes\"\n", 4, "true or false"),
         ("[card]\nallow = \"all\"\n", 4, "a list of ICCID prefixes is expected"),
         ("[card]\nallow = [\"89x\"]\n", 4, "a list of ICCID prefixes is expected"),
+        ("[card]\nevery = \"0s\"\n", 4, "longer than zero"),
         ("[session]\nevery = \"0s\"\n", 4, "longer than zero"),
         ("[session]\nevery = \"99999999999999d\"\n", 4, "at most 366d"),
         ("[sim]\nmcc = \"01\"\n", 4, "3 digits are expected"),

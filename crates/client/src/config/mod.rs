@@ -83,6 +83,9 @@ pub struct CardConfig {
     pub wait: Duration,
     /// Which cards may configure the device; `None`: spec 2.2.
     pub allow: Option<Allow>,
+    /// How long after one reading the card is read again while the client runs: nothing tells of a REFRESH that changes
+    /// its files (spec 2.2).
+    pub every: Duration,
     /// Whether the card is read on the short way: by short file identifiers, with fewer commands.
     pub fast: bool,
 }
@@ -253,7 +256,10 @@ fn whole(text: &str, base: &Path) -> Result<Config, Wrong> {
         device,
         example_mo: file.flag("example_mo")?,
         card: section_card(
-            file.section_or_empty("card", &["link", "reader", "pin_file", "timeout", "wait", "allow", "fast"])?,
+            file.section_or_empty(
+                "card",
+                &["link", "reader", "pin_file", "timeout", "wait", "allow", "every", "fast"],
+            )?,
             base,
         )?,
         factory,
@@ -287,6 +293,8 @@ const FILE: [&str; 18] = [
     "access",
 ];
 
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
 const BOOTSTRAP: [&str; 7] = ["url", "ca", "auth", "user", "secret_file", "cert", "key"];
 
 fn section_card(mut card: Section<'_>, base: &Path) -> Result<CardConfig, Wrong> {
@@ -298,6 +306,7 @@ fn section_card(mut card: Section<'_>, base: &Path) -> Result<CardConfig, Wrong>
         timeout: card.time("timeout", Duration::from_secs(20), period)?,
         wait: card.time("wait", Duration::from_secs(30), duration)?,
         allow: card.value("allow").map(Allow::read).transpose()?,
+        every: card.time("every", DAY, period)?,
         fast: card.flag("fast")?,
     })
 }
@@ -376,7 +385,6 @@ fn section_sim(mut sim: Section<'_>) -> Result<SimConfig, Wrong> {
 }
 
 fn section_session(mut session: Section<'_>) -> Result<SessionConfig, Wrong> {
-    const DAY: Duration = Duration::from_secs(24 * 3600);
     Ok(SessionConfig {
         every: session.time("every", DAY, period)?,
         stale_after: session.time("stale_after", 7 * DAY, period)?,

@@ -445,6 +445,9 @@ fn config(device: &Device) -> Config {
     );
     text +=
         if device.card { "[card]\nlink = \"socket:card\"\npin_file = \"pin\"\n" } else { "[card]\nlink = \"off\"\n" };
+    if device.card {
+        text += &format!("every = \"{}d\"\n", device.every + 11);
+    }
     if device.card && device.any_card {
         text += "allow = \"any\"\n";
     }
