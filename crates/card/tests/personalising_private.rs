@@ -3,41 +3,27 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod kit;
+
 use std::time::Duration;
 
+use kit::{KEY, PIN, card, carried_out, dm, message, planned, reading, secret_message, write};
 use omadm_card::apdu::{Protocol, StatusWord};
 use omadm_card::image::{Access, Byte, CardFile, CardImage, CardParts, FileId, Pin};
 use omadm_card::link::LinkError;
 use omadm_card::make::{CardPlan, Content, Listing, NewObject, make};
-use omadm_card::personalise::{
-    Action, AdmKey, Looking, PersonaliseError, Plan, Wanted, Written, carry_out, plan as plan_for, survey,
-};
+use omadm_card::personalise::{Action, AdmKey, PersonaliseError, Wanted};
 use omadm_card::pkcs15::dodf::{DataObject, Form};
 use omadm_card::pkcs15::oid::ObjectId;
 use omadm_card::pkcs15::path::Path;
 use omadm_card::virtual_uicc::{Fault, FaultKind, Preset, Quirk};
-use omadm_card::{CardErrorKind, CardReading, Link, ReadRequest, VirtualUicc, read};
+use omadm_card::{CardErrorKind, Link, ReadRequest, VirtualUicc, read};
 use omadm_core::secret::Secret;
 
-const KEY: &str = "12345678";
-const PIN: &str = "4711";
-const LIMIT: Duration = Duration::from_secs(120);
 const WBXML: [u8; 5] = [0x03, 0x0B, 0x6A, 0x00, 0x45];
 
-fn open(name: &str) -> Vec<u8> {
-    format!(
-        r#"[{{"ClientURI":"urn:oma:mo:oma-dm-dmacc:1.2/acme/","MOData":{{"DMAcc":{{"SrvID":"acme","SrvURI":"https://dm.example/dm","Name":"{name}","Perm":{{"1":{{"MOID":"urn:oma:mo:oma-dm-devinfo:1.2"}}}}}}}}}}]"#
-    )
-    .into_bytes()
-}
-
-fn secret(name: &str) -> Vec<u8> {
-    let text = String::from_utf8(open(name)).unwrap();
-    text.replace(r#""Name""#, r#""Auth":{"Trsp":{"Data":"YmFzaWM6YQ==","Secret":"aHVzaA=="}},"Name""#).into_bytes()
-}
-
 fn longer() -> Vec<u8> {
-    secret(&"a much longer name ".repeat(20))
+    secret_message(&"a much longer name ".repeat(20))
 }
 
 /// A card with a PIN and this content behind it.
@@ -51,49 +37,12 @@ fn public(content: Content) -> CardPlan {
     CardPlan { pin: None, file_size: Some(2_000), ..behind_pin(content) }
 }
 
-fn card(plan: &CardPlan) -> VirtualUicc {
-    VirtualUicc::new(&make(plan).unwrap())
-}
-
-fn dm(message: Vec<u8>) -> Wanted {
-    Wanted::new(vec![NewObject::dm(message)])
-}
-
 fn private(message: Vec<u8>) -> Wanted {
     Wanted { behind_pin: true, ..dm(message) }
 }
 
 fn by_rule(wanted: Wanted, rule: &str) -> Wanted {
     Wanted { rule: rule.parse().ok(), ..wanted }
-}
-
-fn planned(link: &mut dyn Link, wanted: &Wanted, pin: Option<&str>) -> Result<Plan, PersonaliseError> {
-    let objects: Vec<ObjectId> = wanted.objects.iter().map(|object| object.oid.clone()).collect();
-    let pin = pin.map(Secret::from);
-    let looking = Looking {
-        objects: &objects,
-        pin: pin.as_ref(),
-        rule: wanted.rule,
-        private_by: wanted.behind_pin.then_some(wanted.adm),
-    };
-    plan_for(&survey(link, &looking, &|| Duration::ZERO, LIMIT)?, wanted)
-}
-
-fn carried_out(link: &mut dyn Link, plan: &Plan) -> Result<Written, PersonaliseError> {
-    let key = AdmKey::parse(KEY).ok();
-    carry_out(link, plan, key.as_ref(), (&|| Duration::ZERO, LIMIT), &mut |_, _| {})
-}
-
-fn write(card: &mut VirtualUicc, wanted: &Wanted, pin: Option<&str>) -> Result<Written, PersonaliseError> {
-    card.reset();
-    let plan = planned(card, wanted, pin)?;
-    carried_out(card, &plan)
-}
-
-fn reading(card: &mut VirtualUicc, pin: Option<&str>) -> CardReading {
-    card.reset();
-    let pin = pin.map(Secret::from);
-    read(card, &ReadRequest { pin: pin.as_ref(), ..ReadRequest::default() }, &|| Duration::ZERO)
 }
 
 fn objects(card: &VirtualUicc) -> Vec<(u16, Vec<u8>)> {
@@ -118,21 +67,21 @@ fn a_rule_named_by_hand_decides_who_reads_and_not_the_flag() {
         assert_eq!(card.image().unwrap(), before);
     };
     let empty = behind_pin(Content::None);
-    refused(&empty, &by_rule(private(secret("A")), "2F06:1"), "by this rule everybody reads the file");
-    refused(&empty, &by_rule(private(secret("A")), "2F06:2"), "does not ask for a PIN of the user alone");
-    refused(&empty, &by_rule(private(secret("A")), "2F06:9"), "does not let this rule be read");
-    refused(&empty, &by_rule(dm(open("A")), "2F06:3"), "give --behind-pin too");
+    refused(&empty, &by_rule(private(secret_message("A")), "2F06:1"), "by this rule everybody reads the file");
+    refused(&empty, &by_rule(private(secret_message("A")), "2F06:2"), "does not ask for a PIN of the user alone");
+    refused(&empty, &by_rule(private(secret_message("A")), "2F06:9"), "does not let this rule be read");
+    refused(&empty, &by_rule(dm(message("A")), "2F06:3"), "give --behind-pin too");
     // A message that has grown stays behind its PIN.
-    let full = behind_pin(Content::Message(secret("A")));
+    let full = behind_pin(Content::Message(secret_message("A")));
     refused(&full, &by_rule(dm(longer()), "2F06:1"), "by this rule everybody reads the file");
-    let one = CardPlan { pin: None, ..behind_pin(Content::Message(open("A"))) };
+    let one = CardPlan { pin: None, ..behind_pin(Content::Message(message("A"))) };
     let mut card = card(&one);
-    let error = write(&mut card, &by_rule(dm(secret("A")), "2F06:1"), None).unwrap_err();
+    let error = write(&mut card, &by_rule(dm(secret_message("A")), "2F06:1"), None).unwrap_err();
     assert!(matches!(error, PersonaliseError::PublicSecret(_)), "{error}");
 
     let mut card = VirtualUicc::new(&make(&empty).unwrap());
-    write(&mut card, &by_rule(private(secret("A")), "2F06:3"), Some(PIN)).unwrap();
-    assert_eq!(reading(&mut card, Some(PIN)).message.unwrap(), secret("A"));
+    write(&mut card, &by_rule(private(secret_message("A")), "2F06:3"), Some(PIN)).unwrap();
+    assert_eq!(reading(&mut card, Some(PIN)).message.unwrap(), secret_message("A"));
     assert_eq!(reading(&mut card, None).message.unwrap_err().kind, CardErrorKind::PinNeeded);
 }
 
@@ -141,8 +90,9 @@ fn cards_that_tell_no_rules_of_their_files_get_a_secret_behind_their_pin_all_the
     for preset in Preset::ALL {
         let image = preset.apply(make(&behind_pin(Content::None)).unwrap()).unwrap();
         let mut card = VirtualUicc::new(&image);
-        write(&mut card, &private(secret("A")), None).unwrap_or_else(|error| panic!("{}: {error}", preset.name));
-        assert_eq!(reading(&mut card, Some(PIN)).message.unwrap(), secret("A"), "{}", preset.name);
+        write(&mut card, &private(secret_message("A")), None)
+            .unwrap_or_else(|error| panic!("{}: {error}", preset.name));
+        assert_eq!(reading(&mut card, Some(PIN)).message.unwrap(), secret_message("A"), "{}", preset.name);
         assert_eq!(reading(&mut card, None).message.unwrap_err().kind, CardErrorKind::PinNeeded, "{}", preset.name);
     }
 }
@@ -154,18 +104,18 @@ fn a_slip_of_the_card_makes_no_public_file_a_private_one() {
         .into_iter()
         .flat_map(|quirk| [0x6F00, 0x6400, 0x6581, 0x6981, 0x6982, 0x6985].map(|status| (quirk, StatusWord(status))))
     {
-        let plan = public(Content::Message(open("A")));
+        let plan = public(Content::Message(message("A")));
         let original = match quirk {
             Some(quirk) => with_quirk(&plan, quirk),
             None => card(&plan),
         };
         let mut whole = original.clone();
-        assert!(matches!(planned(&mut whole, &dm(secret("A")), None), Err(PersonaliseError::PublicSecret(_))));
+        assert!(matches!(planned(&mut whole, &dm(secret_message("A")), None), Err(PersonaliseError::PublicSecret(_))));
         let (mut troubles, commands) = (0, whole.commands());
         for at in 1..=commands {
             let mut card = original.clone();
             card.plan_faults([Fault { at, kind: FaultKind::Status(status) }]);
-            let unseen = Wanted { replace_unseen: true, ..dm(secret("A")) };
+            let unseen = Wanted { replace_unseen: true, ..dm(secret_message("A")) };
             let error = planned(&mut card, &unseen, None).unwrap_err();
             troubles += u32::from(!matches!(error, PersonaliseError::PublicSecret(_)));
         }
@@ -193,8 +143,8 @@ impl Link for Refusing {
 
 #[test]
 fn a_file_that_refuses_what_its_rule_allows_is_in_trouble_and_not_private() {
-    let mut card = Refusing(card(&public(Content::Message(open("A")))), [0x64, 0x34], false);
-    let wanted = Wanted { replace_unseen: true, ..dm(secret("A")) };
+    let mut card = Refusing(card(&public(Content::Message(message("A")))), [0x64, 0x34], false);
+    let wanted = Wanted { replace_unseen: true, ..dm(secret_message("A")) };
     let error = planned(&mut card, &wanted, None).unwrap_err().to_string();
     assert!(error.contains("by its access rule everybody may"), "{error}");
 }
@@ -211,10 +161,10 @@ fn lying() -> VirtualUicc {
 #[test]
 fn a_card_that_does_not_keep_to_its_rule_gets_no_secret() {
     let mut card = lying();
-    let error = write(&mut card, &private(secret("A")), None).unwrap_err();
+    let error = write(&mut card, &private(secret_message("A")), None).unwrap_err();
     assert!(matches!(error, PersonaliseError::Open { file: 0x6434, .. }), "{error}");
     assert!(error.to_string().contains("nothing was written into it"), "{error}");
-    assert_eq!(objects(&card), [(0x6434, vec![0xFF; secret("A").len()])]);
+    assert_eq!(objects(&card), [(0x6434, vec![0xFF; secret_message("A").len()])]);
 }
 
 /// A card that forgets, from its second refusal on, what a PIN is for.
@@ -242,44 +192,44 @@ impl Link for Lenient {
 #[test]
 fn a_file_that_is_read_back_without_the_pin_is_an_error() {
     let mut original = card(&behind_pin(Content::None));
-    let plan = planned(&mut original, &private(secret("A")), None).unwrap();
-    let error = carried_out(&mut Lenient(original, 0), &plan).unwrap_err();
+    let plan = planned(&mut original, &private(secret_message("A")), None).unwrap();
+    let error = carried_out(&mut Lenient(original, 0), &plan, KEY).unwrap_err();
     assert!(matches!(error, PersonaliseError::Open { file: 0x6434, .. }), "{error}");
     assert!(error.to_string().contains("lies open"), "{error}");
 }
 
 #[test]
 fn what_cannot_be_seen_is_replaced_on_demand_only() {
-    for content in [Content::Raw(WBXML.repeat(100)), Content::Message(secret("A"))] {
+    for content in [Content::Raw(WBXML.repeat(100)), Content::Message(secret_message("A"))] {
         let original = card(&CardPlan { file_size: Some(600), ..behind_pin(content) });
         let mut unseen = original.clone();
-        let error = write(&mut unseen, &private(secret("B")), None).unwrap_err();
+        let error = write(&mut unseen, &private(secret_message("B")), None).unwrap_err();
         assert!(matches!(error, PersonaliseError::Unseen { .. }), "{error}");
         assert!(error.to_string().contains("--pin-file") && error.to_string().contains("--replace-unseen"), "{error}");
         assert_eq!(unseen.image().unwrap(), original.image().unwrap());
 
-        write(&mut unseen, &Wanted { replace_unseen: true, ..private(secret("B")) }, None).unwrap();
+        write(&mut unseen, &Wanted { replace_unseen: true, ..private(secret_message("B")) }, None).unwrap();
         assert_eq!(objects(&unseen).len(), 1);
-        assert_eq!(reading(&mut unseen, Some(PIN)).message.unwrap(), secret("B"));
+        assert_eq!(reading(&mut unseen, Some(PIN)).message.unwrap(), secret_message("B"));
     }
 }
 
 #[test]
 fn a_message_of_dm_1x_behind_the_pin_stays() {
     let mut card = card(&behind_pin(Content::Raw(WBXML.to_vec())));
-    let plan = planned(&mut card, &private(secret("A")), Some(PIN)).unwrap();
+    let plan = planned(&mut card, &private(secret_message("A")), Some(PIN)).unwrap();
     assert!(plan.notes[0].contains("DM 1.x"), "{:?}", plan.notes);
-    write(&mut card, &private(secret("A")), Some(PIN)).unwrap();
-    assert_eq!(objects(&card), [(0x6434, WBXML.to_vec()), (0x6435, secret("A"))]);
-    assert_eq!(reading(&mut card, Some(PIN)).message.unwrap(), secret("A"));
+    write(&mut card, &private(secret_message("A")), Some(PIN)).unwrap();
+    assert_eq!(objects(&card), [(0x6434, WBXML.to_vec()), (0x6435, secret_message("A"))]);
+    assert_eq!(reading(&mut card, Some(PIN)).message.unwrap(), secret_message("A"));
 }
 
 #[test]
 fn the_pin_is_sent_once_and_never_as_the_last_try() {
-    let full = behind_pin(Content::Message(secret("A")));
+    let full = behind_pin(Content::Message(secret_message("A")));
     let mut card = card(&full);
     let before = reading(&mut card, Some(PIN)).message.unwrap();
-    let refusal = |card: &mut VirtualUicc| match write(card, &private(secret("B")), Some("9999")) {
+    let refusal = |card: &mut VirtualUicc| match write(card, &private(secret_message("B")), Some("9999")) {
         Err(PersonaliseError::Card(error)) => error,
         other => panic!("{other:?}"),
     };
@@ -296,7 +246,7 @@ fn the_pin_is_sent_once_and_never_as_the_last_try() {
     assert_eq!(reading(&mut card, Some(PIN)).message.unwrap(), before, "nothing was written");
     // Where nothing lies behind the PIN yet it is not sent at all.
     let mut empty = VirtualUicc::new(&make(&behind_pin(Content::None)).unwrap());
-    write(&mut empty, &private(secret("A")), Some("9999")).unwrap();
+    write(&mut empty, &private(secret_message("A")), Some("9999")).unwrap();
     assert_eq!(empty.tries_left(1), Some(3));
 }
 
@@ -307,12 +257,12 @@ fn what_lies_behind_the_pin_already_is_not_written_again() {
         ..Wanted::new(vec![NewObject::dm(content), NewObject::lwm2m(vec![0xC8; 300])])
     };
     let mut card = card(&behind_pin(Content::None));
-    write(&mut card, &both(secret("A")), None).unwrap();
+    write(&mut card, &both(secret_message("A")), None).unwrap();
     card.reset();
-    assert!(planned(&mut card, &both(secret("A")), Some(PIN)).unwrap().steps.is_empty());
-    let written = write(&mut card, &both(secret("B")), Some(PIN)).unwrap();
+    assert!(planned(&mut card, &both(secret_message("A")), Some(PIN)).unwrap().steps.is_empty());
+    let written = write(&mut card, &both(secret_message("B")), Some(PIN)).unwrap();
     assert!(written.unchecked.is_empty(), "with the PIN everything is read back: {written:?}");
-    assert_eq!(reading(&mut card, Some(PIN)).message.unwrap(), secret("B"));
+    assert_eq!(reading(&mut card, Some(PIN)).message.unwrap(), secret_message("B"));
 }
 
 #[test]
@@ -323,25 +273,25 @@ fn runs_that_are_cut_off_leave_no_file_to_the_next_one() {
         // More often than there are names for files.
         for _ in 0..14 {
             card.reset();
-            let mut plan = planned(&mut card, &private(secret("A")), pin).unwrap();
+            let mut plan = planned(&mut card, &private(secret_message("A")), pin).unwrap();
             let creates = |action: &Action| matches!(action, Action::CreateFile { file } if file.id >= 0x6434);
             if let Some(created) = plan.steps.iter().position(|step| creates(&step.action)) {
                 plan.steps.truncate(created + 1);
-                carried_out(&mut card, &plan).unwrap_err();
+                carried_out(&mut card, &plan, KEY).unwrap_err();
             }
         }
-        assert_eq!(objects(&card), [(0x6434, vec![0xFF; secret("A").len()])]);
-        write(&mut card, &private(secret("A")), pin).unwrap();
-        assert_eq!(objects(&card), [(0x6434, secret("A"))]);
-        assert_eq!(reading(&mut card, Some(PIN)).message.unwrap(), secret("A"));
+        assert_eq!(objects(&card), [(0x6434, vec![0xFF; secret_message("A").len()])]);
+        write(&mut card, &private(secret_message("A")), pin).unwrap();
+        assert_eq!(objects(&card), [(0x6434, secret_message("A"))]);
+        assert_eq!(reading(&mut card, Some(PIN)).message.unwrap(), secret_message("A"));
     }
 }
 
 #[test]
 fn a_message_that_a_run_wrote_and_did_not_list_gives_its_file_to_the_next_one() {
     let pair = |closed: bool, name: &str| match closed {
-        true => private(secret(name)),
-        false => dm(open(name)),
+        true => private(secret_message(name)),
+        false => dm(message(name)),
     };
     for (closed, pin) in [(false, None), (true, None), (true, Some(PIN))] {
         let mut card = match closed {
@@ -351,7 +301,7 @@ fn a_message_that_a_run_wrote_and_did_not_list_gives_its_file_to_the_next_one() 
         let mut plan = planned(&mut card, &pair(closed, "First"), pin).unwrap();
         let listing = plan.steps.iter().position(|step| step.about.contains("a new entry")).unwrap();
         plan.steps.truncate(listing);
-        carried_out(&mut card, &plan).unwrap_err();
+        carried_out(&mut card, &plan, KEY).unwrap_err();
         let wanted = pair(closed, "Other");
         write(&mut card, &wanted, pin).unwrap();
         assert_eq!(objects(&card), [(0x6434, wanted.objects[0].content.clone())], "{closed} {pin:?}");
@@ -371,8 +321,8 @@ fn a_private_file_is_no_leftover_where_something_may_name_it() {
     let mut card = VirtualUicc::new(&CardImage::try_from(parts).unwrap());
     for pin in [None, Some(PIN)] {
         let mut card = card.clone();
-        write(&mut card, &private(secret("A")), pin).unwrap();
-        assert_eq!(objects(&card), [(0x6434, b"theirs".repeat(100)), (0x6435, secret("A"))], "{pin:?}");
+        write(&mut card, &private(secret_message("A")), pin).unwrap();
+        assert_eq!(objects(&card), [(0x6434, b"theirs".repeat(100)), (0x6435, secret_message("A"))], "{pin:?}");
     }
     assert_eq!(reading(&mut card, Some(PIN)).message.unwrap_err().kind, CardErrorKind::NoDmObject);
     // An entry of a form that is not understood here.
@@ -382,20 +332,20 @@ fn a_private_file_is_no_leftover_where_something_may_name_it() {
     });
     for pin in [None, Some(PIN)] {
         let mut card = card.clone();
-        write(&mut card, &private(secret("A")), pin).unwrap();
+        write(&mut card, &private(secret_message("A")), pin).unwrap();
         assert_eq!(objects(&card)[0], (0x6434, b"theirs".repeat(100)), "{pin:?}");
     }
 }
 
 #[test]
 fn an_object_in_two_forms_that_was_cut_off_between_them_moves_as_a_whole() {
-    let plan = CardPlan { listing: Listing::Both, ..behind_pin(Content::Message(secret("A"))) };
+    let plan = CardPlan { listing: Listing::Both, ..behind_pin(Content::Message(secret_message("A"))) };
     let mut card = card(&plan);
     let mut plan = planned(&mut card, &private(longer()), Some(PIN)).unwrap();
     // Up to the first of the two bytes that name the new file.
     plan.steps.pop();
     card.reset();
-    carried_out(&mut card, &plan).unwrap_err();
+    carried_out(&mut card, &plan, KEY).unwrap_err();
     write(&mut card, &private(longer()), Some(PIN)).unwrap();
     card.reset();
     assert!(planned(&mut card, &private(longer()), Some(PIN)).unwrap().steps.is_empty());
@@ -431,23 +381,23 @@ impl Link for InModem {
 
 #[test]
 fn in_a_modem_the_access_rule_tells_who_reads() {
-    let full = CardPlan { file_size: Some(600), ..behind_pin(Content::Message(secret("A"))) };
+    let full = CardPlan { file_size: Some(600), ..behind_pin(Content::Message(secret_message("A"))) };
     let mut modem = InModem::new(card(&full));
-    let plan = planned(&mut modem, &private(secret("B")), Some(PIN)).unwrap();
-    let written = carried_out(&mut modem, &plan).unwrap();
+    let plan = planned(&mut modem, &private(secret_message("B")), Some(PIN)).unwrap();
+    let written = carried_out(&mut modem, &plan, KEY).unwrap();
     assert!(written.unchecked.is_empty(), "{written:?}");
-    assert_eq!(reading(&mut modem.0, Some(PIN)).message.unwrap(), secret("B"));
+    assert_eq!(reading(&mut modem.0, Some(PIN)).message.unwrap(), secret_message("B"));
     assert_eq!(reading(&mut modem.0, None).message.unwrap_err().kind, CardErrorKind::PinNeeded);
 
-    let mut modem = InModem::new(card(&public(Content::Message(open("A")))));
-    let error = planned(&mut modem, &dm(secret("B")), None).unwrap_err();
+    let mut modem = InModem::new(card(&public(Content::Message(message("A")))));
+    let error = planned(&mut modem, &dm(secret_message("B")), None).unwrap_err();
     assert!(matches!(error, PersonaliseError::PublicSecret(_)), "{error}");
 
     // Where it tells no rule it cannot be seen who reads.
     let mut modem = InModem::new(with_quirk(&full, Quirk::NoAccessRule));
-    let error = planned(&mut modem, &dm(secret("B")), None).unwrap_err().to_string();
+    let error = planned(&mut modem, &dm(secret_message("B")), None).unwrap_err().to_string();
     assert!(error.contains("write the card in a reader"), "{error}");
-    assert!(!planned(&mut modem, &dm(open("B")), None).unwrap().steps.is_empty());
+    assert!(!planned(&mut modem, &dm(message("B")), None).unwrap().steps.is_empty());
 }
 
 /// An entry for an object of others, whose file this path names.
@@ -488,8 +438,8 @@ fn a_file_that_any_entry_names_is_not_taken_in_whatever_form_it_does() {
     });
     for pin in [None, Some(PIN)] {
         let mut card = card.clone();
-        write(&mut card, &private(secret("A")), pin).unwrap();
-        assert_eq!(objects(&card), [(0x6434, b"theirs".repeat(100)), (0x6435, secret("A"))], "{pin:?}");
+        write(&mut card, &private(secret_message("A")), pin).unwrap();
+        assert_eq!(objects(&card), [(0x6434, b"theirs".repeat(100)), (0x6435, secret_message("A"))], "{pin:?}");
     }
 }
 
@@ -497,8 +447,8 @@ fn a_file_that_any_entry_names_is_not_taken_in_whatever_form_it_does() {
 fn an_entry_for_a_file_that_is_not_there_comes_to_name_no_other_object() {
     let entry = foreign_entry(ObjectId::lwm2m_bootstrap().content(), "6434", false);
     let mut card = with_entry(&entry, |_| {});
-    write(&mut card, &dm(open("A")), None).unwrap();
-    assert_eq!(objects(&card), [(0x6435, open("A"))]);
+    write(&mut card, &dm(message("A")), None).unwrap();
+    assert_eq!(objects(&card), [(0x6435, message("A"))]);
 }
 
 #[test]
@@ -508,7 +458,7 @@ fn the_pin_is_sent_for_files_of_its_own_only() {
         let theirs = CardFile::new(0x6434, "theirs", b"theirs".repeat(100));
         parts.applications[0].files.push(CardFile { read: Access::Pin(Byte(0x81)), ..theirs });
     };
-    for wanted in [dm(open("A")), private(secret("A"))] {
+    for wanted in [dm(message("A")), private(secret_message("A"))] {
         let mut card = with_entry(&[], theirs);
         write(&mut card, &wanted, Some(PIN)).unwrap();
         assert_eq!((card.tries_left(0x81), card.tries_left(1)), (Some(3), Some(3)));
@@ -534,8 +484,8 @@ fn a_modem_that_is_busy_when_a_channel_is_closed_is_asked_again() {
             self.0.transmit(command)
         }
     }
-    let mut link = Busy(InModem::new(card(&public(Content::Message(open("A"))))), false);
+    let mut link = Busy(InModem::new(card(&public(Content::Message(message("A"))))), false);
     let reading = read(&mut link, &ReadRequest::default(), &|| Duration::ZERO);
-    assert_eq!(reading.message.unwrap(), open("A"));
+    assert_eq!(reading.message.unwrap(), message("A"));
     assert!(link.1 && link.0.0.open_channels() == 0);
 }
