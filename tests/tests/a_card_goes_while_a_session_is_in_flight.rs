@@ -191,17 +191,22 @@ fn until_reader(service: &PrivatePcscd, holds: bool) {
     });
 }
 
-#[test]
-fn taken_out_of_its_reader_it_is_proven_gone_after_the_session_and_the_next_method_has_its_turn() {
+/// A device whose card went out of its reader while the session was in flight; its configuration has `more`.
+fn taken_out_of_its_reader(more: &str) -> (Folder, PrivatePcscd, Bench) {
     let folder = Folder::new();
     let service = service(&folder);
-    let factory = "[factory]\nfile = \"$HOME/factory.json\"\n";
-    let (bench, inserted) = Bench::new("pcsc", factory, |device, card| {
+    let (bench, inserted) = Bench::new("pcsc", more, |device, card| {
         device.use_pcscd(service.environment().1);
         insert(&service, card)
     });
     drop(inserted);
     until_reader(&service, false);
+    (folder, service, bench)
+}
+
+#[test]
+fn taken_out_of_its_reader_it_is_proven_gone_after_the_session_and_the_next_method_has_its_turn() {
+    let (_folder, _service, bench) = taken_out_of_its_reader("[factory]\nfile = \"$HOME/factory.json\"\n");
     bench.ends_whole();
     let is_managed =
         |status: &Value| status["state"] == "managed" && accounts(status).iter().any(|one| one.0 == "beta");
@@ -219,14 +224,7 @@ fn taken_out_of_its_reader_it_is_proven_gone_after_the_session_and_the_next_meth
 
 #[test]
 fn taken_out_and_put_in_again_during_the_session_it_is_as_if_nothing_had_been() {
-    let folder = Folder::new();
-    let service = service(&folder);
-    let (bench, inserted) = Bench::new("pcsc", "", |device, card| {
-        device.use_pcscd(service.environment().1);
-        insert(&service, card)
-    });
-    drop(inserted);
-    until_reader(&service, false);
+    let (_folder, service, bench) = taken_out_of_its_reader("");
     let _inserted = insert(&service, &bench.same_card());
     until_reader(&service, true);
     bench.ends_whole();
@@ -241,14 +239,7 @@ fn taken_out_and_put_in_again_during_the_session_it_is_as_if_nothing_had_been() 
 
 #[test]
 fn exchanged_in_its_reader_the_other_cards_account_takes_over_after_the_session() {
-    let folder = Folder::new();
-    let service = service(&folder);
-    let (bench, inserted) = Bench::new("pcsc", "", |device, card| {
-        device.use_pcscd(service.environment().1);
-        insert(&service, card)
-    });
-    drop(inserted);
-    until_reader(&service, false);
+    let (_folder, service, bench) = taken_out_of_its_reader("");
     let _inserted = insert(&service, &bench.other_card());
     until_reader(&service, true);
     bench.ends_whole();
