@@ -31,16 +31,20 @@ pub(crate) const FILE_READ: usize = MAX_BODY + 1;
 impl Client {
     /// Goes through the methods once. What was tried and what came of it is in the state afterwards.
     pub fn bootstrap(&mut self) -> Result<Run, Stopped> {
+        let before = std::mem::take(&mut self.tally);
         self.tally.restart(self.world.monotonic());
         let run = self.run_sequence();
         self.tally.pause(self.world.monotonic());
+        if before.open && run.as_ref().is_ok_and(|run| run.result == RunResult::Unchanged) {
+            // The run that installed something still waits for its session.
+            self.tally = before;
+        }
         self.publish();
         run
     }
 
     fn run_sequence(&mut self) -> Result<Run, Stopped> {
         let recorded = self.state().attempts.clone();
-        let known = self.attempts.clone();
         let (mut sequence, mut step) =
             Sequence::start(self.sequence_config(), self.state().accounts.clone(), self.now());
         let mut installed = false;
@@ -58,14 +62,14 @@ impl Client {
                     Event::Installed(result)
                 }
                 Step::Done(run) => {
-                    self.show_attempts(&known, &run.attempts);
+                    self.show_attempts(&recorded, &run.attempts);
                     self.finish_run(&run, recorded, installed);
                     return Ok(*run);
                 }
             };
             step = sequence.handle(event, self.now());
             if !matches!(step, Step::Done(_)) {
-                self.show_attempts(&known, sequence.record());
+                self.show_attempts(&recorded, sequence.record());
             }
         }
     }
@@ -261,7 +265,7 @@ impl Client {
             meter: self.tally.meter.clone(),
             leave_open,
         };
-        let other = self.clock.second_opinion().map(|at| {
+        let other = self.clock.second_opinion(self.state().notes.proved).map(|at| {
             let (world, setup) = (self.world.clone(), HttpSetup { floor: at, ..setup.clone() });
             Other { at, carrier: Box::new(move || world.carrier(&setup)) }
         });
@@ -329,14 +333,14 @@ impl Client {
         self.save();
     }
 
-    fn show_attempts(&mut self, known: &[Attempt], record: &[Attempt]) {
+    fn show_attempts(&mut self, recorded: &[Attempt], record: &[Attempt]) {
         for attempt in record.get(self.told..).unwrap_or_default() {
             let (method, outcome) = (attempt.method, attempt.outcome);
             let reason = attempt.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
             tracing::info!("{method}: {outcome}{reason}: {}", attempt.message);
         }
         self.told = record.len();
-        self.attempts = known.iter().chain(record).cloned().collect();
+        self.attempts = recorded.iter().chain(record).cloned().collect();
         let surplus = self.attempts.len().saturating_sub(crate::state::MAX_ATTEMPTS);
         self.attempts.drain(..surplus);
         self.publish();

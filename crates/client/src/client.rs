@@ -149,7 +149,7 @@ impl Client {
     /// The client of a device in this world, with its state in this storage, which nobody else writes to.
     pub fn new(config: Config, world: Arc<dyn World>, storage: Box<dyn Storage>) -> Result<Self, OpenError> {
         let (_, name) = place(&config.state)?;
-        let now = clock::at_start_of(&*world);
+        let now = clock::built().max(world.system_time());
         let (memory, news) = Memory::open(storage, &name, now);
         news.iter().map(String::as_str).chain(memory.trouble()).for_each(|sentence| tracing::error!("{sentence}"));
         Self::with(config, world, memory)
@@ -159,7 +159,7 @@ impl Client {
         let definitions = Arc::new(device::definitions(&config));
         let mut client = Self {
             rights: device::rights(&config),
-            clock: Clock::new(world.clone(), memory.state().known_time(), memory.state().notes.proved),
+            clock: Clock::new(world.clone(), memory.state().known_time()),
             seen: None,
             card_read: None,
             world,
@@ -198,7 +198,7 @@ impl Client {
     /// Forgets everything but refused PINs, and begins anew. The floor of the clock is the build time again.
     pub fn reset(&mut self) -> Result<(), StateError> {
         self.memory.begin_anew(clock::built())?;
-        self.clock = Clock::new(self.world.clone(), Timestamp::default(), Timestamp::default());
+        self.clock = Clock::new(self.world.clone(), Timestamp::default());
         self.attempts.clear();
         self.look = None;
         self.tally = Tally::default();
@@ -344,8 +344,8 @@ impl Client {
     }
 
     /// Notes what a server's certificate said of the time. It counts also if it is before what was noted: then that was
-    /// noted by a clock that was ahead. If the certificate agrees with the second opinion only, that is the time from now
-    /// on.
+    /// noted by a clock that was ahead. If the certificate agrees with the second opinion only, the system's clock is
+    /// believed from now on.
     pub(crate) fn note_certificate(&mut self, dated: &Dated) {
         let state = self.memory.state_mut();
         state.notes.proved = state.notes.proved.max(dated.since);
@@ -353,7 +353,7 @@ impl Client {
         state.kept_time = state.kept_time.min(dated.at);
         if dated.anew {
             tracing::info!("the clock goes on from {}, which a certificate agrees with", dated.at);
-            self.clock.go_on_from(dated.at);
+            self.clock.believe_the_system();
         }
     }
 

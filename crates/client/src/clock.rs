@@ -11,45 +11,35 @@ const BUILT: &str = env!("OMADM_BUILD_TIME");
 
 /// Tells the time. A system clock that is behind the floor (first boot, empty battery) counts as not set: time then goes
 /// on from the floor.
-///
-/// The floor itself may lie ahead, since a clock that was ahead told it. So there is a second opinion, which a server's
-/// certificate may confirm.
 #[derive(Clone)]
 pub struct Clock {
     world: Arc<dyn World>,
     floor: Timestamp,
-    proved: Timestamp,
     since: Duration,
 }
 
 impl Clock {
-    /// A clock whose floor is the latest of the build time, `known`, the last time that the state file knows, and
-    /// `proved`, since when certificates are valid that were good.
-    pub fn new(world: Arc<dyn World>, known: Timestamp, proved: Timestamp) -> Self {
+    /// A clock whose floor is the later of the build time and `known`, the last time that the state file knows.
+    pub fn new(world: Arc<dyn World>, known: Timestamp) -> Self {
         let since = world.monotonic();
-        let proved = built().max(proved);
-        Self { world, floor: proved.max(known), proved, since }
+        Self { world, floor: built().max(known), since }
     }
 
     /// The time.
     pub fn now(&self) -> Timestamp {
-        self.from(self.floor)
-    }
-
-    /// What time it is if the floor lies ahead: it is no earlier than what was proved. `None` while the system's clock is
-    /// believed.
-    pub fn second_opinion(&self) -> Option<Timestamp> {
-        Some(self.from(self.proved)).filter(|time| *time < self.now())
-    }
-
-    /// Time goes on from here, whatever the floor was.
-    pub(crate) fn go_on_from(&mut self, time: Timestamp) {
-        (self.floor, self.since) = (time, self.world.monotonic());
-    }
-
-    fn from(&self, floor: Timestamp) -> Timestamp {
         let passed = self.world.monotonic().saturating_sub(self.since);
-        self.world.system_time().max(floor.plus(passed.as_secs()))
+        self.world.system_time().max(self.floor.plus(passed.as_secs()))
+    }
+
+    /// What time it is if the floor lies ahead, because it came from a clock that was: what the system's clock says, unless
+    /// it cannot be so early, since certificates were good that are valid from `proved` on.
+    pub fn second_opinion(&self, proved: Timestamp) -> Option<Timestamp> {
+        Some(self.world.system_time()).filter(|time| built().max(proved) <= *time && *time < self.now())
+    }
+
+    /// The system's clock is right, and the floor was not.
+    pub(crate) fn believe_the_system(&mut self) {
+        (self.floor, self.since) = (self.world.system_time(), self.world.monotonic());
     }
 
     /// Whether the system's clock is set, as far as one can tell: it is not behind the floor.
@@ -57,7 +47,7 @@ impl Clock {
         self.world.system_time() >= self.floor
     }
 
-    /// The time from which it goes on while the system's clock is behind it.
+    /// The earliest time that it could be when the program started.
     pub fn floor(&self) -> Timestamp {
         self.floor
     }
@@ -66,11 +56,6 @@ impl Clock {
 /// The time at which a program starts that knows of no later one.
 pub fn at_start() -> Timestamp {
     system_time().max(built())
-}
-
-/// The same in a world.
-pub(crate) fn at_start_of(world: &dyn World) -> Timestamp {
-    world.system_time().max(built())
 }
 
 /// The earliest time that it can be.
@@ -86,16 +71,14 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_not_set_goes_on_from_the_floor() {
-        let clock = |known, proved| Clock::new(Arc::new(Host::new(&Stop::new().unwrap())), known, Timestamp(proved));
-        let ahead = clock(Timestamp(4_000_000_000), 0);
+        let clock = |known| Clock::new(Arc::new(Host::new(&Stop::new().unwrap())), known);
+        let ahead = clock(Timestamp(4_000_000_000));
         assert!((4_000_000_000..4_000_000_060).contains(&ahead.now().0));
-        assert!(ahead.second_opinion().unwrap().since(system_time()) < 60, "the system may be right all the same");
-        let set = clock(Timestamp(0), 0);
+        assert!(ahead.second_opinion(Timestamp(0)).unwrap().since(system_time()) < 60, "the system may be right");
+        assert_eq!(ahead.second_opinion(Timestamp(3_900_000_000)), None, "it is proved wrong");
+        let set = clock(Timestamp(0));
         assert!(set.now().since(system_time()) < 60, "a clock that is set is believed");
-        assert_eq!(set.second_opinion(), None);
-        let unset = clock(Timestamp(4_000_000_000), 3_900_000_000).second_opinion().unwrap();
-        assert!((3_900_000_000..3_900_000_060).contains(&unset.0), "never before what was proved");
-        assert_eq!(clock(Timestamp(0), 3_900_000_000).second_opinion(), None);
+        assert_eq!(set.second_opinion(Timestamp(0)), None);
         assert!(built() > Timestamp(1_700_000_000) && at_start() >= built(), "the build time is a floor");
     }
 }

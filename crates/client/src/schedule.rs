@@ -168,7 +168,7 @@ impl Schedule {
     }
 
     fn note_reading(&mut self, client: &Client) {
-        self.reading = client.clock.now().plus(client.config.card.every.as_secs());
+        self.reading = client.clock.now().plus(client.config.card.every.as_secs().max(1));
     }
 
     /// Logs what comes next, once.
@@ -202,6 +202,8 @@ impl Schedule {
         match task {
             Task::Bootstrap => {
                 let run = client.bootstrap()?;
+                // A certificate may have set it back.
+                self.heed_clock(client);
                 self.bootstrap = run.next;
                 self.note_reading(client);
                 if let RunResult::Bootstrapped { srv_ids, .. } = &run.result {
@@ -209,14 +211,18 @@ impl Schedule {
                 }
                 self.troubles.retain(|srv_id, _| run.book.account(srv_id).is_some());
             }
-            Task::Session(srv_id) => match client.session(srv_id) {
-                Ok(report) => self.heed(client, srv_id, &report),
-                Err(SessionError::Stopped(stopped)) => return Err(stopped),
-                Err(error) => {
-                    tracing::error!("{error}");
-                    self.postpone(client, srv_id, Retry::Slow, &error.to_string());
+            Task::Session(srv_id) => {
+                let told = client.session(srv_id);
+                self.heed_clock(client);
+                match told {
+                    Ok(report) => self.heed(client, srv_id, &report),
+                    Err(SessionError::Stopped(stopped)) => return Err(stopped),
+                    Err(error) => {
+                        tracing::error!("{error}");
+                        self.postpone(client, srv_id, Retry::Slow, &error.to_string());
+                    }
                 }
-            },
+            }
         }
         Ok(())
     }
@@ -227,6 +233,8 @@ impl Schedule {
         let before = client.clock.now();
         let accounts = client.state().accounts.clone();
         let reply = orders::carry_out(client, order)?;
+        self.heed_clock(client);
+        let before = before.min(client.clock.now());
         match order {
             Order::Status {} => {}
             Order::Session { .. } => self.heed_ordered(client, before),

@@ -63,7 +63,7 @@ pub struct Busy {
     pub until: Timestamp,
 }
 
-/// What is written along with any other change, and never alone (spec 2.2).
+/// What is written along with any other change, and not alone (spec 2.2), but where time goes back.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Notes {
@@ -148,7 +148,7 @@ impl State {
 
     /// The last time that is known.
     pub fn known_time(&self) -> Timestamp {
-        self.notes.written.max(self.kept_time)
+        self.notes.written.max(self.kept_time).max(self.notes.proved)
     }
 
     /// Sets times right by a clock that is set or not: what lies further ahead than it can was noted by a wrong clock.

@@ -105,7 +105,9 @@ impl Sockets {
         let deadline = Instant::now() + limits.total;
         let ask = |mut connection: Connection| {
             connection.set_deadline(deadline);
-            self.proved.set(self.proved.get().max(connection.proved()));
+            if request.trusted {
+                self.proved.set(self.proved.get().max(connection.proved()));
+            }
             connection.write_all(&bytes).map_err(|error| HttpError::from_io(&error, host))?;
             let (answer, reusable) = message::answer(&mut connection, host, limits.body)?;
             Ok((answer, reusable.then_some(connection)))

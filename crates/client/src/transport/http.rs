@@ -159,7 +159,7 @@ pub trait Carrier {
     /// One exchange. A redirect is an answer like any other.
     fn carry(&self, request: Outgoing) -> Result<Answer, HttpError>;
 
-    /// Since when the certificates are valid that servers showed to it, the latest; `None` if none had to.
+    /// Since when the certificates are valid that servers of trusted origins showed to it, the latest; `None` if none had to.
     fn proved(&self) -> Option<Timestamp> {
         None
     }
@@ -170,7 +170,7 @@ pub struct Other {
     /// The time.
     pub at: Timestamp,
     /// Makes what verifies certificates at it.
-    pub carrier: Box<dyn FnOnce() -> Result<Box<dyn Carrier>, HttpError>>,
+    pub carrier: Box<dyn Fn() -> Result<Box<dyn Carrier>, HttpError>>,
 }
 
 /// What the certificates of servers say of the time.
@@ -180,7 +180,7 @@ pub struct Dated {
     pub at: Timestamp,
     /// Since when they are valid, the latest.
     pub since: Timestamp,
-    /// Whether that was the other time, and the first certificate was not valid at the one that was thought.
+    /// Whether that was the other time, and a certificate was not valid at the one that was thought.
     pub anew: bool,
 }
 
@@ -212,8 +212,8 @@ pub struct Http {
 }
 
 impl Http {
-    /// Exchanges that `carrier` carries, which verifies certificates at the time `at`. If the first is not valid then, it
-    /// is verified once more at the `other` time, which counts from then on.
+    /// Exchanges that `carrier` carries, which verifies certificates at the time `at`. One that is not valid then is verified
+    /// once more at the `other` time. If it is that of a trusted origin, that time counts from then on.
     pub fn new(trust: Trust, carrier: Box<dyn Carrier>, at: Timestamp, other: Option<Other>) -> Self {
         Self { trust, carrier, at, other, anew: false }
     }
@@ -224,23 +224,25 @@ impl Http {
         let Request { method, url, headers, private, body } = request;
         let private = if trusted { private } else { PrivateHeaders::default() };
         let request = Outgoing { method, url, trusted, headers, private, body };
-        let Some(other) = self.other.take_if(|_| self.carrier.proved().is_none()) else {
-            return self.carrier.carry(request);
+        let Some(other) = &self.other else { return self.carrier.carry(request) };
+        let refused = match self.carrier.carry(request.clone()) {
+            Err(HttpError::Clock(why)) => why,
+            told => return told,
         };
-        match self.carrier.carry(request.clone()) {
-            Err(HttpError::Clock(why)) => {
-                tracing::info!("{why}; once more, in case that it is {} only", other.at);
-                (self.carrier, self.at, self.anew) = ((other.carrier)()?, other.at, true);
-                self.carrier.carry(request)
-            }
-            told => {
-                self.other = Some(other);
-                told
-            }
+        tracing::info!("{refused}; once more, in case that it is {} only", other.at);
+        let carrier = (other.carrier)()?;
+        let told = carrier.carry(request);
+        if matches!(told, Err(HttpError::Clock(_))) {
+            return Err(HttpError::Clock(refused));
         }
+        if trusted && told.is_ok() {
+            (self.carrier, self.at, self.anew) = (carrier, other.at, true);
+            self.other = None;
+        }
+        told
     }
 
-    /// What the certificates say of the time that servers showed; `None` if none had to.
+    /// What the certificates say of the time that servers of trusted origins showed; `None` if none had to.
     pub fn dated(&self) -> Option<Dated> {
         Some(Dated { at: self.at, since: self.carrier.proved()?, anew: self.anew })
     }

@@ -3,8 +3,10 @@
 use super::*;
 use crate::transport::{Carriers, Count};
 use crate::wait::Stop;
+use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::rc::Rc;
 use std::thread;
 use std::time::Instant;
 
@@ -368,4 +370,72 @@ fn a_location_is_taken_relative_to_the_request() {
 fn private_headers_are_not_shown() {
     let shown = format!("{:?}", get("https://dm.example/"));
     assert!(shown.contains("authorization") && !shown.contains("eDp5"), "{shown}");
+}
+
+/// Refuses certificates before or after a time, as one whose clock is wrong does, and counts what it is asked.
+struct Dates {
+    at: u64,
+    valid: std::ops::Range<u64>,
+    asked: Rc<Cell<usize>>,
+}
+
+impl Carrier for Dates {
+    fn carry(&self, _: Outgoing) -> Result<Answer, HttpError> {
+        self.asked.set(self.asked.get() + 1);
+        if !self.valid.contains(&self.at) {
+            return Err(HttpError::Clock(format!("not valid at {}", self.at)));
+        }
+        Ok(Answer { status: 200, headers: Headers::default(), body: Vec::new() })
+    }
+
+    fn proved(&self) -> Option<Timestamp> {
+        Some(Timestamp(self.valid.start))
+    }
+}
+
+/// Exchanges with a server whose certificate is valid then, thought to be at 100 and perhaps at 50, and how often either
+/// was asked.
+fn dated(valid: std::ops::Range<u64>) -> (Http, Rc<Cell<usize>>, Rc<Cell<usize>>) {
+    let (first, second) = (Rc::<Cell<usize>>::default(), Rc::<Cell<usize>>::default());
+    let (range, asked) = (valid.clone(), second.clone());
+    let other = move || Ok(Box::new(Dates { at: 50, valid: range.clone(), asked: asked.clone() }) as Box<dyn Carrier>);
+    let other = Other { at: Timestamp(50), carrier: Box::new(other) };
+    let carrier = Box::new(Dates { at: 100, valid, asked: first.clone() });
+    let trust = Trust::new([url("https://dm.example/").origin()]);
+    (Http::new(trust, carrier, Timestamp(100), Some(other)), first, second)
+}
+
+#[test]
+fn a_certificate_that_is_good_needs_no_other_time() {
+    let (mut http, first, second) = dated(40..200);
+    http.exchange(get("https://dm.example/dm")).unwrap();
+    assert_eq!((first.get(), second.get()), (1, 0));
+    assert_eq!(http.dated(), Some(Dated { at: Timestamp(100), since: Timestamp(40), anew: false }));
+}
+
+#[test]
+fn a_certificate_of_a_trusted_origin_decides_which_time_it_is() {
+    let (mut http, first, second) = dated(40..60);
+    http.exchange(get("https://dm.example/dm")).unwrap();
+    http.exchange(get("https://dm.example/dm")).unwrap();
+    assert_eq!((first.get(), second.get()), (1, 2), "the other time counts from then on");
+    assert_eq!(http.dated(), Some(Dated { at: Timestamp(50), since: Timestamp(40), anew: true }));
+}
+
+#[test]
+fn a_certificate_of_a_foreign_origin_decides_for_itself_only() {
+    let (mut http, first, second) = dated(40..60);
+    http.exchange(get("https://repository.example/file")).unwrap();
+    http.exchange(get("https://repository.example/file")).unwrap();
+    assert_eq!((first.get(), second.get()), (2, 2));
+    assert!(!http.dated().unwrap().anew);
+}
+
+#[test]
+fn a_certificate_that_is_not_valid_at_either_time_is_refused_with_the_first_reason() {
+    let (mut http, first, second) = dated(60..90);
+    let error = http.exchange(get("https://dm.example/dm")).unwrap_err();
+    assert_eq!(error, HttpError::Clock("not valid at 100".to_owned()));
+    assert_eq!((first.get(), second.get()), (1, 1));
+    assert!(!http.dated().unwrap().anew);
 }

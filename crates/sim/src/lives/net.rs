@@ -79,7 +79,9 @@ impl ModelCarrier {
         if time < from || time > until {
             return Err(HttpError::Clock(format!("{host}: the certificate is not valid at this time")));
         }
-        self.proved.set(self.proved.get().max(Some(from)));
+        if request.trusted {
+            self.proved.set(self.proved.get().max(Some(from)));
+        }
         Ok(())
     }
 }
