@@ -3,10 +3,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use omadm_card::make::{CardPlan, make};
 use omadm_card::{CardImage, VirtualUicc};
-use omadm_tests::{Device, Fleet, Folder, ModemTools, Process, Signal, omadm, private_file, until};
+use omadm_tests::{Device, Fleet, Folder, ModemTools, Process, Signal, in_parallel, omadm, private_file, until};
 use serde_json::Value;
 
 const ICCID: &str = "8988000000000000016";
@@ -116,6 +117,69 @@ fn a_device_reads_the_virtual_card_on_standard_input_and_output() {
     let status = device.run_until_idle(60);
     assert_eq!(status["accounts"][0]["source"], "smartcard");
     assert_eq!(status["sim"]["mcc"], "001", "the card itself is asked for its network");
+}
+
+/// Bootstraps a device whose executable has this card, with this fault: how the attempt to read it went, and the accounts
+/// afterwards.
+fn with_a_fault(device: &mut Device, file: &Path, fault: Option<&str>) -> (Value, Value) {
+    let program = omadm();
+    let program = program.get_program().to_str().expect("UTF-8");
+    let fault = fault.map_or(String::new(), |fault| format!(" --fault {fault}"));
+    let link = format!("exec:'{program}' card run '{}' --stdio{fault}", file.display());
+    let more = "[factory]\nfile = \"$HOME/factory.json\"\n[sim]\nwait = \"0s\"\n";
+    device.configure(
+        "IMEI:490154203237518",
+        &format!("[card]\nlink = \"{link}\"\ntimeout = \"3s\"\nwait = \"100ms\"\n{more}"),
+    );
+    let (_, told) = device.json(&["bootstrap"]);
+    let attempts = told["attempts"].as_array().unwrap_or_else(|| panic!("{told}"));
+    let attempt = attempts.iter().find(|one| one["method"] == "smartcard").expect("the card was tried").clone();
+    (attempt, device.status().expect("a status")["accounts"].clone())
+}
+
+#[test]
+fn a_card_that_fails_at_any_command_is_one_failed_attempt() {
+    let folder = Folder::new();
+    let file = folder.join("card.json");
+    std::fs::write(&file, image(&plan()).to_json()).expect("a card file");
+    let factory = MESSAGE.replace("acme", "factory");
+    let device = || {
+        let device = Device::new("IMEI:490154203237518", "");
+        private_file(&device.join("factory.json"), factory.as_bytes());
+        device
+    };
+    let bootstrapped = || {
+        let mut known = device();
+        let (good, accounts) = with_a_fault(&mut known, &file, None);
+        assert_eq!((&good["outcome"], &accounts[0]["source"]), (&"installed".into(), &"smartcard".into()));
+        (known, accounts)
+    };
+    let status = bootstrapped().0.status().expect("a status");
+    let commands = status["last_run"]["apdus"].as_u64().expect("a number");
+    let faults: Vec<_> = [("removal", ""), ("status", ":6F00"), ("mute", "")]
+        .iter()
+        .flat_map(|(fault, more)| (1..=commands).map(move |at| format!("{fault}@{at}{more}")))
+        .collect();
+    let failures = AtomicUsize::new(0);
+    in_parallel(&faults, 8, |fault| {
+        let (attempt, of_new) = with_a_fault(&mut device(), &file, Some(fault));
+        if attempt["outcome"] == "installed" {
+            // What the client asks for after the message.
+            assert_eq!(of_new[0]["source"], "smartcard", "{fault}: {attempt}");
+            return;
+        }
+        failures.fetch_add(1, Ordering::Relaxed);
+        let reason = attempt["reason"].as_str().unwrap_or_else(|| panic!("{fault}: {attempt}"));
+        assert!(["card-io", "card-removed", "no-card", "timeout"].contains(&reason), "{fault}: {attempt}");
+        assert_eq!((of_new.as_array().map(Vec::len), &of_new[0]["source"]), (Some(1), &"factory".into()), "{fault}");
+        // A device that has its account from the card keeps it: a card that fails is not proven gone.
+        let (mut known, accounts) = bootstrapped();
+        let (attempt, of_known) = with_a_fault(&mut known, &file, Some(fault));
+        assert_ne!(attempt["outcome"], "installed", "{fault}: {attempt}");
+        assert_eq!(of_known, accounts, "{fault}: {attempt}");
+    });
+    let failures = failures.into_inner();
+    assert!(failures > 12, "{failures} of {commands} commands three times");
 }
 
 #[test]

@@ -143,8 +143,8 @@ impl Served {
     /// What the card makes of a command, faults included.
     fn exchange(&mut self, command: &[u8]) -> Result<Vec<u8>, No> {
         self.card.transmit(command).map_err(|error| match error {
-            LinkError::NoCard(_) => No("no-card", "there is no card", None),
-            LinkError::Removed(_) => No("removed", "the card was removed or reset", None),
+            LinkError::NoCard(_) => No("no-card", "the slot is empty", None),
+            LinkError::Removed(_) => No("removed", "so the executable says", None),
             LinkError::Timeout(_) => No("timeout", "the card does not answer", None),
             LinkError::Io(_) => No("refused", "the card failed", None),
         })
