@@ -112,7 +112,7 @@ fn after_it_was_killed() {
 
 #[test]
 fn after_it_was_killed_while_starting() {
-    for delay in [20, 60, 100, 150, 200, 300] {
+    for delay in [5, 10, 15, 20, 30, 40, 60, 100, 150, 200, 300] {
         let folder = tempfile::Builder::new().prefix("od").tempdir_in("/tmp").unwrap();
         let mut demo = Command::new(env!("CARGO_BIN_EXE_omadm"))
             .args(["demo", "--client", "/bin/true"])

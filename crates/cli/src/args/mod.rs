@@ -127,7 +127,7 @@ pub(crate) struct Guarded {
 /// `omadm janitor`, used by omadm itself.
 #[derive(Debug, Args)]
 pub(crate) struct Janitor {
-    /// The folder to remove at the end
+    /// The folder to make, and to remove at the end
     #[arg(long)]
     pub(crate) folder: Option<PathBuf>,
 }

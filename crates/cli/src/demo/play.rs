@@ -54,8 +54,10 @@ impl Play {
     /// Starts everything.
     pub(super) fn set_up(args: &args::Demo, mut story: Story, ending: &Ending) -> Result<Self, Failure> {
         let client = stage::client_program(args.client.as_deref())?;
-        let (folder, is_temporary) = stage::folder(args.keep.as_deref())?;
-        let mut nursery = Nursery::new(is_temporary.then_some(folder.as_path()))?;
+        let (mut nursery, folder) = match &args.keep {
+            Some(keep) => (Nursery::new()?, stage::folder_to_keep(keep)?),
+            None => Nursery::with_folder(&stage::place_for_folders())?,
+        };
         story.shorten(&folder);
         story.aside(next::greeting)?;
         let (admin, ready) = start_server(&mut nursery, &folder)?;

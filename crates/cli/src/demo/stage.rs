@@ -10,16 +10,14 @@ use crate::failure::Failure;
 /// The longest folder in which unix sockets of the demo have room (107 bytes in all).
 const MAX_FOLDER: usize = 70;
 
-/// Makes the demo's folder (0700): `keep`, or a new one for this time only. Says whether it is to be removed.
-pub(super) fn folder(keep: Option<&Path>) -> Result<(PathBuf, bool), Failure> {
-    let Some(keep) = keep else {
-        let temp = Some(std::env::temp_dir()).filter(|temp| temp.as_os_str().len() + 14 <= MAX_FOLDER);
-        let temp = temp.unwrap_or_else(|| PathBuf::from("/tmp"));
-        let made =
-            tempfile::Builder::new().prefix("omadm-").permissions(fs::Permissions::from_mode(0o700)).tempdir_in(&temp);
-        let folder = made.map_err(|error| Failure::unwritable(&temp, &error))?;
-        return Ok((folder.keep(), true));
-    };
+/// Where a folder for this time only has its place.
+pub(super) fn place_for_folders() -> PathBuf {
+    let temp = Some(std::env::temp_dir()).filter(|temp| temp.as_os_str().len() + 14 <= MAX_FOLDER);
+    temp.unwrap_or_else(|| PathBuf::from("/tmp"))
+}
+
+/// Makes the demo's folder that stays (0700).
+pub(super) fn folder_to_keep(keep: &Path) -> Result<PathBuf, Failure> {
     match fs::read_dir(keep).map(|mut entries| entries.next().is_none()) {
         Ok(true) => {}
         Ok(false) => {
@@ -36,7 +34,7 @@ pub(super) fn folder(keep: Option<&Path>) -> Result<(PathBuf, bool), Failure> {
         return Err(Failure::usage(format!("{} is too long a path for unix sockets", folder.display()))
             .advise(format!("name a folder with at most {MAX_FOLDER} characters")));
     }
-    Ok((folder, false))
+    Ok(folder)
 }
 
 /// Makes a folder that only we enter.
@@ -85,9 +83,9 @@ mod tests {
     fn a_folder_to_keep_has_to_be_empty() {
         let temp = tempfile::tempdir().unwrap();
         let fresh = temp.path().join("fresh");
-        assert!(!folder(Some(&fresh)).unwrap().1);
+        folder_to_keep(&fresh).unwrap();
         private_file(&fresh.join("x"), b"x").unwrap();
-        assert_eq!(folder(Some(&fresh)).unwrap_err().exit, Exit::Usage);
+        assert_eq!(folder_to_keep(&fresh).unwrap_err().exit, Exit::Usage);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The process that cleans up behind us, however we end.
 
-use std::fs;
-use std::io::{self, BufRead, Write};
+use std::fs::{self, DirBuilder};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -16,6 +17,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How often it is looked whether they are gone.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// What it says when it is ready, and when the folder is there already.
+const READY: &str = "ready";
+const EXISTS: &str = "exists";
+
 /// Our end of the janitor.
 #[derive(Debug)]
 pub(super) struct Janitor {
@@ -25,7 +30,8 @@ pub(super) struct Janitor {
 }
 
 impl Janitor {
-    /// Starts it; with a folder, that one is removed at the end.
+    /// Starts it. With a folder, it makes that one, so that there is no moment in which nobody would remove it, and removes
+    /// it at the end.
     pub(super) fn start(me: &Path, folder: Option<&Path>) -> io::Result<Self> {
         let mut command = Command::new(me);
         command.arg("janitor");
@@ -34,10 +40,17 @@ impl Janitor {
         }
         // In a group of its own, so that Ctrl-C ends the others only. It must not hold a pipe that somebody reads until
         // its end.
-        let command = command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let command = command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = command.spawn()?;
-        let pipe = process.stdin.take();
-        Ok(Self { process, pipe })
+        let (pipe, stdout) = (process.stdin.take(), process.stdout.take());
+        let janitor = Self { process, pipe };
+        let mut said = String::new();
+        BufReader::new(stdout.ok_or(io::ErrorKind::BrokenPipe)?).read_line(&mut said)?;
+        match said.trim_end() {
+            READY => Ok(janitor),
+            EXISTS => Err(io::ErrorKind::AlreadyExists.into()),
+            why => Err(io::Error::other(why.to_owned())),
+        }
     }
 
     /// Tells it of a child to wait for.
@@ -56,11 +69,22 @@ impl Drop for Janitor {
     }
 }
 
-/// `omadm janitor`: reads pids until the pipe ends, then waits for these processes and removes the folder.
+/// `omadm janitor`: makes the folder and says so. Then it reads pids until the pipe ends, waits for these processes and
+/// removes the folder.
 ///
 /// # Errors
 /// If the folder could not be removed.
 pub(crate) fn clean_up(args: &args::Janitor) -> Result<(), Failure> {
+    let said = match args.folder.as_deref().map(|folder| DirBuilder::new().mode(0o700).create(folder)) {
+        None | Some(Ok(())) => READY.to_owned(),
+        Some(Err(error)) if error.kind() == io::ErrorKind::AlreadyExists => EXISTS.to_owned(),
+        Some(Err(error)) => error.to_string(),
+    };
+    // Whoever waited for it may be gone: then the pipe of the pids has ended, too.
+    let _ = writeln!(io::stdout(), "{said}");
+    if said != READY {
+        return Ok(());
+    }
     let pids: Vec<u32> =
         io::stdin().lock().lines().map_while(Result::ok).filter_map(|line| line.parse().ok()).collect();
     let deadline = Instant::now() + PATIENCE;

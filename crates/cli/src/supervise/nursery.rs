@@ -38,15 +38,30 @@ pub(crate) struct Started {
 }
 
 impl Nursery {
-    /// An empty one; `folder` is removed when all is over.
+    /// An empty one.
     ///
     /// # Errors
     /// If the janitor cannot be started.
-    pub(crate) fn new(folder: Option<&Path>) -> Result<Self, Failure> {
-        let failed = |error| Failure::failed(format!("cannot start another omadm: {error}"));
-        let me = std::env::current_exe().map_err(failed)?;
-        let janitor = Janitor::start(&me, folder).map_err(failed)?;
+    pub(crate) fn new() -> Result<Self, Failure> {
+        let me = std::env::current_exe().map_err(not_started)?;
+        let janitor = Janitor::start(&me, None).map_err(not_started)?;
         Ok(Self { me, children: Vec::new(), janitor, stays_here: PhantomData })
+    }
+
+    /// An empty one with a new folder in `place` (0700), which is removed when all is over.
+    ///
+    /// # Errors
+    /// If the janitor cannot be started, or the folder not be made.
+    pub(crate) fn with_folder(place: &Path) -> Result<(Self, PathBuf), Failure> {
+        let me = std::env::current_exe().map_err(not_started)?;
+        let (janitor, folder) = tempfile::Builder::new()
+            .prefix("omadm-")
+            .make_in(place, |folder| Janitor::start(&me, Some(folder)))
+            .map_err(|error| Failure::unwritable(place, &error))?
+            .into_parts();
+        // The janitor removes it.
+        let folder = folder.keep().map_err(|error| Failure::unwritable(place, &error.error))?;
+        Ok((Self { me, children: Vec::new(), janitor, stays_here: PhantomData }, folder))
     }
 
     /// This program itself.
@@ -135,6 +150,10 @@ impl Nursery {
             let _ = child.wait();
         }
     }
+}
+
+fn not_started(error: io::Error) -> Failure {
+    Failure::failed(format!("cannot start another omadm: {error}"))
 }
 
 impl Drop for Nursery {
