@@ -49,6 +49,7 @@ impl Client {
             Sequence::start(self.sequence_config(), self.state().accounts.clone(), self.now());
         let mut installed = false;
         self.told = 0;
+        self.corrected = None;
         loop {
             let event = match step {
                 Step::ReadCard { admitted } => Event::Card(self.look_at_card(admitted)?.report.clone()),
@@ -63,6 +64,9 @@ impl Client {
                 }
                 Step::Done(run) => {
                     self.show_attempts(&recorded, &run.attempts);
+                    if let Some(dated) = self.corrected.take() {
+                        self.note_certificate(&dated);
+                    }
                     self.finish_run(&run, recorded, installed);
                     return Ok(*run);
                 }
@@ -173,9 +177,7 @@ impl Client {
                 Err((_, HttpError::Stopped)) => return Err(Stopped),
                 Err((reason, error)) => Err((reason, error.to_string())),
                 Ok((answer, dated)) => {
-                    if let Some(dated) = dated.filter(|dated| dated.anew) {
-                        self.note_certificate(&dated);
-                    }
+                    self.corrected = dated.filter(|dated| dated.anew);
                     Ok(answer)
                 }
             },
@@ -257,15 +259,16 @@ impl Client {
     ) -> Result<Http, HttpError> {
         let limits =
             Limits { connect: self.config.http.connect_timeout, total: self.config.http.timeout, body: MAX_BODY };
+        let proved = self.state().notes.proved;
         let setup = HttpSetup {
             anchors,
             identity,
-            floor: self.clock.now(),
+            floor: self.clock.now().max(proved),
             limits,
             meter: self.tally.meter.clone(),
             leave_open,
         };
-        let other = self.clock.second_opinion(self.state().notes.proved).map(|at| {
+        let other = self.clock.second_opinion(proved).map(|at| {
             let (world, setup) = (self.world.clone(), HttpSetup { floor: at, ..setup.clone() });
             Other { at, carrier: Box::new(move || world.carrier(&setup)) }
         });

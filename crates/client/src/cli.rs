@@ -9,8 +9,8 @@ use omadm_client::control::{AskError, Order, Reply, ask, socket_path};
 use omadm_client::daemon;
 use omadm_client::device;
 use omadm_client::exit::Exit;
-use omadm_client::orders;
 use omadm_client::report::{self, Look};
+use omadm_client::schedule::Schedule;
 use omadm_client::state::{LockError, State};
 use omadm_client::status::{Stage, Status};
 use omadm_client::trace::Trace;
@@ -111,7 +111,8 @@ fn order(cli: &Cli, config: Config, stop: &Stop, order: &Order) -> Result<Told, 
             if let (Some(trouble), false) = (client.storage_trouble(), matches!(order, Order::Reset {})) {
                 return Err((Exit::Failed, trouble.to_owned()));
             }
-            let reply = orders::carry_out(&mut client, order).map_err(|stopped| (Exit::Failed, stopped.to_string()))?;
+            let reply = Schedule::new().order(&mut client, order);
+            let reply = reply.map_err(|stopped| (Exit::Failed, stopped.to_string()))?;
             client.keep_session_notes();
             match client.storage_trouble() {
                 Some(trouble) => return Err((Exit::Failed, trouble.to_owned())),

@@ -70,6 +70,9 @@ pub struct Client {
     pub(crate) config: Config,
     pub(crate) world: Arc<dyn World>,
     pub(crate) clock: Clock,
+    /// What a certificate said of the time while the methods are gone through; heeded at the end, so that one run has one
+    /// clock.
+    pub(crate) corrected: Option<Dated>,
     pub(crate) memory: Memory,
     pub(crate) definitions: Arc<Definitions>,
     pub(crate) rights: DeviceRights,
@@ -160,6 +163,7 @@ impl Client {
         let mut client = Self {
             rights: device::rights(&config),
             clock: Clock::new(world.clone(), memory.state().known_time()),
+            corrected: None,
             seen: None,
             card_read: None,
             world,
@@ -320,6 +324,9 @@ impl Client {
         tracing::info!("{news}");
         let others = self.state().accounts != before;
         if others {
+            if self.state().known_time() > self.clock.now() {
+                self.clock = Clock::new(self.world.clone(), self.state().known_time());
+            }
             self.attempts = self.state().attempts.clone();
             if let Err(error) = self.refresh_tree() {
                 tracing::error!("{error}");
@@ -344,8 +351,7 @@ impl Client {
     }
 
     /// Notes what a server's certificate said of the time. It counts also if it is before what was noted: then that was
-    /// noted by a clock that was ahead. If the certificate agrees with the second opinion only, the system's clock is
-    /// believed from now on.
+    /// noted by a clock that was ahead. If the certificate agrees with the second opinion only, time goes on from that.
     pub(crate) fn note_certificate(&mut self, dated: &Dated) {
         let state = self.memory.state_mut();
         state.notes.proved = state.notes.proved.max(dated.since);
@@ -353,7 +359,7 @@ impl Client {
         state.kept_time = state.kept_time.min(dated.at);
         if dated.anew {
             tracing::info!("the clock goes on from {}, which a certificate agrees with", dated.at);
-            self.clock.believe_the_system();
+            self.clock.go_on_from(dated.at);
         }
     }
 

@@ -37,9 +37,9 @@ impl Clock {
         Some(self.world.system_time()).filter(|time| built().max(proved) <= *time && *time < self.now())
     }
 
-    /// The system's clock is right, and the floor was not.
-    pub(crate) fn believe_the_system(&mut self) {
-        (self.floor, self.since) = (self.world.system_time(), self.world.monotonic());
+    /// Time goes on from here, whatever the floor was.
+    pub(crate) fn go_on_from(&mut self, time: Timestamp) {
+        (self.floor, self.since) = (time, self.world.monotonic());
     }
 
     /// Whether the system's clock is set, as far as one can tell: it is not behind the floor.
@@ -47,7 +47,7 @@ impl Clock {
         self.world.system_time() >= self.floor
     }
 
-    /// The earliest time that it could be when the program started.
+    /// The earliest time that it could be when the program started, or when a certificate set it right.
     pub fn floor(&self) -> Timestamp {
         self.floor
     }

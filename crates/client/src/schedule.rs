@@ -202,9 +202,9 @@ impl Schedule {
         match task {
             Task::Bootstrap => {
                 let run = client.bootstrap()?;
-                // A certificate may have set it back.
-                self.heed_clock(client);
                 self.bootstrap = run.next;
+                // A certificate may have set it back at the end of the run.
+                self.heed_clock(client);
                 self.note_reading(client);
                 if let RunResult::Bootstrapped { srv_ids, .. } = &run.result {
                     self.troubles.retain(|srv_id, _| !srv_ids.contains(srv_id));
@@ -229,10 +229,14 @@ impl Schedule {
 
     /// Carries out a person's order, and what follows from it for the times.
     pub fn order(&mut self, client: &mut Client, order: &Order) -> Result<Reply, Stopped> {
+        self.heed_clock(client);
         self.mend_storage(client);
         let before = client.clock.now();
         let accounts = client.state().accounts.clone();
         let reply = orders::carry_out(client, order)?;
+        if let Order::Bootstrap {} = order {
+            self.bootstrap = client.state().notes.next.clone();
+        }
         self.heed_clock(client);
         let before = before.min(client.clock.now());
         match order {
@@ -240,8 +244,9 @@ impl Schedule {
             Order::Session { .. } => self.heed_ordered(client, before),
             Order::Bootstrap {} => {
                 self.note_reading(client);
-                let usable = client.state().accounts.has_usable(client.judgement());
-                self.bootstrap = client.state().notes.next.clone().filter(|_| !usable);
+                if client.state().accounts.has_usable(client.judgement()) {
+                    self.bootstrap = None;
+                }
                 // What happened with an account counts for that account, not for one that took its place.
                 let same = |srv_id: &SrvId| accounts.account(srv_id).map(|one| (&one.account, &one.source));
                 let present = &client.state().accounts;

@@ -61,7 +61,8 @@ impl Sessions {
         let mut all = self.locked();
         let place = all.iter().position(|(of, _)| of == key)?;
         let (_, found) = all.remove(place)?;
-        (found.since.elapsed() < LIFETIME && now <= found.validity.until).then_some(found)
+        let valid = (found.validity.from..=found.validity.until).contains(&now);
+        (valid && found.since.elapsed() < LIFETIME).then_some(found)
     }
 
     pub(crate) fn put(&self, key: Key, resumable: Resumable) {

@@ -154,6 +154,7 @@ impl State {
     /// Sets times right by a clock that is set or not: what lies further ahead than it can was noted by a wrong clock.
     pub fn heed_clock(&mut self, now: Timestamp, is_set: bool) {
         self.accounts.heed_clock(now, is_set);
+        self.notes.sessions.values_mut().for_each(|note| note.at = now.min(note.at));
         let latest = now.plus(backoff::LAST);
         self.session_not_before.values_mut().for_each(|at| *at = latest.min(*at));
         if let Some(busy) = &mut self.bootstrap_busy {

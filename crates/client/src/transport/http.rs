@@ -224,7 +224,12 @@ impl Http {
         let Request { method, url, headers, private, body } = request;
         let private = if trusted { private } else { PrivateHeaders::default() };
         let request = Outgoing { method, url, trusted, headers, private, body };
-        let Some(other) = &self.other else { return self.carrier.carry(request) };
+        // It is no earlier than what servers have shown meanwhile.
+        let Some(other) =
+            self.other.as_ref().filter(|other| self.carrier.proved().is_none_or(|since| since <= other.at))
+        else {
+            return self.carrier.carry(request);
+        };
         let refused = match self.carrier.carry(request.clone()) {
             Err(HttpError::Clock(why)) => why,
             told => return told,

@@ -372,70 +372,100 @@ fn private_headers_are_not_shown() {
     assert!(shown.contains("authorization") && !shown.contains("eDp5"), "{shown}");
 }
 
-/// Refuses certificates before or after a time, as one whose clock is wrong does, and counts what it is asked.
+/// Meets servers whose certificates are valid then, and counts how often it is used.
 struct Dates {
     at: u64,
-    valid: std::ops::Range<u64>,
-    asked: Rc<Cell<usize>>,
+    valid: Rc<Cell<(u64, u64)>>,
+    proved: Cell<u64>,
+    used: Rc<Cell<usize>>,
 }
 
 impl Carrier for Dates {
     fn carry(&self, _: Outgoing) -> Result<Answer, HttpError> {
-        self.asked.set(self.asked.get() + 1);
-        if !self.valid.contains(&self.at) {
+        self.used.set(self.used.get() + 1);
+        let (from, until) = self.valid.get();
+        if !(from..until).contains(&self.at) {
             return Err(HttpError::Clock(format!("not valid at {}", self.at)));
         }
+        self.proved.set(from.max(self.proved.get()));
         Ok(Answer { status: 200, headers: Headers::default(), body: Vec::new() })
     }
 
     fn proved(&self) -> Option<Timestamp> {
-        Some(Timestamp(self.valid.start))
+        Some(Timestamp(self.proved.get())).filter(|since| since.0 > 0)
     }
 }
 
-/// Exchanges with a server whose certificate is valid then, thought to be at 100 and perhaps at 50, and how often either
-/// was asked.
-fn dated(valid: std::ops::Range<u64>) -> (Http, Rc<Cell<usize>>, Rc<Cell<usize>>) {
-    let (first, second) = (Rc::<Cell<usize>>::default(), Rc::<Cell<usize>>::default());
-    let (range, asked) = (valid.clone(), second.clone());
-    let other = move || Ok(Box::new(Dates { at: 50, valid: range.clone(), asked: asked.clone() }) as Box<dyn Carrier>);
-    let other = Other { at: Timestamp(50), carrier: Box::new(other) };
-    let carrier = Box::new(Dates { at: 100, valid, asked: first.clone() });
-    let trust = Trust::new([url("https://dm.example/").origin()]);
-    (Http::new(trust, carrier, Timestamp(100), Some(other)), first, second)
+/// Exchanges that are thought to be at 100 and perhaps are at 50.
+struct Doubtful {
+    http: Http,
+    valid: Rc<Cell<(u64, u64)>>,
+    used: [Rc<Cell<usize>>; 2],
 }
+
+impl Doubtful {
+    /// With servers whose certificates are valid then.
+    fn new(valid: (u64, u64)) -> Self {
+        let (valid, used) = (Rc::new(Cell::new(valid)), <[Rc<Cell<usize>>; 2]>::default());
+        let carrier = |at, used: &Rc<Cell<usize>>| {
+            let (valid, used) = (valid.clone(), used.clone());
+            move || Box::new(Dates { at, valid: valid.clone(), proved: Cell::new(0), used: used.clone() })
+        };
+        let (first, second) = (carrier(100, &used[0]), carrier(50, &used[1]));
+        let other = Other { at: Timestamp(50), carrier: Box::new(move || Ok(second())) };
+        let trust = Trust::new([url("https://dm.example/").origin()]);
+        Self { http: Http::new(trust, first(), Timestamp(100), Some(other)), valid, used }
+    }
+
+    fn ask(&mut self, url: &str) -> Result<(), HttpError> {
+        self.http.exchange(get(url)).map(drop)
+    }
+
+    fn used(&self) -> [usize; 2] {
+        self.used.clone().map(|used| used.get())
+    }
+}
+
+const TRUSTED: &str = "https://dm.example/dm";
+const FOREIGN: &str = "https://repository.example/file";
 
 #[test]
 fn a_certificate_that_is_good_needs_no_other_time() {
-    let (mut http, first, second) = dated(40..200);
-    http.exchange(get("https://dm.example/dm")).unwrap();
-    assert_eq!((first.get(), second.get()), (1, 0));
-    assert_eq!(http.dated(), Some(Dated { at: Timestamp(100), since: Timestamp(40), anew: false }));
+    let mut asked = Doubtful::new((40, 200));
+    asked.ask(TRUSTED).unwrap();
+    assert_eq!(asked.used(), [1, 0]);
+    assert_eq!(asked.http.dated(), Some(Dated { at: Timestamp(100), since: Timestamp(40), anew: false }));
 }
 
 #[test]
 fn a_certificate_of_a_trusted_origin_decides_which_time_it_is() {
-    let (mut http, first, second) = dated(40..60);
-    http.exchange(get("https://dm.example/dm")).unwrap();
-    http.exchange(get("https://dm.example/dm")).unwrap();
-    assert_eq!((first.get(), second.get()), (1, 2), "the other time counts from then on");
-    assert_eq!(http.dated(), Some(Dated { at: Timestamp(50), since: Timestamp(40), anew: true }));
+    let mut asked = Doubtful::new((40, 60));
+    asked.ask(TRUSTED).unwrap();
+    asked.ask(TRUSTED).unwrap();
+    assert_eq!(asked.used(), [1, 2], "the other time counts from then on");
+    assert_eq!(asked.http.dated(), Some(Dated { at: Timestamp(50), since: Timestamp(40), anew: true }));
 }
 
 #[test]
 fn a_certificate_of_a_foreign_origin_decides_for_itself_only() {
-    let (mut http, first, second) = dated(40..60);
-    http.exchange(get("https://repository.example/file")).unwrap();
-    http.exchange(get("https://repository.example/file")).unwrap();
-    assert_eq!((first.get(), second.get()), (2, 2));
-    assert!(!http.dated().unwrap().anew);
+    let mut asked = Doubtful::new((40, 60));
+    asked.ask(FOREIGN).unwrap();
+    asked.ask(FOREIGN).unwrap();
+    assert_eq!((asked.used(), asked.http.dated()), ([2, 2], None));
 }
 
 #[test]
 fn a_certificate_that_is_not_valid_at_either_time_is_refused_with_the_first_reason() {
-    let (mut http, first, second) = dated(60..90);
-    let error = http.exchange(get("https://dm.example/dm")).unwrap_err();
-    assert_eq!(error, HttpError::Clock("not valid at 100".to_owned()));
-    assert_eq!((first.get(), second.get()), (1, 1));
-    assert!(!http.dated().unwrap().anew);
+    let mut asked = Doubtful::new((60, 90));
+    assert_eq!(asked.ask(TRUSTED), Err(HttpError::Clock("not valid at 100".to_owned())));
+    assert_eq!((asked.used(), asked.http.dated()), ([1, 1], None));
+}
+
+#[test]
+fn it_is_no_earlier_than_the_certificates_of_the_same_session() {
+    let mut asked = Doubtful::new((60, 200));
+    asked.ask(TRUSTED).unwrap();
+    asked.valid.set((40, 55));
+    assert_eq!(asked.ask(TRUSTED), Err(HttpError::Clock("not valid at 100".to_owned())));
+    assert_eq!(asked.used(), [2, 0]);
 }

@@ -224,6 +224,7 @@ impl Living {
 
     fn start(&mut self) -> Option<Program> {
         self.hour = (0, 0);
+        self.forget_what_is_not_durable();
         self.plant();
         let now = self.world.inner().now;
         self.world.inner().booted = now;
@@ -293,8 +294,14 @@ impl Living {
         }
     }
 
+    /// A PIN that was refused just when the power went, or the disk failed, is one that no program knows of later.
+    fn forget_what_is_not_durable(&self) {
+        self.world.inner().refused.retain(|_, durable| *durable);
+    }
+
     /// The previous version runs once: what it does not know of the state is lost.
     fn roll_back(&mut self) {
+        self.forget_what_is_not_durable();
         let disk = self.world.inner().disk.clone();
         self.rewrite(&disk, |state| *state = previous::rewritten(std::mem::take(state)));
     }
@@ -446,7 +453,7 @@ fn config(device: &Device) -> Config {
     text +=
         if device.card { "[card]\nlink = \"socket:card\"\npin_file = \"pin\"\n" } else { "[card]\nlink = \"off\"\n" };
     if device.card {
-        text += &format!("every = \"{}d\"\n", device.every + 11);
+        text += &format!("every = \"{}d\"\n", device.every * 3 + 11);
     }
     if device.card && device.any_card {
         text += "allow = \"any\"\n";
