@@ -47,7 +47,11 @@ fn list(admin: &Admin, args: &ListMessages) -> Result<(), Failure> {
             text_of(message, "dev_id").into(),
         ]);
     }
-    output::say(table.trim_fmt())
+    output::say(table.trim_fmt())?;
+    if messages.len() >= usize::from(args.limit) {
+        output::remark(&format!("these are the last {}; --limit shows more", args.limit));
+    }
+    Ok(())
 }
 
 fn withdraw(admin: &Admin, user: &str, listing: Listing) -> Result<(), Failure> {

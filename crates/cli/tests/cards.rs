@@ -19,7 +19,7 @@ impl Desk {
         let desk = Self(tempfile::tempdir_in("/tmp").unwrap());
         fs::write(desk.path("open.json"), OPEN).unwrap();
         fs::write(desk.path("secret.json"), SECRET).unwrap();
-        for (name, pin) in [("pin", "4711\n"), ("wrong", "9999\n")] {
+        for (name, pin) in [("pin", "4711\n"), ("wrong", "9999\n"), ("adm", "12345678\n")] {
             fs::write(desk.path(name), pin).unwrap();
             fs::set_permissions(desk.path(name), fs::Permissions::from_mode(0o600)).unwrap();
         }
@@ -161,6 +161,52 @@ fn a_card_that_runs_as_another_kind_is_saved_as_it_is_at_the_end() {
     assert_eq!((&card["protocol"], &card["quirks"][0]), (&"T=0".into(), &"refuse-p2-00".into()));
     assert_eq!(fs::metadata(desk.path("card.json")).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(desk.code(&["read", "card.json", "--pin-file", "pin"]), 0);
+}
+
+#[test]
+fn a_card_that_was_run_does_not_overwrite_what_was_written_meanwhile() {
+    let desk = Desk::new();
+    desk.code(&["create", "--message", "open.json", "-o", "card.json"]);
+    let mut running = running(&desk, &["--save"]);
+    desk.code(&["create", "--message", "secret.json", "--pin", "pin", "-o", "card.json", "--force"]);
+    let written = fs::read(desk.path("card.json")).unwrap();
+    let pid = rustix::process::Pid::from_child(&running.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(running.0.wait().unwrap().code(), Some(1));
+    assert_eq!(fs::read(desk.path("card.json")).unwrap(), written);
+    assert_eq!(desk.code(&["read", "card.json.run"]), 0, "the card as it was run is beside it");
+}
+
+#[test]
+fn a_card_that_goes_while_it_is_written_is_told_to_be_written_in_part() {
+    let desk = Desk::new();
+    desk.code(&["create", "--message", "open.json", "--adm-file", "adm", "-o", "card.json"]);
+    fs::write(desk.path("other.json"), OPEN.replace("Acme", "Another")).unwrap();
+    let write = ["write", "--socket", "card.sock", "--message", "other.json", "--adm-file", "adm", "--json"];
+    let steps =
+        desk.json(&["write", "card.json", "--message", "other.json", "--adm-file", "adm", "--dry-run", "--json"]);
+    let steps = steps["steps"].as_array().unwrap().len();
+    let whole = {
+        let running = running(&desk, &[]);
+        let whole = desk.json(&write);
+        end(running);
+        whole
+    };
+    let [all, writing] = ["apdus", "writing"].map(|name| whole[name].as_u64().unwrap());
+    // From just before the first command that changes something.
+    let told: Vec<_> = (all - writing..=all)
+        .filter_map(|at| {
+            let running = running(&desk, &["--fault", &format!("removal@{at}")]);
+            let output = desk.omadm(&write);
+            end(running);
+            (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
+        })
+        .collect();
+    assert!(told.len() > steps, "{} of {whole}", told.len());
+    let in_part = told.iter().filter(|text| {
+        text.contains("is written in part, up to command") && text.contains(&format!(" of {steps}; write it again"))
+    });
+    assert!((1..told.len()).contains(&in_part.count()), "{told:?}");
 }
 
 #[test]

@@ -378,6 +378,7 @@ fn what_is_wrong_is_said_before_anything_is_made() {
         assert!(code == Some(2) && errors.contains(expected), "{new}: {code:?} {errors}");
     }
     assert!(factory.issued().is_empty());
+    assert!(!factory.path("run").exists(), "no folder is bound to what cannot be");
     let output = factory.omadm(&["factory", "key", "factory"]);
     assert!(output.status.code() == Some(2) && text(&output.stderr).contains("never replaced"));
 }

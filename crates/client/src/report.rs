@@ -38,11 +38,12 @@ impl Look {
     }
 
     fn ago(self, time: Timestamp) -> String {
-        if time > self.now {
-            format!("in {}", in_words(time.since(self.now)))
-        } else {
-            format!("{} ago", in_words(self.now.since(time)))
-        }
+        if time > self.now { self.due(time) } else { format!("{} ago", in_words(self.now.since(time))) }
+    }
+
+    /// When something is to be done: what was due before is being done.
+    fn due(self, time: Timestamp) -> String {
+        if time > self.now { format!("in {}", in_words(time.since(self.now))) } else { "now".to_owned() }
     }
 }
 
@@ -76,7 +77,7 @@ pub fn status(status: &Status, look: Look) -> String {
     }
     text.push('\n');
     if let Some(next) = &status.next {
-        line(&mut text, &format!("{}  {}: {}", look.bold("Next    "), look.ago(next.at), next.why));
+        line(&mut text, &format!("{}  {}: {}", look.bold("Next    "), look.due(next.at), next.why));
     }
     line(&mut text, &format!("{}  {}", look.bold("SIM     "), sim(status)));
     let run = status.last_run;

@@ -124,6 +124,9 @@ fn verify(
             return not_tried("one try is left, which is never used here; verify the key with another tool first");
         }
         (_, Some(_)) => {}
+        (StatusWord(0x6A88), None) => {
+            return not_tried("the card has no such key (6A88); name the one that it has by --adm-ref");
+        }
         (_, None) => return not_tried(&format!("the card does not tell how many tries are left ({state})")),
     }
     let key = key.ok_or(PersonaliseError::KeyNeeded(reference))?;

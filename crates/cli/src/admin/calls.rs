@@ -2,6 +2,7 @@
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::path::Path;
 use ureq::http::Method;
 
 use super::{Admin, segment};
@@ -43,6 +44,14 @@ impl Admin {
     /// A profile as it was written.
     pub(crate) fn profile(&self, name: &str) -> Result<Vec<u8>, Failure> {
         Ok(self.call(Method::GET, &format!("/profiles/{}", segment(name)), Vec::new())?.body)
+    }
+
+    /// Makes sure that there is a profile of this name, before a folder is bound to it; one that is there is bound already.
+    ///
+    /// # Errors
+    /// If there is none, or the server cannot be asked.
+    pub(crate) fn check_profile(&self, name: &str, folder: &Path) -> Result<(), Failure> {
+        if folder.exists() { Ok(()) } else { self.profile(name).map(drop).map_err(Failure::or_usage) }
     }
 
     /// Has a profile checked and stored.

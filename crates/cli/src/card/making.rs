@@ -125,7 +125,9 @@ impl Drop for Issued {
 /// The message in a file, checked.
 pub(super) fn message_of(path: &Path) -> Result<Vec<u8>, Failure> {
     let message = bounded(path, MAX_MESSAGE)?;
-    check(&message).map(|_| message)
+    let in_file = |failure: Failure| Failure { message: format!("{}: {}", path.display(), failure.message), ..failure };
+    check(&message).map_err(in_file)?;
+    Ok(message)
 }
 
 fn check(message: &[u8]) -> Result<BootstrapMessage, Failure> {

@@ -6,9 +6,10 @@ use omadm_card::link::exec::served::Served;
 use omadm_card::link::vpcd::{PrivatePcscd, ServedCard, SharedCard, Stream, listen, serve};
 use omadm_card::virtual_uicc::Preset;
 use serde_json::json;
-use std::io::{self, BufRead, Read, Write};
+use std::fs;
+use std::io::{self, BufRead, Read};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use super::source;
 use crate::args::{Place, RunCard};
 use crate::failure::{Exit, Failure};
 use crate::output::{self, Output};
+use crate::private;
 use crate::signals::Ending;
 
 /// How often it is looked whether the end has come.
@@ -30,8 +32,9 @@ pub(super) fn run(args: &RunCard) -> Result<(), Failure> {
     if args.place.list_presets {
         return list_presets(args);
     }
-    let Some(file) = args.file.as_deref() else { return Err(Failure::usage("no card file is named")) };
-    let card = card(args, file)?;
+    let Some(path) = args.file.as_deref() else { return Err(Failure::usage("no card file is named")) };
+    let card = card(args, path)?;
+    let file = &CardFile { path, before: fs::read(path).map_err(|error| Failure::unreadable(path, &error))? };
     if args.place.stdio {
         return on_stdio(args, file, card);
     }
@@ -42,9 +45,33 @@ pub(super) fn run(args: &RunCard) -> Result<(), Failure> {
     let card = SharedCard::new(card);
     let ran = serve_until(args, &card, &ending);
     if args.save {
-        save(&card.lock(), file)?;
+        file.save(&card.lock())?;
     }
     ran
+}
+
+/// The file of the card, and what was in it when the card was put in.
+struct CardFile<'a> {
+    path: &'a Path,
+    before: Vec<u8>,
+}
+
+impl CardFile<'_> {
+    /// Replaces it in one step; it holds secrets, so nobody else may read it. What somebody else wrote there meanwhile is
+    /// left: then the card goes beside it.
+    fn save(&self, card: &VirtualUicc) -> Result<(), Failure> {
+        let image = card.image().map_err(|error| Failure::failed(format!("the card cannot be saved: {error}")))?;
+        let path = self.path;
+        if fs::read(path).is_ok_and(|now| now != self.before) {
+            let mut beside = path.as_os_str().to_owned();
+            beside.push(".run");
+            let beside = PathBuf::from(beside);
+            private::write(&beside, image.to_json().as_bytes())?;
+            let why = format!("{} was changed by another program while the card was run", path.display());
+            return Err(Failure::failed(why).advise(format!("the card as it was run is in {}", beside.display())));
+        }
+        private::write(path, image.to_json().as_bytes())
+    }
 }
 
 /// The card with what it is to do otherwise than it would.
@@ -77,18 +104,6 @@ fn serve_until(args: &RunCard, card: &SharedCard, ending: &Ending) -> Result<(),
     if ending.is_due() { Ok(()) } else { Err(Failure::failed(format!("{place} has closed the connection"))) }
 }
 
-/// Replaces the card's file in one step; it holds secrets, so nobody else may read it.
-fn save(card: &VirtualUicc, path: &Path) -> Result<(), Failure> {
-    let image = card.image().map_err(|error| Failure::failed(format!("the card cannot be saved: {error}")))?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let failed = |error: io::Error| Failure::unwritable(path, &error);
-    // Made with mode 0600.
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    file.write_all(image.to_json().as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
-}
-
 fn list_presets(args: &RunCard) -> Result<(), Failure> {
     if args.listing.json {
         let list: Vec<_> =
@@ -103,7 +118,7 @@ fn list_presets(args: &RunCard) -> Result<(), Failure> {
 }
 
 /// Answers line by line, as the executable behind a link does.
-fn on_stdio(args: &RunCard, file: &Path, card: VirtualUicc) -> Result<(), Failure> {
+fn on_stdio(args: &RunCard, file: &CardFile<'_>, card: VirtualUicc) -> Result<(), Failure> {
     let mut served = Served::new(card, false);
     let mut input = io::stdin().lock();
     loop {
@@ -111,7 +126,7 @@ fn on_stdio(args: &RunCard, file: &Path, card: VirtualUicc) -> Result<(), Failur
         let limit = u64::try_from(MAX_LINE).unwrap_or(u64::MAX);
         let read = input.by_ref().take(limit).read_until(b'\n', &mut line);
         if read.map_err(|error| Failure::failed(format!("cannot read from standard input: {error}")))? == 0 {
-            return if args.save { save(served.card(), file) } else { Ok(()) };
+            return if args.save { file.save(served.card()) } else { Ok(()) };
         }
         let before = served.card().elapsed().so_far();
         let answer = served.answer(&line);
@@ -162,7 +177,7 @@ fn in_pcscd(args: &RunCard, card: SharedCard, socket: &Path, ending: &Ending) ->
 #[cfg(feature = "serial")]
 fn in_modem(
     args: &RunCard,
-    file: &Path,
+    file: &CardFile<'_>,
     path: Option<&Path>,
     card: VirtualUicc,
     ending: &Ending,
@@ -182,13 +197,13 @@ fn in_modem(
     if args.save
         && let Some(card) = modem.lock().card()
     {
-        save(card, file)?;
+        file.save(card)?;
     }
     if ending.is_due() { Ok(()) } else { Err(Failure::failed(format!("the pseudo-terminal {port} was closed"))) }
 }
 
 #[cfg(not(feature = "serial"))]
-fn in_modem(_: &RunCard, _: &Path, _: Option<&Path>, _: VirtualUicc, _: &Ending) -> Result<(), Failure> {
+fn in_modem(_: &RunCard, _: &CardFile<'_>, _: Option<&Path>, _: VirtualUicc, _: &Ending) -> Result<(), Failure> {
     Err(Failure::usage("this omadm was built without the feature `serial`"))
 }
 

@@ -81,9 +81,10 @@ fn put(link: &mut dyn Link, args: &WriteCard, kept: &mut Option<Issued>) -> Resu
         return show(args, &seen, &plan);
     }
     let progress = progress(plan.steps.len());
-    let (mut is_begun, mut is_under_way) = (false, false);
+    let (mut is_begun, mut is_under_way, mut done) = (false, false, 0);
     let written = carry_out(link, &plan, key.as_ref(), (&now, LIMIT), &mut |number, step| {
         progress.set_position(number as u64);
+        done = number;
         // The step before was carried out. A single byte blanks what was there.
         is_begun |= is_under_way;
         is_under_way = matches!(&step.action, Action::UpdateBinary { data, .. } if data.len() > 1);
@@ -94,7 +95,15 @@ fn put(link: &mut dyn Link, args: &WriteCard, kept: &mut Option<Issued>) -> Resu
     if is_begun || is_under_way && !is_refused {
         *kept = issued;
     }
-    let written = written.map_err(|error| making::failure(&error))?;
+    let written = written.map_err(|error| {
+        let failure = making::failure(&error);
+        let changes = |step: &Step| matches!(step.action, Action::CreateFile { .. } | Action::UpdateBinary { .. });
+        if matches!(error, PersonaliseError::Card(_)) && plan.steps.iter().take(done + 1).any(changes) {
+            let (at, all) = (done + 1, plan.steps.len());
+            return failure.advise(format!("the card is written in part, up to command {at} of {all}; write it again"));
+        }
+        failure
+    })?;
     let mut unchecked = written.unchecked;
     let mut commands = Commands { all: seen.commands.saturating_add(written.commands), writing: written.commands };
     if let (Some(pin), false) = (&pin, unchecked.is_empty()) {

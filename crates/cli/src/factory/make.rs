@@ -85,6 +85,7 @@ pub(super) fn make(args: &FactoryMake) -> Result<(), Failure> {
         enrol: args.enrol,
     };
     let admin = Admin::find(&args.reach)?;
+    admin.check_profile(&args.profile, &args.out)?;
     let (mut rows, size) = Rows::open(&args.devices)?;
     let folder = Folder::open(&args.out, &terms, new_name)?;
     let rejects = Rejects::of_run(folder.join("rejects.csv"));

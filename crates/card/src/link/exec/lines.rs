@@ -122,7 +122,9 @@ pub fn answer(line: &[u8]) -> Result<Answer, LinkError> {
     };
     let Some(error) = members.get("error") else { return Ok(Ok(members)) };
     let said = error.as_str().ok_or_else(|| broken("has an error that is no text"))?;
-    let code = match members.get("code").and_then(Value::as_str).unwrap_or_default() {
+    let code = members.get("code").and_then(Value::as_str).unwrap_or_default();
+    let is_of_channels = code == "no-channel";
+    let code = match code {
         "no-card" => Code::NoCard,
         "no-link" => Code::NoLink,
         "removed" => Code::Removed,
@@ -131,6 +133,8 @@ pub fn answer(line: &[u8]) -> Result<Answer, LinkError> {
         _ => Code::Other,
     };
     let status = members.get("sw").and_then(Value::as_str).and_then(|text| u16::from_str_radix(text, 16).ok());
+    // Whatever the card said when no channel was free, it said nothing of an application.
+    let status = status.filter(|_| !is_of_channels);
     Ok(Err(Refusal { code, sentence: sentence(said), status: status.map(StatusWord) }))
 }
 
@@ -369,7 +373,8 @@ mod tests {
             answer(line.to_string().as_bytes()).unwrap().unwrap_err()
         };
         let refusal = said("no-channel");
-        assert_eq!((refusal.code, refusal.status), (Code::Other, Some(StatusWord::NOT_FOUND)));
+        assert_eq!((refusal.code, refusal.status), (Code::Other, None), "it says nothing of the application");
+        assert_eq!(said("refused").status, Some(StatusWord::NOT_FOUND));
         assert!(refusal.sentence.starts_with("a b x") && refusal.sentence.chars().count() == 200);
         assert!(matches!(said("no-card").link_error(), LinkError::NoCard(_)));
         assert!(matches!(said("no-link").link_error(), LinkError::NoCard(_)));

@@ -104,6 +104,11 @@ impl Served {
     /// The records of EF(DIR), up to the first that is not there.
     fn dir(&mut self) -> Result<Vec<String>, No> {
         let mut records = Vec::new();
+        match self.select(0, 0x00, &DIR)? {
+            Ok(()) => {}
+            Err(Some(StatusWord::NOT_FOUND)) => return Ok(records),
+            Err(status) => return Err(No("refused", "EF(DIR) cannot be selected", status)),
+        }
         for number in 1..=16 {
             match self.file(&DIR, &Command::case2(READ_RECORD, number, 0x04, 0))? {
                 Some(record) => records.push(hex::encode(&record)),

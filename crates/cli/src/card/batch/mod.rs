@@ -55,6 +55,7 @@ pub(super) fn run(args: &BatchCards) -> Result<(), Failure> {
     }
     let others = making::objects(&args.objects)?;
     let (source, content) = source(args, &rows.columns)?;
+    remark_on_unused(&source, &rows.columns);
     let cards = args.out.join(CARDS);
     DirBuilder::new()
         .recursive(true)
@@ -139,8 +140,24 @@ fn source(args: &BatchCards, columns: &[String]) -> Result<(Source, Vec<u8>), Fa
                 .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
             Ok((Source::Template(template), text))
         }
-        (None, Some(profile)) => Ok((Source::Server(Admin::find(&args.reach)?, profile.clone()), Vec::new())),
+        (None, Some(profile)) => {
+            let admin = Admin::find(&args.reach)?;
+            admin.check_profile(profile, &args.out)?;
+            Ok((Source::Server(admin, profile.clone()), Vec::new()))
+        }
         (None, None) => Err(Failure::usage("neither a message nor a profile is named")),
+    }
+}
+
+/// A column whose name is misspelt leaves cards without what stands in it.
+fn remark_on_unused(source: &Source, columns: &[String]) {
+    let fills_in = |column: &str| matches!(source, Source::Template(template) if template.uses(column));
+    let unused: Vec<_> = columns.iter().filter(|one| !rows::is_known(one) && !fills_in(one)).cloned().collect();
+    if !unused.is_empty() {
+        output::remark(&format!(
+            "not used: column {}; others than iccid, imsi, mnc_length, pin and adm fill in {{name}} in a message",
+            unused.join(", ")
+        ));
     }
 }
 

@@ -6,6 +6,8 @@ use serde_json::Value;
 /// A message that is the same for all cards but for its places.
 pub(super) struct Template {
     value: Value,
+    /// The columns that fill it in.
+    places: Vec<String>,
     /// The bytes as they are, where there are no places.
     fixed: Option<Vec<u8>>,
 }
@@ -19,7 +21,12 @@ impl Template {
         if let Some(unknown) = places.iter().find(|place| !columns.contains(place)) {
             return Err(format!("{{{unknown}}} names no column; there are {}", columns.join(", ")));
         }
-        Ok(Self { value, fixed: places.is_empty().then(|| text.to_vec()) })
+        Ok(Self { value, fixed: places.is_empty().then(|| text.to_vec()), places })
+    }
+
+    /// Whether a column fills in something.
+    pub(super) fn uses(&self, column: &str) -> bool {
+        self.places.iter().any(|place| place == column)
     }
 
     /// The message of the card with these fields.
