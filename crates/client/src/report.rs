@@ -41,9 +41,9 @@ impl Look {
         if time > self.now { self.due(time) } else { format!("{} ago", in_words(self.now.since(time))) }
     }
 
-    /// When something is to be done: what was due before is being done.
+    /// When something is to be done.
     fn due(self, time: Timestamp) -> String {
-        if time > self.now { format!("in {}", in_words(time.since(self.now))) } else { "now".to_owned() }
+        if time > self.now { format!("in {}", in_words(time.since(self.now))) } else { "due".to_owned() }
     }
 }
 
