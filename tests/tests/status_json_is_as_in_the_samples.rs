@@ -39,7 +39,7 @@ fn of_a_device_on_its_way() {
     let fleet = Fleet::start();
     fleet.add_default_profile();
     let section = fleet.bootstrap_section("IMEI%3A490154203237682", "$HOME/secret");
-    let card = "[card]\nlink = \"socket:$HOME/card.sock\"\nwait = \"2s\"\n[factory]\nfile = \"$HOME/factory.json\"\n";
+    let card = "[card]\nlink = \"socket:$HOME/card.sock\"\nwait = \"2s\"\nevery = \"2d\"\n[factory]\nfile = \"$HOME/factory.json\"\n";
     let mut device = Device::new(DEV_ID, &format!("{card}{section}"));
     private_file(&device.join("secret"), b"enrolment secret");
     let (code, status) = device.json(&["status"]);
