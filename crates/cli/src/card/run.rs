@@ -34,7 +34,10 @@ pub(super) fn run(args: &RunCard) -> Result<(), Failure> {
     }
     let Some(path) = args.file.as_deref() else { return Err(Failure::usage("no card file is named")) };
     let card = card(args, path)?;
-    let file = &CardFile { path, before: fs::read(path).map_err(|error| Failure::unreadable(path, &error))? };
+    // What is not saved may come from where it can be read once only.
+    let before =
+        if args.save { fs::read(path).map_err(|error| Failure::unreadable(path, &error))? } else { Vec::new() };
+    let file = &CardFile { path, before };
     if args.place.stdio {
         return on_stdio(args, file, card);
     }
@@ -62,7 +65,7 @@ impl CardFile<'_> {
     fn save(&self, card: &VirtualUicc) -> Result<(), Failure> {
         let image = card.image().map_err(|error| Failure::failed(format!("the card cannot be saved: {error}")))?;
         let path = self.path;
-        if fs::read(path).is_ok_and(|now| now != self.before) {
+        if self.is_changed() {
             let mut beside = path.as_os_str().to_owned();
             beside.push(".run");
             let beside = PathBuf::from(beside);
@@ -71,6 +74,15 @@ impl CardFile<'_> {
             return Err(Failure::failed(why).advise(format!("the card as it was run is in {}", beside.display())));
         }
         private::write(path, image.to_json().as_bytes())
+    }
+
+    /// Whether there is another content by now, of which no more is read than there was.
+    fn is_changed(&self) -> bool {
+        let mut now = Vec::new();
+        let limit = self.before.len() as u64 + 1;
+        fs::File::open(self.path)
+            .and_then(|file| file.take(limit).read_to_end(&mut now))
+            .is_ok_and(|_| now != self.before)
     }
 }
 

@@ -215,6 +215,8 @@ impl Living {
         inner.tell(|| format!("the power is gone for {dark} s"));
         inner.pass(dark * 1000);
         inner.power_on();
+        // A PIN that was refused just when the power went is one that no program can know of.
+        inner.refused.retain(|_, durable| *durable);
         drop(inner);
         if !self.storage.is_old_or_new() {
             let why = "the state file holds neither the old nor the new state after a power cut".to_owned();
@@ -224,7 +226,6 @@ impl Living {
 
     fn start(&mut self) -> Option<Program> {
         self.hour = (0, 0);
-        self.forget_what_is_not_durable();
         self.plant();
         let now = self.world.inner().now;
         self.world.inner().booted = now;
@@ -294,14 +295,8 @@ impl Living {
         }
     }
 
-    /// A PIN that was refused just when the power went, or the disk failed, is one that no program knows of later.
-    fn forget_what_is_not_durable(&self) {
-        self.world.inner().refused.retain(|_, durable| *durable);
-    }
-
     /// The previous version runs once: what it does not know of the state is lost.
     fn roll_back(&mut self) {
-        self.forget_what_is_not_durable();
         let disk = self.world.inner().disk.clone();
         self.rewrite(&disk, |state| *state = previous::rewritten(std::mem::take(state)));
     }
